@@ -1,0 +1,217 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Config is everything an operator can set. Each scalar setting is a key of the configuration file and a flag of the
+// same name; [DefaultConfig] holds the defaults, docs/configuration.md describes each in a line.
+type Config struct {
+	Data              string        `yaml:"data"`               // data directory, see [DataDirectory]
+	Listen            string        `yaml:"listen"`             // HOST:PORT; port 0 lets the kernel choose
+	TLSCert           string        `yaml:"tls_cert"`           // PEM file; with TLSKey turns TLS on
+	TLSKey            string        `yaml:"tls_key"`            // PEM file
+	Insecure          bool          `yaml:"insecure"`           // allows plain HTTP beyond loopback
+	Account           string        `yaml:"account"`            // 12 digits
+	Region            string        `yaml:"region"`             // of declared resources and of the command line
+	Metadata          string        `yaml:"metadata"`           // sqlite, sqlite:PATH or postgres://...
+	Store             string        `yaml:"store"`              // directory of the vaults' data; empty is DATA/store
+	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
+	LogLevel          slog.Level    `yaml:"log_level"`          // debug, info, warn or error
+	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
+	RestoreJobs       int           `yaml:"restore_jobs"`       // restore jobs that run at the same time
+	LifecycleInterval time.Duration `yaml:"lifecycle_interval"` // between two looks for recovery points that are due
+	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
+	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
+	Resources         []Resource    `yaml:"resources"`          // declared resources
+	Placements        []Placement   `yaml:"placements"`         // where restores may create things
+}
+
+// Resource is a resource declared in the configuration file.
+type Resource struct {
+	Name string            `yaml:"name"`
+	Type string            `yaml:"type"`
+	Path string            `yaml:"path"`
+	Tags map[string]string `yaml:"tags"`
+}
+
+// Placement is a directory in which a restore may create new resources.
+type Placement struct {
+	Name      string `yaml:"name"`
+	Directory string `yaml:"directory"`
+}
+
+// DefaultConfig returns the settings of a server that was told nothing.
+func DefaultConfig() Config {
+	return Config{
+		Data:              DataDirectory(os.Getenv, os.Geteuid()),
+		Listen:            "127.0.0.1:9480",
+		Account:           "000000000000",
+		Region:            "us-east-1",
+		Metadata:          "sqlite",
+		LogLevel:          slog.LevelInfo,
+		BackupJobs:        max(2, runtime.GOMAXPROCS(0)/2),
+		RestoreJobs:       max(2, runtime.GOMAXPROCS(0)/2),
+		LifecycleInterval: time.Minute,
+		ReclaimDelay:      time.Minute,
+		ReclaimThreshold:  0.1,
+	}
+}
+
+// DataDirectory returns the default data directory: $LOCKFAST_DATA, else /var/lib/lockfast for root, else lockfast
+// under $XDG_DATA_HOME, whose own default is ~/.local/share.
+func DataDirectory(getenv func(string) string, uid int) string {
+	if dir := getenv("LOCKFAST_DATA"); dir != "" {
+		return dir
+	}
+	if uid == 0 {
+		return "/var/lib/lockfast"
+	}
+	if dir := getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "lockfast")
+	}
+	return filepath.Join(getenv("HOME"), ".local", "share", "lockfast")
+}
+
+var (
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+)
+
+// Check verifies the settings, makes their paths absolute and fills in those that follow from others. Its errors
+// name the setting.
+func (c *Config) Check() error {
+	if err := c.checkPaths(); err != nil {
+		return err
+	}
+	if !accountPattern.MatchString(c.Account) {
+		return fmt.Errorf("account: %q is not 12 digits (quote it in the configuration file)", c.Account)
+	}
+	if !regionPattern.MatchString(c.Region) {
+		return fmt.Errorf("region: %q is not the name of a region such as us-east-1", c.Region)
+	}
+	if err := c.checkListen(); err != nil {
+		return err
+	}
+	if c.BackupJobs < 1 || c.BackupJobs > 1000 {
+		return fmt.Errorf("backup_jobs: %d is not between 1 and 1000", c.BackupJobs)
+	}
+	if c.RestoreJobs < 1 || c.RestoreJobs > 1000 {
+		return fmt.Errorf("restore_jobs: %d is not between 1 and 1000", c.RestoreJobs)
+	}
+	if c.LifecycleInterval < time.Second {
+		return fmt.Errorf("lifecycle_interval: %s is less than 1s", c.LifecycleInterval)
+	}
+	if c.ReclaimDelay < 0 {
+		return fmt.Errorf("reclaim_delay: %s is negative", c.ReclaimDelay)
+	}
+	if !(c.ReclaimThreshold >= 0 && c.ReclaimThreshold < 1) {
+		return fmt.Errorf("reclaim_threshold: %v is not between 0 and 1", c.ReclaimThreshold)
+	}
+	return errors.Join(c.checkResources(), c.checkPlacements())
+}
+
+func (c *Config) checkPaths() error {
+	if c.Data == "" {
+		return errors.New("data: the data directory has no default here; give one with --data or LOCKFAST_DATA")
+	}
+	if c.Store == "" {
+		c.Store = filepath.Join(c.Data, "store")
+	}
+	if strings.Contains(c.Store, "://") {
+		return fmt.Errorf("store: %q is not a directory; this version keeps vaults in a local directory only", c.Store)
+	}
+	if c.KeyFile == "" {
+		c.KeyFile = filepath.Join(c.Data, "root.key")
+	}
+	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile} {
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = abs
+	}
+	switch {
+	case c.Metadata == "sqlite":
+		c.Metadata = "sqlite:" + filepath.Join(c.Data, "meta.db")
+	case strings.HasPrefix(c.Metadata, "sqlite:"), strings.HasPrefix(c.Metadata, "postgres://"),
+		strings.HasPrefix(c.Metadata, "postgresql://"):
+	default:
+		return fmt.Errorf("metadata: want sqlite, sqlite:PATH or postgres://..., got %q", redactURL(c.Metadata))
+	}
+	return nil
+}
+
+// checkListen refuses plain HTTP beyond this host: signatures keep secrets off the wire, but not the data.
+func (c *Config) checkListen() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %q is not HOST:PORT", c.Listen)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("tls_cert and tls_key belong together: give both or neither")
+	}
+	if c.TLSCert == "" && !c.Insecure && !loopback(host) {
+		return fmt.Errorf("listen: %s can be reached from other hosts without encryption; "+
+			"give tls_cert and tls_key, or --insecure if the network is trusted", c.Listen)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (c *Config) checkResources() error {
+	names := map[string]bool{}
+	for i := range c.Resources {
+		r := &c.Resources[i]
+		where := fmt.Sprintf("resources[%d]", i)
+		if r.Name != "" {
+			where = fmt.Sprintf("resource %q", r.Name)
+		}
+		switch {
+		case r.Type == "":
+			return fmt.Errorf("%s: type is missing", where)
+		case r.Type != "EFS":
+			return fmt.Errorf("%s: type %q is not supported by this version; supported: EFS", where, r.Type)
+		case r.Path == "":
+			return fmt.Errorf("%s: path is missing", where)
+		case !filepath.IsAbs(r.Path):
+			return fmt.Errorf("%s: path %q is not absolute", where, r.Path)
+		case r.Name != "" && names[r.Name]:
+			return fmt.Errorf("%s: the name is used twice", where)
+		}
+		names[r.Name] = true
+	}
+	return nil
+}
+
+func (c *Config) checkPlacements() error {
+	names := map[string]bool{}
+	for i, p := range c.Placements {
+		switch {
+		case p.Name == "":
+			return fmt.Errorf("placements[%d]: name is missing", i)
+		case names[p.Name]:
+			return fmt.Errorf("placement %q: the name is used twice", p.Name)
+		case !filepath.IsAbs(p.Directory):
+			return fmt.Errorf("placement %q: directory %q is not an absolute path", p.Name, p.Directory)
+		}
+		names[p.Name] = true
+	}
+	return nil
+}

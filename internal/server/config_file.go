@@ -1,0 +1,95 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/pflag"
+)
+
+// maxConfigFile bounds what is read of a configuration file.
+const maxConfigFile = 1 << 20
+
+// Flags defines a flag for every scalar setting, with the present values as defaults. The flag of key a_b is --a-b.
+func (c *Config) Flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Data, "data", c.Data, "data directory")
+	fs.StringVar(&c.Listen, "listen", c.Listen, "address and port to serve on; port 0 lets the kernel choose")
+	fs.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "certificate file (PEM); turns TLS on")
+	fs.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "private key file (PEM) of the certificate")
+	fs.BoolVar(&c.Insecure, "insecure", c.Insecure, "serve other hosts without TLS")
+	fs.StringVar(&c.Account, "account", c.Account, "account id, 12 digits")
+	fs.StringVar(&c.Region, "region", c.Region, "region of declared resources")
+	fs.StringVar(&c.Metadata, "metadata", c.Metadata, "database: sqlite, sqlite:PATH or postgres://...")
+	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults (default DATA/store)")
+	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
+	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least level that is logged: debug, info, warn, error")
+	fs.IntVar(&c.BackupJobs, "backup-jobs", c.BackupJobs, "backup jobs that run at the same time")
+	fs.IntVar(&c.RestoreJobs, "restore-jobs", c.RestoreJobs, "restore jobs that run at the same time")
+	fs.DurationVar(&c.LifecycleInterval, "lifecycle-interval", c.LifecycleInterval,
+		"time between two looks for recovery points whose retention is over")
+	fs.DurationVar(&c.ReclaimDelay, "reclaim-delay", c.ReclaimDelay, "time from a deletion to the reclaim that follows it")
+	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
+		"share of a vault that may be dead before background reclaim rewrites packs")
+}
+
+// Load reads the configuration file at path into c. Flags that were given in fs keep their values.
+func (c *Config) Load(path string, fs *pflag.FlagSet) error {
+	given := map[string]string{}
+	fs.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return fmt.Errorf("read configuration %s: %w", path, err)
+	}
+	if err := c.Decode(data); err != nil {
+		return fmt.Errorf("configuration %s: %w", path, err)
+	}
+	for name, value := range given {
+		if err := fs.Set(name, value); err != nil {
+			return fmt.Errorf("--%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Decode reads a configuration document into c: keys that are absent leave c as it is, unknown and repeated keys are
+// errors that name the line.
+func (c *Config) Decode(data []byte) error {
+	if len(data) > maxConfigFile {
+		return fmt.Errorf("larger than %d bytes", maxConfigFile)
+	}
+	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil
+	}
+	line := func(e yaml.Error) int {
+		if tk := e.GetToken(); tk != nil && tk.Position != nil {
+			return tk.Position.Line
+		}
+		return 0
+	}
+	if e, ok := errors.AsType[*yaml.UnknownFieldError](err); ok {
+		return fmt.Errorf("line %d: unknown key %q", line(e), e.GetToken().Value)
+	}
+	if e, ok := errors.AsType[yaml.Error](err); ok {
+		return fmt.Errorf("line %d: %s", line(e), e.GetMessage())
+	}
+	return err
+}
+
+// redactURL hides the password of a database URL.
+func redactURL(s string) string {
+	if u, err := url.Parse(s); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return s
+}

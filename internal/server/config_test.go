@@ -1,0 +1,222 @@
+package server_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/lockfast/lockfast/internal/server"
+)
+
+func TestConfigDecode(t *testing.T) {
+	t.Parallel()
+	const text = `
+account: "000000000007"
+listen: 127.0.0.1:0
+lifecycle_interval: 5s
+log_level: debug
+resources:
+- {name: homes, type: EFS, path: /srv/home, tags: {backup: daily}}
+placements:
+- {name: us-east-1a, directory: /srv/restore}
+`
+	got := server.DefaultConfig()
+	if err := got.Decode([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := got.Check(); err != nil {
+		t.Fatal(err)
+	}
+	want := server.DefaultConfig()
+	want.Account, want.Listen, want.LifecycleInterval, want.LogLevel = "000000000007", "127.0.0.1:0", 5*time.Second, -4
+	want.Resources = []server.Resource{
+		{Name: "homes", Type: "EFS", Path: "/srv/home", Tags: map[string]string{"backup": "daily"}},
+	}
+	want.Placements = []server.Placement{{Name: "us-east-1a", Directory: "/srv/restore"}}
+	if err := want.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Decode: (-want +got)\n%s", diff)
+	}
+}
+
+func TestConfigDecode_NamesLineAndKey(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown key":         {"region: us-east-1\nlisten_on: x\n", `line 2: unknown key "listen_on"`},
+		"unknown nested key":  {"resources:\n- name: a\n  bucket: b\n", `line 3: unknown key "bucket"`},
+		"repeated key":        {"region: a\nregion: b\n", "line 2: "},
+		"wrong type":          {"region: us-east-1\nbackup_jobs: many\n", "line 2: "},
+		"not yaml":            {"region: [\n", "line 1: "},
+		"wrong type of level": {"log_level: loud\n", "loud"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c2 := server.DefaultConfig()
+			err := c2.Decode([]byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Decode(%q) = %v, want an error with %q", c.text, err, c.want)
+			}
+		})
+	}
+}
+
+func TestConfigLoad_FlagsWin(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "lockfast.yaml")
+	if err := os.WriteFile(name, []byte("listen: 127.0.0.1:1\nregion: eu-west-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := server.DefaultConfig()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.Flags(fs)
+	if err := fs.Parse([]string{"--listen", "127.0.0.1:2"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Load(name, fs); err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:2" || c.Region != "eu-west-1" {
+		t.Errorf("Load = listen %s, region %s, want the flag's 127.0.0.1:2 and the file's eu-west-1", c.Listen, c.Region)
+	}
+}
+
+func TestConfigFlags_EveryScalarHasOne(t *testing.T) {
+	t.Parallel()
+	c := server.DefaultConfig()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.Flags(fs)
+	typ := reflect.TypeFor[server.Config]()
+	for i := range typ.NumField() {
+		key := typ.Field(i).Tag.Get("yaml")
+		if typ.Field(i).Type.Kind() == reflect.Slice {
+			continue
+		}
+		if fs.Lookup(strings.ReplaceAll(key, "_", "-")) == nil {
+			t.Errorf("setting %s has no flag", key)
+		}
+	}
+}
+
+func TestConfigCheck_NamesTheSetting(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*server.Config)
+		want   string
+	}{
+		"account":       {func(c *server.Config) { c.Account = "7" }, "account: "},
+		"region":        {func(c *server.Config) { c.Region = "here" }, "region: "},
+		"metadata":      {func(c *server.Config) { c.Metadata = "mysql://root:secret@x" }, "metadata: "},
+		"store":         {func(c *server.Config) { c.Store = "s3://b/p" }, "store: "},
+		"beyond host":   {func(c *server.Config) { c.Listen = "0.0.0.0:1" }, "--insecure"},
+		"every address": {func(c *server.Config) { c.Listen = ":1" }, "--insecure"},
+		"half of TLS":   {func(c *server.Config) { c.TLSCert = "x" }, "tls_key"},
+		"listen":        {func(c *server.Config) { c.Listen = "x" }, "listen: "},
+		"jobs":          {func(c *server.Config) { c.BackupJobs = 0 }, "backup_jobs: "},
+		"type": {func(c *server.Config) { c.Resources = []server.Resource{{Name: "a", Type: "EBS", Path: "/x"}} },
+			`resource "a": type "EBS"`},
+		"placement": {func(c *server.Config) { c.Placements = []server.Placement{{Name: "a", Directory: "x"}} },
+			`placement "a": directory "x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := server.DefaultConfig()
+			c.change(&cfg)
+			err := cfg.Check()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("Check() = %v, want an error with %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("Check() = %v shows a password", err)
+			}
+		})
+	}
+}
+
+func TestDataDirectory(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		env  map[string]string
+		uid  int
+		want string
+	}{
+		"told":     {map[string]string{"LOCKFAST_DATA": "/d", "HOME": "/h"}, 0, "/d"},
+		"root":     {map[string]string{"XDG_DATA_HOME": "/x"}, 0, "/var/lib/lockfast"},
+		"xdg":      {map[string]string{"XDG_DATA_HOME": "/x", "HOME": "/h"}, 7, "/x/lockfast"},
+		"homeonly": {map[string]string{"HOME": "/h"}, 7, "/h/.local/share/lockfast"},
+	} {
+		if got := server.DataDirectory(func(k string) string { return c.env[k] }, c.uid); got != c.want {
+			t.Errorf("%s: DataDirectory = %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestLockDirectory_Twice(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	d, err := server.LockDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = server.LockDirectory(dir)
+	if !errors.Is(err, server.ErrInUse) || !strings.Contains(err.Error(), "pid ") || !strings.Contains(err.Error(), dir) {
+		t.Errorf("second LockDirectory = %v, want ErrInUse with the directory and a pid", err)
+	}
+	if err := d.Announce(server.Address{URL: "http://127.0.0.1:1", PID: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := server.ReadAddress(dir); err != nil || a.PID != 7 {
+		t.Errorf("ReadAddress = %+v, %v", a, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d, err = server.LockDirectory(dir)
+	if err != nil {
+		t.Fatalf("LockDirectory after Close = %v", err)
+	}
+	defer d.Close()
+	if _, err := server.ReadAddress(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a new owner left the old server.json: %v", err)
+	}
+}
+
+func TestCredentials_RoundTrip(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	want := server.AccessKey{ID: "AKIAEXAMPLE", Secret: "s=e/c+r"}
+	if err := server.WriteCredentials(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(server.CredentialsFile(dir))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("credentials file: %v, %v, want mode 0600", info.Mode(), err)
+	}
+	got, err := server.ReadCredentials(server.CredentialsFile(dir), "default")
+	if err != nil || got != want {
+		t.Errorf("ReadCredentials = %+v, %v", got, err)
+	}
+	if _, err := server.ReadCredentials(server.CredentialsFile(dir), "other"); err == nil {
+		t.Error("ReadCredentials of an absent profile = nil")
+	}
+}
+
+func FuzzConfigDecode(f *testing.F) {
+	f.Add([]byte("account: \"000000000000\"\nresources:\n- {name: homes, type: EFS, path: /srv, tags: {a: b}}\n"))
+	f.Add([]byte("a: &a [1]\nb: *a\n<<: {x: 1}\n"))
+	f.Add([]byte("log_level: info\nreclaim_delay: 1m\nreclaim_threshold: .nan\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := server.DefaultConfig()
+		if err := c.Decode(data); err == nil {
+			_ = c.Check()
+		}
+	})
+}

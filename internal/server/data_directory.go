@@ -1,0 +1,135 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse says that another server works on the data directory.
+var ErrInUse = errors.New("data directory is in use")
+
+// Directory is a data directory that this process has locked.
+type Directory struct {
+	path string
+	lock *os.File
+}
+
+// Address is the content of server.json: how to reach the running server of a data directory.
+type Address struct {
+	URL string `json:"url"`
+	PID int    `json:"pid"`
+	// Certificate is the file of the server's certificate when it serves TLS. Commands on this host accept exactly it.
+	Certificate string `json:"certificate,omitempty"`
+}
+
+// LockDirectory makes the data directory if it is absent and locks it until Close. When another process holds the
+// lock, the error wraps [ErrInUse] and names the directory and the process.
+func LockDirectory(path string) (*Directory, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	name := filepath.Join(path, "lock")
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		return nil, fmt.Errorf("%w: %s belongs to the running server with pid %s; "+
+			"stop it, talk to it with --server, or choose another directory with --data", ErrInUse, path, lockOwner(f))
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	d := &Directory{path: path, lock: f}
+	if err := d.sign(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func lockOwner(f *os.File) string {
+	buf := make([]byte, 20)
+	n, _ := f.ReadAt(buf, 0)
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n]))); err == nil {
+		return strconv.Itoa(pid)
+	}
+	return "unknown"
+}
+
+// sign writes this process's id into the lock file and clears what a killed server left behind.
+func (d *Directory) sign() error {
+	if err := d.lock.Truncate(0); err != nil {
+		return fmt.Errorf("write %s: %w", d.lock.Name(), err)
+	}
+	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("write %s: %w", d.lock.Name(), err)
+	}
+	return d.Withdraw()
+}
+
+// Path returns the name of the directory.
+func (d *Directory) Path() string { return d.path }
+
+// Announce writes server.json, so that commands on this host find the server.
+func (d *Directory) Announce(a Address) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(d.path, "server.json"), append(data, '\n'))
+}
+
+// Withdraw removes server.json. It is idempotent.
+func (d *Directory) Withdraw() error {
+	err := os.Remove(filepath.Join(d.path, "server.json"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove server.json: %w", err)
+	}
+	return nil
+}
+
+// Close unlocks the directory.
+func (d *Directory) Close() error { return d.lock.Close() }
+
+// ReadAddress reads the server.json of a data directory; absent or unreadable text is [os.ErrNotExist].
+func ReadAddress(dir string) (Address, error) {
+	var a Address
+	name := filepath.Join(dir, "server.json")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return a, err
+	}
+	if json.Unmarshal(data, &a) != nil || a.URL == "" || a.PID <= 0 {
+		return a, fmt.Errorf("%s is not a server's address: %w", name, os.ErrNotExist)
+	}
+	return a, nil
+}
+
+// writeFile replaces a file by rename, readable by its owner alone.
+func writeFile(name string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
