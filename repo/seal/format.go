@@ -1,0 +1,134 @@
+package seal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math/bits"
+	"time"
+
+	"github.com/lockfast/lockfast/repo/chunk"
+)
+
+// FormatSize is the length of a format object.
+const FormatSize = 256
+
+const (
+	formatCRC = 220
+	formatMAC = 224
+)
+
+// Chunkers of docs/format.md section 6.
+const (
+	ChunkerGear  = 1
+	ChunkerFixed = 2
+)
+
+// Format is the format object of a vault (docs/format.md section 3): the parameters that every writer has to share.
+type Format struct {
+	Generation   uint32
+	UUID         [16]byte
+	Incompatible uint64 // feature bits: refuse the vault when one is unknown
+	ReadOnly     uint64 // feature bits: do not write when one is unknown
+	Compatible   uint64 // feature bits: ignore what is unknown
+	Created      time.Time
+	Chunk        chunk.Params
+	DataPack     uint32 // target size in bytes
+	MetaPack     uint32
+	ColdPack     uint32
+	Epoch        uint32 // whose key makes the MAC
+}
+
+// DefaultFormat returns the format of a new vault.
+func DefaultFormat(uuid [16]byte, created time.Time) Format {
+	return Format{Generation: 1, UUID: uuid, Created: created, Chunk: chunk.DefaultParams(),
+		DataPack: 32 << 20, MetaPack: 8 << 20, ColdPack: 256 << 20, Epoch: 1}
+}
+
+// Name returns the name of the object in the vault.
+func (f Format) Name() string {
+	if f.Generation <= 1 {
+		return "format"
+	}
+	return fmt.Sprintf("format.%d", f.Generation)
+}
+
+// Writable reports whether this version knows every feature that a writer has to know.
+func (f Format) Writable() error {
+	if f.ReadOnly != 0 {
+		return &UnsupportedError{Object: f.Name(), Feature: "read-only compatible feature", Value: bits.TrailingZeros64(f.ReadOnly)}
+	}
+	return nil
+}
+
+// Encode returns the bytes of the object with their MAC.
+func (f Format) Encode(k *Keys) ([]byte, error) {
+	b := append(make([]byte, 0, FormatSize), magic...)
+	b = append(b, byte(TypeFormat), version, 0, Suite)
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, f.Generation)
+	b = append(b, f.UUID[:]...)
+	b = le.AppendUint64(b, f.Incompatible)
+	b = le.AppendUint64(b, f.ReadOnly)
+	b = le.AppendUint64(b, f.Compatible)
+	b = le.AppendUint64(b, uint64(f.Created.UnixNano()))
+	b = append(b, ChunkerGear, byte(len(chunk.ID{})), 0, 0)
+	for _, v := range []uint32{uint32(f.Chunk.Min), uint32(f.Chunk.Avg), uint32(f.Chunk.Max), f.DataPack, f.MetaPack, f.ColdPack, 0, f.Epoch} {
+		b = le.AppendUint32(b, v)
+	}
+	b = b[:formatCRC]
+	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+	mac, err := k.formatMAC(f.Epoch, b)
+	return append(b, mac...), err
+}
+
+// DecodeFormat reads a format object without its keys; call [Format.Verify] as soon as they are open.
+func DecodeFormat(name string, b []byte) (Format, error) {
+	le := binary.LittleEndian
+	if len(b) != FormatSize || string(b[:8]) != magic || Type(b[8]) != TypeFormat {
+		return Format{}, chunk.Damaged(name, "not a format object")
+	}
+	if crc32.Checksum(b[:formatCRC], castagnoli()) != le.Uint32(b[formatCRC:]) {
+		return Format{}, chunk.Damaged(name, "checksum differs")
+	}
+	f := Format{Generation: le.Uint32(b[12:]), UUID: [16]byte(b[16:32]), Incompatible: le.Uint64(b[32:]), ReadOnly: le.Uint64(b[40:]),
+		Compatible: le.Uint64(b[48:]), Created: time.Unix(0, int64(le.Uint64(b[56:]))).UTC(),
+		Chunk:    chunk.Params{Min: int(le.Uint32(b[68:])), Avg: int(le.Uint32(b[72:])), Max: int(le.Uint32(b[76:]))},
+		DataPack: le.Uint32(b[80:]), MetaPack: le.Uint32(b[84:]), ColdPack: le.Uint32(b[88:]), Epoch: le.Uint32(b[96:])}
+	unsupported := func(feature string, v int) (Format, error) {
+		return Format{}, &UnsupportedError{Object: name, Feature: feature, Value: v}
+	}
+	switch {
+	case b[9] != version:
+		return unsupported("format version", int(b[9]))
+	case b[11] != Suite:
+		return unsupported("suite", int(b[11]))
+	case f.Incompatible != 0:
+		return unsupported("incompatible feature", bits.TrailingZeros64(f.Incompatible))
+	case b[64] != ChunkerGear:
+		return unsupported("chunker", int(b[64]))
+	case int(b[65]) != len(chunk.ID{}):
+		return unsupported("id length", int(b[65]))
+	case b[92]|b[93] != 0 && f.ReadOnly&1 == 0:
+		return Format{}, chunk.Damaged(name, "parity without its feature")
+	}
+	if err := f.Chunk.Check(); err != nil {
+		return Format{}, chunk.Damaged(name, "%v", err)
+	}
+	return f, nil
+}
+
+// Verify checks the MAC of the bytes that f was decoded from.
+func (f Format) Verify(k *Keys, b []byte) error {
+	if f.UUID != k.uuid || len(b) != FormatSize {
+		return chunk.Damaged(f.Name(), "it belongs to vault %x", f.UUID)
+	}
+	mac, err := k.formatMAC(f.Epoch, b[:formatMAC])
+	if err != nil {
+		return err
+	}
+	if !equalMAC(mac, b[formatMAC:]) {
+		return chunk.Damaged(f.Name(), "it was changed after it was written")
+	}
+	return nil
+}
