@@ -31,7 +31,7 @@ var shared = sync.OnceValues(start)
 const guard = `
 trap '' INT TERM HUP
 "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c synchronous_commit=off \
-	-c full_page_writes=off -c max_connections=200 -c shared_buffers=32MB </dev/null >"$2/log" 2>&1 &
+	-c full_page_writes=off -c deadlock_timeout=100ms -c max_connections=200 -c shared_buffers=32MB </dev/null >"$2/log" 2>&1 &
 pid=$!
 cat >/dev/null
 kill -QUIT $pid
