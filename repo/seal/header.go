@@ -98,4 +98,6 @@ func checkPreamble(name string, b []byte) error {
 }
 
 // committed compares a commitment in constant time.
-func (h Header) committed(want [32]byte) bool { return subtle.ConstantTimeCompare(h.Commitment[:], want[:]) == 1 }
+func (h Header) committed(want [32]byte) bool {
+	return subtle.ConstantTimeCompare(h.Commitment[:], want[:]) == 1
+}

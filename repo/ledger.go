@@ -1,0 +1,212 @@
+package repo
+
+import (
+	"context"
+	"time"
+)
+
+// SessionID names a session: 32 lower-case hexadecimal digits drawn by the ledger, never used again. A writer's
+// session id becomes the id of its recovery point, so a name under r/ or f/ always tells its session.
+type SessionID string
+
+// SessionKind says what a session may do.
+type SessionKind uint8
+
+// The kinds of sessions. Their values are stored by ledgers.
+const (
+	SessionReader    SessionKind = 1 // reads one recovery point
+	SessionWriter    SessionKind = 2 // makes one recovery point
+	SessionCollector SessionKind = 3 // reclaims space; at most one is active
+)
+
+// SessionState says whether a session may still act.
+type SessionState uint8
+
+// The states of sessions. Their values are stored by ledgers. A committed session has no row any more.
+const (
+	SessionActive SessionState = 1
+	SessionClosed SessionState = 2 // ended by its owner without a recovery point; what it left is swept
+	SessionFenced SessionState = 3 // lost its lease, or was replaced; its owner may still run but can change nothing
+)
+
+// SessionOptions describes the session to open.
+type SessionOptions struct {
+	Kind SessionKind
+	Job  string  // of a writer, may be empty; opening fences the active writers of the same job (a restarted worker)
+	Pin  PointID // a reader's recovery point, a writer's parent; empty = none
+}
+
+// Session is a session as the ledger records it.
+type Session struct {
+	ID     SessionID
+	Kind   SessionKind
+	State  SessionState
+	Job    string
+	Pin    PointID
+	Opened uint64        // epoch when it was opened
+	Acked  uint64        // epoch it has acknowledged; starts as Opened
+	Pins   []byte        // as last given to Acknowledge, nil before
+	Lease  time.Duration // how long it lives without Renew or Acknowledge; only Open fills it
+}
+
+// ObjectKind says what kind of object of the store a row stands for.
+type ObjectKind uint8
+
+// The kinds of objects a ledger knows. Their values are stored by ledgers. Manifests and refsets have no rows:
+// their names carry the session's id.
+const (
+	ObjectData    ObjectKind = 1
+	ObjectMeta    ObjectKind = 2
+	ObjectSegment ObjectKind = 3
+)
+
+// ObjectState is the life of an object: reserved -> live -> condemned -> retired -> forgotten (no row); a rescue
+// leads from condemned back to live, and segments go from live to retired directly.
+type ObjectState uint8
+
+// The states of objects. Their values are stored by ledgers.
+const (
+	ObjectReserved  ObjectState = 1 // the name may or may not exist in the store
+	ObjectLive      ObjectState = 2 // durable; leaves only through Condemn and Retire
+	ObjectCondemned ObjectState = 3 // may not be relied on anew by sessions that acknowledged Object.Epoch
+	ObjectRetired   ObjectState = 4 // no longer needed; its slots are where Remap says
+)
+
+// Object is a pack or an index segment as the ledger records it.
+type Object struct {
+	Number  uint32 // dense, unique in the vault, never used again; refsets name packs by it
+	ID      ID     // random, unique, never used again: the name in the store
+	Kind    ObjectKind
+	State   ObjectState
+	Session SessionID // who reserved it
+	Size    int64     // bytes; 0 while reserved
+	Epoch   uint64    // of the last Condemn or Retire
+	Remap   []byte    // of a retired pack: where its live slots went; opaque to the ledger
+}
+
+// PointState is a committed recovery point as the ledger records it.
+type PointState struct {
+	ID       PointID
+	Deleting bool // its deletion has begun; it cannot be opened any more and keeps nothing alive by itself
+}
+
+// Retirement retires one object.
+type Retirement struct {
+	Number uint32
+	Remap  []byte // nil for a segment or a pack without live slots
+}
+
+// Snapshot is one consistent reading of points and sessions.
+type Snapshot struct {
+	Epoch    uint64
+	Points   []PointState // ascending by id
+	Sessions []Session    // all states, ascending by id
+}
+
+// A Ledger is the transactional record of one vault: which sessions run, which packs and segments exist, which
+// recovery points are committed. It decides; the object store only holds bytes.
+//
+// Every method is one transaction that first locks the vault's row, so that the methods have one order, is durable
+// when it returns, and may be called concurrently from any number of goroutines, processes and nodes. A method that
+// returns an error other than the sentinels named has changed nothing or everything; repeating it is safe: each
+// says what a repetition does. A cancelled context counts as such an error.
+//
+// Safety never rests on a clock. Leases, by the ledger's own clock, only decide when a silent session is fenced; a
+// fenced session can change nothing any more, however late its owner wakes. Methods that take a session return
+// [ErrFenced] when it is not active.
+type Ledger interface {
+	Sessions
+	Objects
+	Points
+	Collector
+
+	// Identity is drawn when the vault's rows are created and never changes. The vault's claim object carries it,
+	// so that two services with different databases cannot work on one vault.
+	Identity(ctx context.Context) ([16]byte, error)
+}
+
+// Sessions is the part of a [Ledger] that keeps sessions.
+type Sessions interface {
+	// Open opens a session with Opened = Acked = the current epoch. With a Pin it returns [ErrNotFound] unless that
+	// point is committed and not being deleted; from then on everything the point's refset names is pinned until
+	// the session ends, even if the point is deleted meanwhile. A second active collector is refused with
+	// [ErrBusy], after sessions whose lease ran out are fenced. A repetition opens another session.
+	Open(ctx context.Context, o SessionOptions) (Session, error)
+
+	// Renew extends the lease and returns the current epoch. It acknowledges nothing. ErrFenced.
+	Renew(ctx context.Context, id SessionID) (epoch uint64, err error)
+
+	// Acknowledge replaces the session's pins, sets Acked to the current epoch, extends the lease and returns that
+	// epoch. The caller has stopped relying on existing slots before the call and goes on only after it has also
+	// read Changes. pins is a refset of all slots of others that the session relies on, beyond its Pin; the
+	// ledger copies it. ErrFenced.
+	Acknowledge(ctx context.Context, id SessionID, pins []byte) (epoch uint64, err error)
+
+	// Close ends a session without a recovery point and drops its pins. A reader's row goes at once, a writer's or
+	// collector's stays as SessionClosed until Forget, because objects of its names may exist. The owner has no
+	// writes in flight any more. Closing what is not active or unknown does nothing.
+	Close(ctx context.Context, id SessionID) error
+
+	// Fence fences every session whose lease has run out and returns how many. Pins of fenced sessions count no
+	// more.
+	Fence(ctx context.Context) (int, error)
+}
+
+// Objects is the part of a [Ledger] that keeps packs and index segments.
+type Objects interface {
+	// Reserve draws n names of one kind for the session. Nothing is written to the store under a name that is not
+	// reserved. A repetition draws others; names left over are dropped by Commit, or by Forget. ErrFenced.
+	Reserve(ctx context.Context, id SessionID, kind ObjectKind, n int) ([]Object, error)
+
+	// Register makes reserved objects of the session live; they are durable in the store. Only Number and Size of
+	// each are read. From now on they leave only by Condemn and Retire, whatever becomes of the session. What is
+	// live already stays so. ErrFenced; [ErrNotFound] for a number the session never reserved, changing nothing.
+	Register(ctx context.Context, id SessionID, objects []Object) error
+
+	// Changes returns every object whose row was made or changed after revision since, ascending by number, and
+	// the revision to ask for next time. Revision 0 is the beginning: all rows. Forgotten rows are not reported.
+	Changes(ctx context.Context, since uint64) ([]Object, uint64, error)
+}
+
+// Points is the part of a [Ledger] that keeps recovery points.
+type Points interface {
+	// Commit makes p.Point a recovery point and ends its session: it drops the session's row and the names it
+	// reserved and never registered. ErrFenced, also when a pack of p.Packs is not live, condemned or retired with
+	// a remap, which the protocol excludes. After a commit whose answer was lost, a repetition finds the point
+	// committed and returns nil.
+	Commit(ctx context.Context, p Prepared) error
+
+	// Delete marks the point as being deleted. Repeating it does nothing; [ErrNotFound] when there is none.
+	Delete(ctx context.Context, id PointID) error
+
+	// Remove drops the point's row, whose manifest is gone from the store. Removing what is absent does nothing.
+	Remove(ctx context.Context, id PointID) error
+
+	// Snapshot reads points and sessions in one transaction.
+	Snapshot(ctx context.Context) (Snapshot, error)
+}
+
+// Collector is the part of a [Ledger] that reclaim uses. All methods but Waiting demand an active collector session
+// and return [ErrFenced] without one.
+type Collector interface {
+	// Condemn raises the epoch by one and condemns those of the packs that are live, at the new epoch, which it
+	// returns. Packs condemned before stay so, at the new epoch. Retired and unknown numbers are ignored.
+	Condemn(ctx context.Context, id SessionID, packs []uint32) (epoch uint64, err error)
+
+	// Waiting fences sessions whose lease has run out and returns the active sessions, other than collectors, that
+	// have not acknowledged epoch.
+	Waiting(ctx context.Context, epoch uint64) ([]Session, error)
+
+	// Rescue makes condemned packs live again. Others are ignored.
+	Rescue(ctx context.Context, id SessionID, packs []uint32) error
+
+	// Retire raises the epoch by one and retires condemned packs and live segments at the new epoch. All or none:
+	// [ErrNotFound] when one is in another state, except that retired ones stay as they are.
+	Retire(ctx context.Context, id SessionID, objects []Retirement) error
+
+	// Forget drops the rows of retired objects, whose bytes are gone and which no refset names any more; of the
+	// objects that the closed or fenced sessions given have reserved and never registered; and of these sessions.
+	// Objects in another state and active sessions are ignored. A ledger whose fenced sessions may have living
+	// owners keeps their rows and reserved names for some days, so that what they write late is recognised.
+	Forget(ctx context.Context, id SessionID, objects []uint32, sessions []SessionID) error
+}

@@ -1,0 +1,197 @@
+package pack
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/blake3"
+
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+// ErrFull is returned by [Writer.Add] when the chunk belongs to the next pack.
+var ErrFull = errors.New("pack is full")
+
+// Options say how packs are made. The zero value of each field but Target is useful.
+type Options struct {
+	Type   seal.Type // default [seal.TypeDataPack]
+	Target int       // largest length of a pack, and size of the writer's buffer
+	Rand   io.Reader // source of ids and salts; default crypto/rand, anything else is for vectors
+	Raw    bool      // do not compress the trailer; for vectors
+}
+
+// Writer assembles one pack at a time in a buffer that it keeps. The buffer never grows: memory is touched as the pack fills, so that a small pack costs little.
+//
+// mu guards everything but the bytes of the buffer. Add reserves a slot and its range of the buffer under mu and seals into the range outside of it; sealing counts
+// the ranges still being filled.
+type Writer struct {
+	keys    *seal.Keys
+	opts    Options
+	buf     []byte
+	sealing sync.WaitGroup
+
+	mu     sync.Mutex
+	id     ID
+	header seal.Header
+	key    seal.PackKey
+	slots  []Slot
+	end    int  // of the last slot in buf
+	parts  int  // in all bundles
+	closed bool // no more slots
+}
+
+// NewWriter returns a writer with an empty pack in it.
+func NewWriter(keys *seal.Keys, opts Options) (*Writer, error) {
+	if opts.Type == 0 {
+		opts.Type = seal.TypeDataPack
+	}
+	if opts.Rand == nil {
+		opts.Rand = rand.Reader
+	}
+	w := &Writer{keys: keys, opts: opts, buf: make([]byte, opts.Target)}
+	return w, w.Reset()
+}
+
+// Reset throws the current pack away and begins a new one, with an id and a salt of its own. What [Writer.Finish] returned is no longer valid. It must not run
+// beside Add or Finish.
+func (w *Writer) Reset() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var salt [32]byte
+	if _, err := io.ReadFull(w.opts.Rand, w.id[:]); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(w.opts.Rand, salt[:]); err != nil {
+		return err
+	}
+	var err error
+	if w.key, w.header, err = w.keys.NewPack(w.opts.Type, w.id, salt); err != nil {
+		return err
+	}
+	b := w.header.Append(w.buf[:0])
+	b = append(b, w.id[:]...)
+	w.slots, w.end, w.parts, w.closed = nil, len(b), 0, false
+	return nil
+}
+
+// ID returns the id of the current pack, and Type its type.
+func (w *Writer) ID() ID { return w.id }
+
+// Type returns the type of the packs.
+func (w *Writer) Type() seal.Type { return w.opts.Type }
+
+// Len returns the bytes and slots in the pack so far.
+func (w *Writer) Len() (size, slots int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end, len(w.slots)
+}
+
+// Add seals stored as the next slot. s says what it is: ID, Kind, Codec, Plain and, for a bundle, Parts, which the writer keeps; Offset and Stored are
+// filled in, and the finished slot is returned with its number. It may be called concurrently and does not keep stored. [ErrFull] says that there is no room.
+func (w *Writer) Add(s Slot, stored []byte) (int, Slot, error) {
+	no, s, err := w.reserve(s, len(stored))
+	if err != nil {
+		return 0, Slot{}, err
+	}
+	defer w.sealing.Done()
+	nonce, aad := slotNonce(uint32(no)), slotAAD(w.id, uint32(no), &s)
+	out := w.buf[s.Offset : s.Offset : s.Offset+s.Stored]
+	w.key.AEAD.Seal(out, nonce[:], stored, aad[:])
+	return no, s, nil
+}
+
+// reserve takes the next slot and its range of the buffer; the caller has to fill it and then call sealing.Done.
+func (w *Writer) reserve(s Slot, n int) (int, Slot, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	size := n + seal.Overhead
+	if w.closed || len(w.slots) == MaxSlots || w.end+size+w.tail(len(w.slots)+1, w.parts+len(s.Parts)) > len(w.buf) {
+		return 0, Slot{}, ErrFull
+	}
+	s.Offset, s.Stored = uint32(w.end), uint32(size)
+	no := len(w.slots)
+	w.slots = append(w.slots, s)
+	w.end += size
+	w.parts += len(s.Parts)
+	w.sealing.Add(1)
+	return no, s, nil
+}
+
+// tail bounds the bytes that trailer, padding and footer take.
+func (w *Writer) tail(slots, parts int) int {
+	table := 16 + slots*(16+2+4+4+3) + parts*(16+4)
+	return trailerHead + table + table>>8 + 64 + seal.Overhead + paddingUnit + FooterSize
+}
+
+// Packed is a finished pack.
+type Packed struct {
+	ID     ID
+	Type   seal.Type
+	Epoch  uint32
+	Salt   [32]byte
+	Slots  []Slot
+	Bytes  []byte   // the whole object; valid until the writer is reset
+	Digest [32]byte // unkeyed BLAKE3 of Bytes
+}
+
+// Finish waits for slots that are being sealed, writes the trailer and returns the pack. From then on Add returns [ErrFull], until Reset. It panics when called
+// twice.
+func (w *Writer) Finish() Packed {
+	w.mu.Lock()
+	if w.closed {
+		panic("pack: finished twice")
+	}
+	w.closed = true
+	w.mu.Unlock()
+	w.sealing.Wait()
+
+	total := w.writeTrailer()
+	p := Packed{ID: w.id, Type: w.opts.Type, Epoch: w.header.Epoch, Salt: w.header.Salt, Slots: w.slots, Bytes: w.buf[:total]}
+	p.Digest = blake3.Sum256(p.Bytes)
+	return p
+}
+
+// writeTrailer writes everything behind the last slot and returns the length of the pack.
+func (w *Writer) writeTrailer() int {
+	table := appendTable(nil, w.slots)
+	stored, codec := table, chunk.Raw
+	if !w.opts.Raw {
+		stored, codec = NewCompressor(zstd.SpeedFastest).Compress(nil, table)
+	}
+	fixed := w.end + seal.Overhead + FooterSize
+	total := int(padded(int64(fixed + trailerHead + len(stored))))
+	plain := make([]byte, trailerHead, total-fixed)
+	plain[0] = byte(codec)
+	binary.LittleEndian.PutUint32(plain[4:], uint32(len(table)))
+	binary.LittleEndian.PutUint32(plain[8:], uint32(len(stored)))
+	plain = append(plain, stored...)[:total-fixed]
+
+	foot := footer{length: uint64(total), trailer: uint64(w.end), trailerLen: uint32(len(plain) + seal.Overhead)}.encode()
+	copy(w.buf[total-FooterSize:], foot[:])
+	nonce := slotNonce(trailerSlot)
+	aad := append(append([]byte(nil), w.buf[:HeaderSize]...), foot[:footerCRC]...)
+	w.key.AEAD.Seal(w.buf[w.end:w.end:total-FooterSize], nonce[:], plain, aad)
+	return total
+}
+
+// footer is the fixed end of a pack (docs/format.md section 7.4).
+type footer struct {
+	length, trailer uint64
+	trailerLen      uint32
+}
+
+func (f footer) encode() (b [FooterSize]byte) {
+	copy(b[:], footerMagic)
+	binary.LittleEndian.PutUint64(b[8:], f.length)
+	binary.LittleEndian.PutUint64(b[16:], f.trailer)
+	binary.LittleEndian.PutUint32(b[24:], f.trailerLen)
+	binary.LittleEndian.PutUint32(b[footerCRC:], crc32.Checksum(b[:footerCRC], crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
