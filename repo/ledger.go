@@ -74,8 +74,7 @@ const (
 
 // Object is a pack or an index segment as the ledger records it.
 type Object struct {
-	Number  uint32 // dense, unique in the vault, never used again; refsets name packs by it
-	ID      ID     // random, unique, never used again: the name in the store
+	ID      ID // random, unique, never used again: the name in the store
 	Kind    ObjectKind
 	State   ObjectState
 	Session SessionID // who reserved it
@@ -92,8 +91,8 @@ type PointState struct {
 
 // Retirement retires one object.
 type Retirement struct {
-	Number uint32
-	Remap  []byte // nil for a segment or a pack without live slots
+	ID    ID
+	Remap []byte // nil for a segment or a pack without live slots
 }
 
 // Snapshot is one consistent reading of points and sessions.
@@ -158,12 +157,12 @@ type Objects interface {
 	// reserved. A repetition draws others; names left over are dropped by Commit, or by Forget. ErrFenced.
 	Reserve(ctx context.Context, id SessionID, kind ObjectKind, n int) ([]Object, error)
 
-	// Register makes reserved objects of the session live; they are durable in the store. Only Number and Size of
+	// Register makes reserved objects of the session live; they are durable in the store. Only ID and Size of
 	// each are read. From now on they leave only by Condemn and Retire, whatever becomes of the session. What is
-	// live already stays so. ErrFenced; [ErrNotFound] for a number the session never reserved, changing nothing.
+	// live already stays so. ErrFenced; [ErrNotFound] for a name the session never reserved, changing nothing.
 	Register(ctx context.Context, id SessionID, objects []Object) error
 
-	// Changes returns every object whose row was made or changed after revision since, ascending by number, and
+	// Changes returns every object whose row was made or changed after revision since, ascending by id, and
 	// the revision to ask for next time. Revision 0 is the beginning: all rows. Forgotten rows are not reported.
 	Changes(ctx context.Context, since uint64) ([]Object, uint64, error)
 }
@@ -190,15 +189,15 @@ type Points interface {
 // and return [ErrFenced] without one.
 type Collector interface {
 	// Condemn raises the epoch by one and condemns those of the packs that are live, at the new epoch, which it
-	// returns. Packs condemned before stay so, at the new epoch. Retired and unknown numbers are ignored.
-	Condemn(ctx context.Context, id SessionID, packs []uint32) (epoch uint64, err error)
+	// returns. Packs condemned before stay so, at the new epoch. Retired and unknown ids are ignored.
+	Condemn(ctx context.Context, id SessionID, packs []ID) (epoch uint64, err error)
 
 	// Waiting fences sessions whose lease has run out and returns the active sessions, other than collectors, that
 	// have not acknowledged epoch.
 	Waiting(ctx context.Context, epoch uint64) ([]Session, error)
 
 	// Rescue makes condemned packs live again. Others are ignored.
-	Rescue(ctx context.Context, id SessionID, packs []uint32) error
+	Rescue(ctx context.Context, id SessionID, packs []ID) error
 
 	// Retire raises the epoch by one and retires condemned packs and live segments at the new epoch. All or none:
 	// [ErrNotFound] when one is in another state, except that retired ones stay as they are.
@@ -208,5 +207,5 @@ type Collector interface {
 	// objects that the closed or fenced sessions given have reserved and never registered; and of these sessions.
 	// Objects in another state and active sessions are ignored. A ledger whose fenced sessions may have living
 	// owners keeps their rows and reserved names for some days, so that what they write late is recognised.
-	Forget(ctx context.Context, id SessionID, objects []uint32, sessions []SessionID) error
+	Forget(ctx context.Context, id SessionID, objects []ID, sessions []SessionID) error
 }
