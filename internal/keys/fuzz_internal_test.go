@@ -1,0 +1,41 @@
+package keys
+
+import "testing"
+
+func FuzzDecode(f *testing.F) {
+	r, err := generate()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.encode())
+	f.Add("lockfast-root-key-1:::")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := decode(text)
+		if err != nil {
+			return
+		}
+		again, err := decode(r.encode())
+		if err != nil || again.key != r.key {
+			t.Errorf("decode(encode(decode(%q))) = %v, %v", text, again, err)
+		}
+	})
+}
+
+func FuzzUnwrap(f *testing.F) {
+	r, err := generate()
+	if err != nil {
+		f.Fatal(err)
+	}
+	wrapped, err := r.Wrap(f.Context(), []byte("key"), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(wrapped)
+	f.Add([]byte{version})
+	f.Fuzz(func(t *testing.T, wrapped []byte) {
+		key, err := r.Unwrap(t.Context(), wrapped, nil)
+		if err == nil && string(key) != "key" {
+			t.Errorf("Unwrap(%x) = %x", wrapped, key)
+		}
+	})
+}
