@@ -1,0 +1,2 @@
+// Package repo is a store of recovery points: deduplicated, compressed, encrypted, on any [blob.Store].
+package repo
