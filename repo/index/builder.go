@@ -87,7 +87,6 @@ func (b *Builder) Merge(s *Segment, keep func(id pack.ID) bool) {
 		}
 	}
 	b.old = append(b.old, s.id)
-	b.old = append(b.old, s.Superseded()...)
 }
 
 // row returns the provisional row of a pack.
