@@ -81,39 +81,40 @@ func headerValue(r *http.Request, name string) string {
 	return strings.Join(trimmed, ",")
 }
 
-// parameter is one parameter of a query string, unescaped.
-type parameter struct{ key, value string }
+// Parameter is one parameter of a query string.
+type Parameter struct{ Key, Value string }
 
-func splitQuery(raw string) []parameter {
-	var ps []parameter
+// Parameters splits a raw query string and unescapes keys and values, in the order of the query.
+func Parameters(raw string) []Parameter {
+	var ps []Parameter
 	for part := range strings.SplitSeq(raw, "&") {
 		if part == "" {
 			continue
 		}
 		key, value, _ := strings.Cut(part, "=")
-		ps = append(ps, parameter{Unescape(key), Unescape(value)})
+		ps = append(ps, Parameter{Unescape(key), Unescape(value)})
 	}
 	return ps
 }
 
 // canonicalQuery escapes and sorts the parameters of a raw query, without the signature of a presigned request.
 func canonicalQuery(raw string, presigned bool) string {
-	var ps []parameter
-	for _, p := range splitQuery(raw) {
-		if presigned && p.key == "X-Amz-Signature" {
+	var ps []Parameter
+	for _, p := range Parameters(raw) {
+		if presigned && p.Key == "X-Amz-Signature" {
 			continue
 		}
-		ps = append(ps, parameter{escape(p.key, false), escape(p.value, false)})
+		ps = append(ps, Parameter{escape(p.Key, false), escape(p.Value, false)})
 	}
-	slices.SortFunc(ps, func(a, b parameter) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.value, b.value)) })
+	slices.SortFunc(ps, func(a, b Parameter) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value)) })
 	var b strings.Builder
 	for i, p := range ps {
 		if i > 0 {
 			b.WriteByte('&')
 		}
-		b.WriteString(p.key)
+		b.WriteString(p.Key)
 		b.WriteByte('=')
-		b.WriteString(p.value)
+		b.WriteString(p.Value)
 	}
 	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -129,8 +130,8 @@ func (s *signature) splitCredential(credential string) error {
 
 func parsePresigned(r *http.Request, raw string) (*signature, error) {
 	fields := map[string]string{}
-	for _, p := range splitQuery(raw) {
-		fields[p.key] = p.value
+	for _, p := range Parameters(raw) {
+		fields[p.Key] = p.Value
 	}
 	if name := fields["X-Amz-Algorithm"]; name != algorithm {
 		return nil, incomplete("Unsupported AWS 'algorithm': '%s'. Use %s.", printable(name), algorithm)
@@ -140,11 +141,11 @@ func parsePresigned(r *http.Request, raw string) (*signature, error) {
 	if err != nil {
 		return nil, err
 	}
-	seconds, err := time.ParseDuration(fields["X-Amz-Expires"] + "s")
-	if err != nil || seconds < time.Second || seconds > 7*24*time.Hour {
+	seconds, err := strconv.Atoi(fields["X-Amz-Expires"])
+	if err != nil || seconds < 1 || seconds > 7*24*3600 {
 		return nil, incomplete("X-Amz-Expires must be a number of seconds from 1 to 604800.")
 	}
-	s.expires = seconds
+	s.expires = time.Duration(seconds) * time.Second
 	return s, nil
 }
 

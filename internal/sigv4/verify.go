@@ -138,10 +138,10 @@ func (s *signature) verify(r *http.Request, payload, secret string) error {
 	}
 	f := mismatch("The request signature we calculated does not match the signature you provided. " +
 		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
-	if s.token != "" {
-		canonical = strings.ReplaceAll(canonical, s.token, "(token)")
-	}
 	f.Detail = canonical + "\n--\n" + stringToSign(s.Credential, s.time, canonical)
+	if s.token != "" {
+		f.Detail = strings.NewReplacer(s.token, "(token)", Escape(s.token), "(token)").Replace(f.Detail)
+	}
 	return f
 }
 
