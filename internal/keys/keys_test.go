@@ -59,8 +59,8 @@ func TestUnwrap_Refuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = other.Unwrap(t.Context(), wrapped, bind)
-	if !errors.Is(err, repo.ErrWrongKey) || !strings.Contains(err.Error(), r.ID()) || !strings.Contains(err.Error(), other.ID()) {
-		t.Errorf("Unwrap by another key = %v, want %v naming %s and %s", err, repo.ErrWrongKey, r.ID(), other.ID())
+	if !errors.Is(err, repo.ErrWrongKey) || !strings.Contains(err.Error(), r.KeyID()) || !strings.Contains(err.Error(), other.KeyID()) {
+		t.Errorf("Unwrap by another key = %v, want %v naming %s and %s", err, repo.ErrWrongKey, r.KeyID(), other.KeyID())
 	}
 	if _, err := r.Unwrap(t.Context(), wrapped, []byte("vaults")); !errors.Is(err, repo.ErrDamaged) {
 		t.Errorf("Unwrap with another bind = %v, want %v", err, repo.ErrDamaged)
@@ -162,7 +162,7 @@ func TestRoot_IsNeverPrinted(t *testing.T) {
 			t.Errorf("printed %q", out)
 		}
 	}
-	if !strings.Contains(out, r.ID()) {
+	if !strings.Contains(out, r.KeyID()) {
 		t.Errorf("printed %q, want the key id in it", out)
 	}
 }

@@ -83,8 +83,8 @@ func (r *Root) Derive(purpose string) [32]byte {
 	return [32]byte(r.derive("lockfast/1/derive/"+purpose, 32))
 }
 
-// ID names the key: 16 hexadecimal digits, not secret.
-func (r *Root) ID() string { return hex.EncodeToString(r.id[:]) }
+// KeyID names the key: 16 hexadecimal digits, not secret.
+func (r *Root) KeyID() string { return hex.EncodeToString(r.id[:]) }
 
 // Wrap encrypts key, bound to bind: it can only be unwrapped with the same bind.
 func (r *Root) Wrap(_ context.Context, key, bind []byte) ([]byte, error) {
@@ -100,8 +100,8 @@ func (r *Root) Unwrap(_ context.Context, wrapped, bind []byte) ([]byte, error) {
 		return nil, fmt.Errorf("unwrap key: %w", repo.ErrDamaged)
 	}
 	head := wrapped[:headSize:headSize]
-	if id := hex.EncodeToString(head[1:]); id != r.ID() {
-		return nil, fmt.Errorf("unwrap key: %w: it was wrapped with root key %s, the key file holds %s", repo.ErrWrongKey, id, r.ID())
+	if id := hex.EncodeToString(head[1:]); id != r.KeyID() {
+		return nil, fmt.Errorf("unwrap key: %w: it was wrapped with root key %s, the key file holds %s", repo.ErrWrongKey, id, r.KeyID())
 	}
 	key, err := r.aead.Open(nil, nil, wrapped[headSize:], append(head, bind...))
 	if err != nil {
@@ -115,7 +115,7 @@ func (r *Root) head() []byte {
 }
 
 // String names the key without showing it.
-func (r *Root) String() string { return "root key " + r.ID() }
+func (r *Root) String() string { return "root key " + r.KeyID() }
 
 // GoString is String.
 func (r *Root) GoString() string { return r.String() }
@@ -131,7 +131,7 @@ var errMalformed = errors.New("not a root key file, or a damaged one")
 
 // encode is the text of the key file.
 func (r *Root) encode() string {
-	text := strings.Join([]string{magic, r.ID(), hex.EncodeToString(r.key[:])}, ":") + ":"
+	text := strings.Join([]string{magic, r.KeyID(), hex.EncodeToString(r.key[:])}, ":") + ":"
 	return text + checksum(text) + "\n"
 }
 
@@ -158,7 +158,7 @@ func decode(text string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.ID() != parts[1] {
+	if r.KeyID() != parts[1] {
 		return nil, errMalformed
 	}
 	return r, nil
