@@ -132,9 +132,6 @@ func (e *emitter) operation(op *operation) {
 	if p := e.pages[op.Name]; p != nil {
 		e.printf("Pages: &wire.Pages{Token: %q, Limit: %q, Next: %q, Result: %q},\n", p.token, p.limit, p.next, p.result)
 	}
-	if op.AuthType == "none" {
-		e.printf("Unsigned: true,\n")
-	}
 	e.printf("}}\n")
 }
 

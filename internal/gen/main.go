@@ -39,7 +39,11 @@ func tree(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{}
+	table, err := coverage(filepath.Join(root, "api"), services)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{filepath.Join("api", "coverage.md"): table}
 	for _, s := range services {
 		generated, err := generate(s)
 		if err != nil {

@@ -27,7 +27,6 @@ type model struct {
 type operation struct {
 	Name          string `json:"name"`
 	Documentation string `json:"documentation"`
-	AuthType      string `json:"authtype"`
 	HTTP          struct {
 		Method       string `json:"method"`
 		RequestURI   string `json:"requestUri"`

@@ -44,6 +44,9 @@ func (f *form) structure(s *wire.Shape, v reflect.Value, prefix string) error {
 		m := &s.Members[i]
 		name := prefix + m.WireName()
 		if !f.has(name) {
+			if m.Required {
+				return wire.Missing(name)
+			}
 			continue
 		}
 		if err := f.member(m, v.Field(i), name); err != nil {

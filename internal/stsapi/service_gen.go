@@ -33,8 +33,7 @@ var AssumeRole = wire.Operation[AssumeRoleInput, AssumeRoleOutput]{Descriptor: &
 var AssumeRoleWithWebIdentity = wire.Operation[AssumeRoleWithWebIdentityInput, AssumeRoleWithWebIdentityOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "AssumeRoleWithWebIdentity", Method: "POST", Path: "/", Status: 200,
 	Input: shapeAssumeRoleWithWebIdentityInput, Output: shapeAssumeRoleWithWebIdentityOutput,
-	Errors:   []string{"ExpiredTokenException", "IDPCommunicationError", "IDPRejectedClaim", "InvalidIdentityToken", "MalformedPolicyDocument", "PackedPolicyTooLarge", "RegionDisabledException"},
-	Unsigned: true,
+	Errors: []string{"ExpiredTokenException", "IDPCommunicationError", "IDPRejectedClaim", "InvalidIdentityToken", "MalformedPolicyDocument", "PackedPolicyTooLarge", "RegionDisabledException"},
 }}
 
 // GetCallerIdentity is the operation POST /.

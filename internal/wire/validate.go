@@ -134,8 +134,11 @@ func checkNumber(s *Shape, n int64, at *path) *Invalid {
 	return nil
 }
 
-func missing(at *path) *Invalid {
-	return &Invalid{Member: at.String(), Missing: true, Text: "Missing required parameter: " + at.String()}
+func missing(at *path) *Invalid { return Missing(at.String()) }
+
+// Missing says that a required member is absent.
+func Missing(member string) *Invalid {
+	return &Invalid{Member: member, Missing: true, Text: "Missing required parameter: " + member}
 }
 
 // broken words a rule as AWS services do. The value is repeated if it is short and may be shown.

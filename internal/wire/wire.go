@@ -28,7 +28,6 @@ type Descriptor struct {
 	Errors   []string // names of the modelled errors
 	Token    string   // member of the input that carries the idempotency token, or empty
 	Pages    *Pages   // nil if the operation does not page
-	Unsigned bool     // callable without a signature
 }
 
 // Pages names the members by which an operation pages through a list.
