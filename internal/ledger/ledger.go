@@ -1,0 +1,202 @@
+// Package ledger keeps the store's control tables in SQL: it implements
+// [repo.Ledger] for any number of vaults in one database.
+//
+// Each vault has a row in ledger_vault, which every transaction that changes
+// anything locks first. The methods of one vault thus have one order, whichever
+// process they come from; those of different vaults do not wait for each other
+// on PostgreSQL. What only reads takes a snapshot, which is always the state
+// between two transactions of that order.
+//
+// Recovery points have a row here and one in the tables of the vaults; they are
+// made and removed together by [DB.CommitTx] and [DB.RemoveTx].
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/repo"
+)
+
+//go:embed *.sql
+var files embed.FS
+
+// Migrations are the tables of this package.
+func Migrations() meta.MigrationSet {
+	return meta.MigrationSet{Package: "ledger", Files: files}
+}
+
+const (
+	defaultLease = 2 * time.Minute
+	// keepFenced is how long the row of a fenced session whose owner may still
+	// be alive is kept.
+	keepFenced = 3 * 24 * time.Hour
+)
+
+// Options are settings of all ledgers of a database.
+type Options struct {
+	// Lease is how long a session lives without a sign of its owner, by the
+	// clock of the database. The default is two minutes.
+	Lease time.Duration
+}
+
+// DB holds the ledgers of the vaults of one database. Its methods may be called
+// concurrently.
+type DB struct {
+	db    *meta.DB
+	lease time.Duration
+}
+
+// New returns the ledgers in db, to which [Migrations] have been applied.
+func New(db *meta.DB, o Options) *DB {
+	return &DB{db: db, lease: cmp.Or(o.Lease, defaultLease)}
+}
+
+// CreateTx creates the ledger of a new vault, named by its UUID, within the
+// transaction that creates the vault.
+func (d *DB) CreateTx(ctx context.Context, tx *meta.Tx, vault string) error {
+	identity := make([]byte, 16)
+	rand.Read(identity) // never fails
+	_, err := tx.Exec(ctx, `INSERT INTO ledger_vault (vault, identity, epoch, revision)
+		VALUES (?, ?, 0, 0)`, vault, identity)
+	if err != nil {
+		return fmt.Errorf("create ledger of vault %s: %w", vault, err)
+	}
+	return nil
+}
+
+// DropTx removes the ledger of a vault whose objects are gone from the store.
+// Dropping what is absent does nothing.
+func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
+	for _, table := range []string{"ledger_point", "ledger_object", "ledger_session", "ledger_vault"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE vault = ?", vault); err != nil {
+			return fmt.Errorf("drop ledger of vault %s: %w", vault, err)
+		}
+	}
+	return nil
+}
+
+// FenceAll fences the sessions of all vaults, whatever their lease. It is for a
+// single node that starts: the owners of all sessions are dead.
+func (d *DB) FenceAll(ctx context.Context) error {
+	return d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE ledger_session SET state = ?, pins = NULL, pin = '', keep_until = 0
+			WHERE state = ?`, repo.SessionFenced, repo.SessionActive)
+		return err
+	})
+}
+
+// Vault returns the ledger of one vault. It does not check that there is one;
+// methods of a ledger that was not created return [repo.ErrNotFound].
+func (d *DB) Vault(vault string) *Vault { return &Vault{d: d, name: vault} }
+
+// Vault is the ledger of one vault.
+type Vault struct {
+	d    *DB
+	name string
+}
+
+var _ repo.Ledger = (*Vault)(nil)
+
+// Create is [DB.CreateTx] in a transaction of its own.
+func (v *Vault) Create(ctx context.Context) error {
+	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CreateTx(ctx, tx, v.name) })
+}
+
+// Identity implements [repo.Ledger].
+func (v *Vault) Identity(ctx context.Context) (id [16]byte, err error) {
+	err = v.view(ctx, func(_ context.Context, t *ledgerTx) error {
+		id = t.identity
+		return nil
+	})
+	return id, err
+}
+
+// ledgerTx is a transaction on one vault. Its fields are the vault's row.
+type ledgerTx struct {
+	*meta.Tx
+	vault    string
+	lease    time.Duration
+	identity [16]byte
+	epoch    uint64
+	revision uint64
+	changed  bool // the row is to be written back
+}
+
+// update runs fn in a transaction that has locked the vault's row, and writes
+// the row back if fn changed it.
+func (v *Vault) update(ctx context.Context, fn func(context.Context, *ledgerTx) error) error {
+	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.within(ctx, tx, v.name, fn) })
+}
+
+// within is update in a transaction that the caller began.
+func (d *DB) within(ctx context.Context, tx *meta.Tx, vault string, fn func(context.Context, *ledgerTx) error) error {
+	t, err := d.begin(ctx, tx, vault, tx.ForUpdate())
+	if err != nil {
+		return err
+	}
+	if err := fn(ctx, t); err != nil || !t.changed {
+		return err
+	}
+	_, err = t.Exec(ctx, "UPDATE ledger_vault SET epoch = ?, revision = ? WHERE vault = ?",
+		int64(t.epoch), int64(t.revision), vault)
+	return err
+}
+
+// view runs fn on a snapshot.
+func (v *Vault) view(ctx context.Context, fn func(context.Context, *ledgerTx) error) error {
+	return v.d.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		t, err := v.d.begin(ctx, tx, v.name, "")
+		if err != nil {
+			return err
+		}
+		return fn(ctx, t)
+	})
+}
+
+func (d *DB) begin(ctx context.Context, tx *meta.Tx, vault, lock string) (*ledgerTx, error) {
+	t := &ledgerTx{Tx: tx, vault: vault, lease: d.lease}
+	var identity []byte
+	row := tx.QueryRow(ctx, "SELECT identity, epoch, revision FROM ledger_vault WHERE vault = ?"+lock, vault)
+	switch err := row.Scan(&identity, &t.epoch, &t.revision); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, fmt.Errorf("ledger of vault %s: %w", vault, repo.ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("ledger of vault %s: %w", vault, err)
+	}
+	copy(t.identity[:], identity)
+	return t, nil
+}
+
+// raise begins a new epoch.
+func (t *ledgerTx) raise() {
+	t.epoch++
+	t.changed = true
+}
+
+// newID draws a name of 128 bits.
+func newID() (id repo.ID) {
+	rand.Read(id[:]) // never fails
+	return id
+}
+
+func newSessionID() repo.SessionID {
+	id := newID()
+	return repo.SessionID(hex.EncodeToString(id[:]))
+}
+
+// orNull keeps the difference between no bytes and none given.
+func orNull(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
