@@ -11,9 +11,9 @@ import (
 )
 
 // KeyWrapper wraps the vault's key under a key that is kept elsewhere. bind has to be authenticated with it. Unwrap
-// returns [ErrWrongKey] when the wrapping key is another one.
+// returns an error that wraps [ErrWrongKey] when the wrapping key is another one. A wrapper may also have a method
+// KeyID() string that names the wrapping key for the operator; it is noted in the key object.
 type KeyWrapper interface {
-	KeyID() string // names the wrapping key for the operator
 	Wrap(ctx context.Context, key, bind []byte) ([]byte, error)
 	Unwrap(ctx context.Context, wrapped, bind []byte) ([]byte, error)
 }

@@ -1,0 +1,166 @@
+package ledgertest
+
+import (
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockfast/lockfast/repo"
+)
+
+func testReserve(k *kit) {
+	w := k.writer()
+	seen := map[repo.ID]bool{{}: true}
+	for range 3 {
+		objects, err := k.Reserve(k.ctx, w.ID, repo.ObjectMeta, 5)
+		k.must(err)
+		if len(objects) != 5 {
+			k.Fatalf("Reserve(5) = %d names", len(objects))
+		}
+		for _, o := range objects {
+			if seen[o.ID] {
+				k.Errorf("name %s drawn twice", o.ID)
+			}
+			seen[o.ID] = true
+			want := repo.Object{ID: o.ID, Kind: repo.ObjectMeta, State: repo.ObjectReserved, Session: w.ID}
+			if diff := cmp.Diff(want, k.object(o.ID)); diff != "" {
+				k.Errorf("reserved object (-want +got):\n%s", diff)
+			}
+		}
+	}
+}
+
+func testRegister(k *kit) {
+	w := k.writer()
+	id := k.live(w, repo.ObjectData, 1)[0]
+	k.must(k.Register(k.ctx, w.ID, []repo.Object{{ID: id, Size: 100}}))
+	want := repo.Object{ID: id, Kind: repo.ObjectData, State: repo.ObjectLive, Session: w.ID, Size: 100}
+	if diff := cmp.Diff(want, k.object(id)); diff != "" {
+		k.Errorf("registered object (-want +got):\n%s", diff)
+	}
+	k.must(k.Close(k.ctx, w.ID))
+	k.wantState(id, repo.ObjectLive)
+}
+
+func testRegisterForeign(k *kit) {
+	a, b := k.writer(), k.writer()
+	objects, err := k.Reserve(k.ctx, a.ID, repo.ObjectData, 1)
+	k.must(err)
+	mine, err := k.Reserve(k.ctx, b.ID, repo.ObjectData, 1)
+	k.must(err)
+	k.wantErr("Register of a name of another", k.Register(k.ctx, b.ID, append(mine, objects...)), repo.ErrNotFound)
+	k.wantState(mine[0].ID, repo.ObjectReserved)
+	k.must(k.Close(k.ctx, a.ID))
+	k.wantErr("Register of a closed session", k.Register(k.ctx, a.ID, objects), repo.ErrFenced)
+}
+
+func testChanges(k *kit) {
+	w := k.writer()
+	first := k.live(w, repo.ObjectData, 2)
+	_, revision, err := k.Changes(k.ctx, 0)
+	k.must(err)
+	second := k.live(w, repo.ObjectSegment, 1)
+	c := k.collector()
+	_, err = k.Condemn(k.ctx, c.ID, first[:1])
+	k.must(err)
+	changed, next, err := k.Changes(k.ctx, revision)
+	k.must(err)
+	got := map[repo.ID]repo.ObjectState{}
+	for i, o := range changed {
+		got[o.ID] = o.State
+		if i > 0 && string(changed[i-1].ID[:]) >= string(o.ID[:]) {
+			k.Error("Changes is not ascending by id")
+		}
+	}
+	want := map[repo.ID]repo.ObjectState{first[0]: repo.ObjectCondemned, second[0]: repo.ObjectLive}
+	if diff := cmp.Diff(want, got); diff != "" {
+		k.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if changed, _, err := k.Changes(k.ctx, next); len(changed) != 0 || err != nil {
+		k.Errorf("Changes without a change = %v, %v, want none", changed, err)
+	}
+}
+
+func testCommit(k *kit) {
+	w := k.writer()
+	packs := k.live(w, repo.ObjectData, 1)
+	spare, err := k.Reserve(k.ctx, w.ID, repo.ObjectData, 1)
+	k.must(err)
+	k.must(k.Commit(k.ctx, prepared(w, packs...)))
+	snapshot, err := k.Snapshot(k.ctx)
+	k.must(err)
+	if diff := cmp.Diff([]repo.PointState{{ID: repo.PointID(w.ID)}}, snapshot.Points); diff != "" {
+		k.Errorf("points (-want +got):\n%s", diff)
+	}
+	if len(snapshot.Sessions) != 0 {
+		k.Errorf("sessions after commit = %v, want none", snapshot.Sessions)
+	}
+	k.wantState(packs[0], repo.ObjectLive)
+	k.wantState(spare[0].ID, 0)
+}
+
+func testCommitRepeated(k *kit) {
+	w := k.writer()
+	for range 2 {
+		k.must(k.Commit(k.ctx, prepared(w)))
+	}
+	k.must(k.Close(k.ctx, w.ID))
+}
+
+func testCommitFenced(k *kit) {
+	w := k.writer()
+	k.must(k.Close(k.ctx, w.ID))
+	k.wantErr("Commit of a closed session", k.Commit(k.ctx, prepared(w)), repo.ErrFenced)
+	never := repo.Session{ID: "ffffffffffffffffffffffffffffffff"}
+	k.wantErr("Commit of an unknown session", k.Commit(k.ctx, prepared(never)), repo.ErrFenced)
+}
+
+// retired returns a pack that is retired with the remap.
+func (k *kit) retired(remap []byte) repo.ID {
+	k.Helper()
+	w, c := k.writer(), k.collector()
+	pack := k.live(w, repo.ObjectData, 1)
+	k.must(k.Close(k.ctx, w.ID))
+	_, err := k.Condemn(k.ctx, c.ID, pack)
+	k.must(err)
+	k.must(k.Retire(k.ctx, c.ID, []repo.Retirement{{ID: pack[0], Remap: remap}}))
+	k.must(k.Close(k.ctx, c.ID))
+	return pack[0]
+}
+
+func testCommitLostPack(k *kit) {
+	pack := k.retired(nil)
+	k.wantErr("Commit on a retired pack", k.Commit(k.ctx, prepared(k.writer(), pack)), repo.ErrFenced)
+	k.wantErr("Commit on an unknown pack", k.Commit(k.ctx, prepared(k.writer(), repo.ID{1})), repo.ErrFenced)
+	w := k.writer()
+	reserved, err := k.Reserve(k.ctx, w.ID, repo.ObjectData, 1)
+	k.must(err)
+	k.wantErr("Commit on a reserved pack", k.Commit(k.ctx, prepared(w, reserved[0].ID)), repo.ErrFenced)
+}
+
+func testCommitMovedPack(k *kit) {
+	pack := k.retired([]byte("elsewhere"))
+	k.must(k.Commit(k.ctx, prepared(k.writer(), pack)))
+	if got := k.object(pack).Remap; string(got) != "elsewhere" {
+		k.Errorf("remap = %q, want elsewhere", got)
+	}
+}
+
+func testDelete(k *kit) {
+	p, _ := k.point(1)
+	k.wantErr("Delete of an unknown point", k.Delete(k.ctx, "00112233445566778899aabbccddeeff"), repo.ErrNotFound)
+	for range 2 {
+		k.must(k.Delete(k.ctx, p))
+	}
+	snapshot, err := k.Snapshot(k.ctx)
+	k.must(err)
+	if diff := cmp.Diff([]repo.PointState{{ID: p, Deleting: true}}, snapshot.Points); diff != "" {
+		k.Errorf("points (-want +got):\n%s", diff)
+	}
+	for range 2 {
+		k.must(k.Remove(k.ctx, p))
+	}
+	snapshot, err = k.Snapshot(k.ctx)
+	k.must(err)
+	if len(snapshot.Points) != 0 {
+		k.Errorf("points after Remove = %v, want none", snapshot.Points)
+	}
+}

@@ -1,0 +1,70 @@
+package localledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/lockfast/lockfast/repo"
+)
+
+// Reserve implements [repo.Objects].
+func (l *Ledger) Reserve(ctx context.Context, id repo.SessionID, kind repo.ObjectKind, n int) ([]repo.Object, error) {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := l.active(id); err != nil {
+		return nil, err
+	}
+	out := make([]repo.Object, n)
+	for i := range out {
+		out[i] = repo.Object{ID: draw16(), Kind: kind, State: repo.ObjectReserved, Session: id}
+	}
+	if err := l.do(change{Objects: out}); err != nil {
+		return nil, err
+	}
+	return slices.Clone(out), nil
+}
+
+// Register implements [repo.Objects].
+func (l *Ledger) Register(ctx context.Context, id repo.SessionID, objects []repo.Object) error {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := l.active(id); err != nil {
+		return err
+	}
+	var c change
+	for _, o := range objects {
+		row, ok := l.rows.objects[o.ID]
+		if !ok || row.Session != id {
+			return fmt.Errorf("name %s is not reserved by session %s: %w", o.ID, id, repo.ErrNotFound)
+		}
+		if row.State == repo.ObjectReserved {
+			row.State, row.Size = repo.ObjectLive, o.Size
+			c.Objects = append(c.Objects, row.Object)
+		}
+	}
+	return l.do(c)
+}
+
+// Changes implements [repo.Objects].
+func (l *Ledger) Changes(ctx context.Context, since uint64) ([]repo.Object, uint64, error) {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unlock()
+	var out []repo.Object
+	for _, o := range l.rows.objects {
+		if o.revision > since {
+			out = append(out, o.Object)
+		}
+	}
+	slices.SortFunc(out, func(a, b repo.Object) int { return compareIDs(a.ID, b.ID) })
+	return out, l.rows.revision, nil
+}
