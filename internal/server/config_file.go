@@ -37,10 +37,15 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 		"share of a vault that may be dead before background reclaim rewrites packs")
 }
 
-// Load reads the configuration file at path into c. Flags that were given in fs keep their values.
+// Load reads the configuration file at path into c. Flags of [Config.Flags] that were given in fs keep their values.
 func (c *Config) Load(path string, fs *pflag.FlagSet) error {
-	given := map[string]string{}
-	fs.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+	settings, given := pflag.NewFlagSet("", pflag.ContinueOnError), map[string]string{}
+	new(Config).Flags(settings)
+	fs.Visit(func(f *pflag.Flag) {
+		if settings.Lookup(f.Name) != nil {
+			given[f.Name] = f.Value.String()
+		}
+	})
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)

@@ -25,6 +25,8 @@ type Directory struct {
 type Address struct {
 	URL string `json:"url"`
 	PID int    `json:"pid"`
+	// Region is where declared resources live.
+	Region string `json:"region"`
 	// Certificate is the file of the server's certificate when it serves TLS. Commands on this host accept exactly it.
 	Certificate string `json:"certificate,omitempty"`
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/restjson"
+	"github.com/lockfast/lockfast/internal/wire"
+)
+
+// client talks to a server.
+type client struct {
+	rest   *restjson.Client
+	region string
+	stop   func() error // ends a private server; nil for any other
+}
+
+// call calls an operation of the server.
+func call[In, Out any](ctx context.Context, c *client, op wire.Operation[In, Out], in *In) (*Out, error) {
+	out, err := restjson.Call(ctx, c.rest, op, in)
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return nil, &apiError{e}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the server at %s: %w", c.rest.URL, err)
+	}
+	return out, nil
+}
+
+// apiError is a refusal by the server: people read its message, code tests its name.
+type apiError struct{ cause *wire.Error }
+
+func (e *apiError) Error() string {
+	switch {
+	case e.cause.Status >= http.StatusInternalServerError:
+		return fmt.Sprintf("%s: %s (the server's log says more, request id %s)", e.cause.Name, e.cause.Message,
+			e.cause.RequestID)
+	case e.cause.Message == "":
+		return e.cause.Name
+	}
+	return e.cause.Message
+}
+
+func (e *apiError) Unwrap() error { return e.cause }
+
+// isNotFound reports whether the server said that a thing does not exist.
+func isNotFound(err error) bool {
+	e, ok := errors.AsType[*apiError](err)
+	return ok && e.cause.Name == "ResourceNotFoundException"
+}
+
+// each calls page with one page token after the other until there is none.
+func each(page func(token *string) (next *string, err error)) error {
+	var token *string
+	for {
+		next, err := page(token)
+		if err != nil || next == nil || *next == "" {
+			return err
+		}
+		token = next
+	}
+}
+
+// healthy reports whether a server answers at a URL.
+func healthy(ctx context.Context, c *http.Client, base string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// newHTTP returns an HTTP client of its own. A certificate file makes it accept exactly that certificate, whatever
+// names are in it: the address of a server on this host was read from the server's own data directory.
+func newHTTP(certificate string) (*http.Client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	t.MaxIdleConnsPerHost = 8
+	if certificate != "" {
+		data, err := os.ReadFile(certificate)
+		if err != nil {
+			return nil, fmt.Errorf("read the server's certificate: %w", err)
+		}
+		block, _ := pem.Decode(data)
+		if block == nil {
+			return nil, fmt.Errorf("read the server's certificate: %s is not a PEM file", certificate)
+		}
+		t.TLSClientConfig = &tls.Config{
+			InsecureSkipVerify: true, // replaced by the comparison below
+			VerifyConnection: func(s tls.ConnectionState) error {
+				if string(s.PeerCertificates[0].Raw) != string(block.Bytes) {
+					return fmt.Errorf("the server's certificate is not the one in %s", certificate)
+				}
+				return nil
+			},
+		}
+	} else if bundle := os.Getenv("AWS_CA_BUNDLE"); bundle != "" {
+		data, err := os.ReadFile(bundle)
+		if err != nil {
+			return nil, fmt.Errorf("read AWS_CA_BUNDLE: %w", err)
+		}
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(data)
+		t.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	return &http.Client{Transport: t}, nil
+}
+
+// checkHere refuses a server on another host: paths in a request are paths on the server's host.
+func (c *client) checkHere() error {
+	u, err := url.Parse(c.rest.URL)
+	if err != nil {
+		return err
+	}
+	ips, err := net.LookupIP(u.Hostname())
+	if err != nil {
+		return fmt.Errorf("look up the server's host: %w", err)
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	for _, ip := range ips {
+		if ip.IsLoopback() {
+			return nil
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.Equal(ip) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("the server at %s runs on another host, but paths are looked up where the server runs; "+
+		"run this command on that host", c.rest.URL)
+}

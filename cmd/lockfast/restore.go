@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+)
+
+// restoreResult is the JSON form of a finished restore.
+type restoreResult struct {
+	Type             string `json:"type"`
+	RecoveryPointARN string `json:"recovery_point_arn"`
+	Path             string `json:"path"`
+	JobID            string `json:"restore_job_id"`
+	Items            int64  `json:"items"`
+	Skipped          int64  `json:"skipped"`
+	Bytes            int64  `json:"bytes"`
+	StatusMessage    string `json:"status_message,omitempty"`
+}
+
+func newRestore(a *app) *cobra.Command {
+	var to string
+	var items []string
+	cmd := &cobra.Command{
+		Use:   "restore ARN --to DIR",
+		Short: "Restore a recovery point, or some items of it, into a directory",
+		Long: `Restore the contents of a recovery point directly into DIR, which must be absent or empty.
+
+With --item, only that file or directory is restored, under its own path below DIR.`,
+		Example: `  lockfast restore arn:aws:backup:us-east-1:000000000000:recovery-point:UUID --to /srv/restored
+  lockfast restore ARN --to /tmp/letters --item mail/letters --item notes.txt`,
+		Args: positional(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return usagef("restore: --to DIR is missing")
+			}
+			if err := checkARN(args[0]); err != nil {
+				return err
+			}
+			return a.with(cmd, func(ctx context.Context, c *client) error {
+				return a.restore(ctx, c, args[0], to, items)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
+	cmd.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
+	return cmd
+}
+
+// checkARN catches arguments that are not ARNs at all.
+func checkARN(s string) error {
+	if strings.HasPrefix(s, "arn:") && strings.Count(s, ":") >= 5 {
+		return nil
+	}
+	return usagef("%q is not the ARN of a recovery point; `lockfast list` shows them", s)
+}
+
+// at returns a client for the region that an ARN lies in.
+func (c *client) at(arn string) *client {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 || parts[3] == "" || parts[3] == c.region {
+		return c
+	}
+	rest, moved := *c.rest, *c
+	rest.Region, moved.region = parts[3], parts[3]
+	moved.rest = &rest
+	return &moved
+}
+
+func (a *app) restore(ctx context.Context, c *client, arn, to string, items []string) error {
+	if err := c.checkHere(); err != nil {
+		return err
+	}
+	c = c.at(arn)
+	dir, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	job, err := call(ctx, c, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{
+		RecoveryPointArn: arn, Directory: dir, Items: items})
+	if err != nil {
+		return fmt.Errorf("restore to %s: %w", dir, err)
+	}
+	detail, err := a.follow(ctx, c, job.RestoreJobId, dir, nil)
+	if err != nil {
+		return err
+	}
+	if err := jobError("restore to "+dir, detail); err != nil {
+		return err
+	}
+	if err := a.printRestore(arn, dir, detail); err != nil {
+		return err
+	}
+	return a.nameSkipped(ctx, c, detail)
+}
+
+func (a *app) printRestore(arn, dir string, d *lockfastapi.DescribeJobDetailOutput) error {
+	if a.out.json {
+		return a.out.line(restoreResult{Type: "result", RecoveryPointARN: arn, Path: dir, JobID: d.JobId, Items: d.Items,
+			Skipped: d.SkippedItems, Bytes: d.BytesRead, StatusMessage: deref(d.StatusMessage)})
+	}
+	if m := deref(d.StatusMessage); m != "" {
+		a.out.note("lockfast: %s", m)
+	}
+	_, err := fmt.Fprintf(a.out.stdout, "%s: %d items, %s\n", dir, d.Items, size(d.BytesRead))
+	return err
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/fs"
+	"github.com/lockfast/lockfast/internal/keys"
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/resource"
+	"github.com/lockfast/lockfast/resource/directory"
+)
+
+// storedLine is the JSON form of a recovery point as the store alone shows it.
+type storedLine struct {
+	Type             string    `json:"type"`
+	Vault            string    `json:"vault"`
+	Point            string    `json:"point"`
+	RecoveryPointARN string    `json:"recovery_point_arn,omitempty"`
+	Resource         string    `json:"resource"`
+	Created          time.Time `json:"created"`
+	Items            int64     `json:"items"`
+	LogicalBytes     int64     `json:"logical_bytes"`
+	Skipped          int64     `json:"skipped"`
+}
+
+// arnFact is the entry of a recovery point's facts that holds its ARN.
+const arnFact = "recovery_point_arn"
+
+func newStore(a *app) *cobra.Command {
+	const about = `LOCATION is the directory of a store (DATA/store) or of one vault in it; FILE is a copy of DATA/root.key.`
+	var key string
+	list := &cobra.Command{
+		Use:     "list LOCATION --key FILE",
+		Short:   "List the recovery points in a store",
+		Long:    "List the recovery points in a store.\n\n" + about,
+		Example: "  lockfast store list /mnt/copy/store --key root.key",
+		Args:    positional(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return openStore(cmd.Context(), args[0], key, func(s *store) error { return a.storeList(cmd.Context(), s) })
+		},
+	}
+	level := 3
+	verify := &cobra.Command{
+		Use:     "verify LOCATION --key FILE",
+		Short:   "Verify that every recovery point in a store can be read",
+		Long:    "Verify a store; see `lockfast vault verify` for the levels.\n\n" + about,
+		Example: "  lockfast store verify /mnt/copy/store --key root.key",
+		Args:    positional(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if level < 0 || level > 3 {
+				return usagef("--level: %d is not between 0 and 3", level)
+			}
+			return openStore(cmd.Context(), args[0], key, func(s *store) error {
+				return a.storeVerify(cmd.Context(), s, level)
+			})
+		},
+	}
+	verify.Flags().IntVar(&level, "level", level, "how thorough to be, from 0 to 3")
+	var to string
+	var items []string
+	restore := &cobra.Command{
+		Use:   "restore LOCATION POINT --to DIR --key FILE",
+		Short: "Restore a recovery point straight from a store",
+		Long: "Restore a recovery point straight from a store into DIR, which must be absent or empty. POINT is its ARN or the id " +
+			"that `lockfast store list` shows.\n\n" + about,
+		Example: "  lockfast store restore /mnt/copy/store POINT --to /srv/restored --key root.key",
+		Args:    positional(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return usagef("store restore: --to DIR is missing")
+			}
+			return openStore(cmd.Context(), args[0], key, func(s *store) error {
+				return a.storeRestore(cmd.Context(), s, args[1], to, items)
+			})
+		},
+	}
+	restore.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
+	restore.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
+	cmd := group("store", "Read a store with no server and no database",
+		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore)
+	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
+	return cmd
+}
+
+// store is one or more vaults, opened from their objects alone.
+type store struct {
+	location string
+	names    []string // of the vaults: their UUIDs, or the location of a single one
+	vaults   []*repo.Vault
+}
+
+// openStore opens the vaults at a location, runs fn, and closes them.
+func openStore(ctx context.Context, location, key string, fn func(*store) error) (err error) {
+	if key == "" {
+		return usagef("--key FILE is missing: a copy of the server's DATA/root.key")
+	}
+	root, err := keys.Open(key)
+	if err != nil {
+		return err
+	}
+	blobs, err := fs.Open(location, fs.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, blobs.Close()) }()
+	s := &store{location: location}
+	if s.names, err = vaultPrefixes(ctx, location, blobs); err != nil {
+		return fmt.Errorf("read store %s: %w", location, err)
+	}
+	if len(s.names) == 0 {
+		return fmt.Errorf("no vault at %s", location)
+	}
+	for _, name := range s.names {
+		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, repo.Options{})
+		if err != nil {
+			return fmt.Errorf("open vault %s: %w", filepath.Join(location, name), err)
+		}
+		defer v.Close()
+		s.vaults = append(s.vaults, v)
+	}
+	return fn(s)
+}
+
+// vaultPrefixes finds the vaults in a store: a directory each, named by a UUID, or the store itself as "".
+func vaultPrefixes(ctx context.Context, location string, blobs blob.Store) ([]string, error) {
+	if ok, err := holdsVault(ctx, blobs, ""); ok || err != nil {
+		return []string{""}, err
+	}
+	entries, err := os.ReadDir(location)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if uuid.Validate(e.Name()) != nil {
+			continue
+		}
+		ok, err := holdsVault(ctx, blobs, e.Name()+"/")
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// holdsVault reports whether there is a vault below a prefix: every vault has a key object.
+func holdsVault(ctx context.Context, blobs blob.Store, prefix string) (bool, error) {
+	for _, err := range blobs.List(ctx, prefix+"k/") {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+func (a *app) storeList(ctx context.Context, s *store) error {
+	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
+	if !a.out.json {
+		fmt.Fprintln(table, "CREATED\tITEMS\tLOGICAL\tVAULT\tRESOURCE\tPOINT")
+	}
+	err := s.points(ctx, func(vault string, p *repo.Point) error {
+		facts, stats := p.Facts(), p.Stats()
+		if a.out.json {
+			return a.out.line(storedLine{Type: "result", Vault: vault, Point: string(p.ID()), Resource: facts.Resource,
+				RecoveryPointARN: facts.Metadata[arnFact], Created: facts.Created.UTC(), Items: stats.Entries,
+				LogicalBytes: stats.LogicalBytes, Skipped: int64(len(facts.Skipped)) + facts.SkippedMore})
+		}
+		_, err := fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\n", local(facts.Created), stats.Entries,
+			size(stats.LogicalBytes), vault, facts.Resource, p.ID())
+		return err
+	})
+	return errors.Join(err, table.Flush())
+}
+
+// points calls fn with every recovery point of every vault.
+func (s *store) points(ctx context.Context, fn func(vault string, p *repo.Point) error) error {
+	for i, v := range s.vaults {
+		ids, err := v.PointIDs(ctx)
+		if err != nil {
+			return fmt.Errorf("list recovery points of %s: %w", s.names[i], err)
+		}
+		for _, id := range ids {
+			if err := withPoint(ctx, v, id, func(p *repo.Point) error { return fn(s.names[i], p) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func withPoint(ctx context.Context, v *repo.Vault, id repo.PointID, fn func(*repo.Point) error) (err error) {
+	p, err := v.OpenPoint(ctx, id)
+	if err != nil {
+		return fmt.Errorf("open recovery point %s: %w", id, err)
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return fn(p)
+}
+
+func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
+	var all error
+	for i, v := range s.vaults {
+		bar := a.out.progress("verify "+s.names[i], true)
+		report, err := v.Check(ctx, repo.CheckOptions{Level: level,
+			Progress: func(done, total int64) { bar.update(0, done, total) }})
+		bar.finish()
+		if err != nil {
+			return fmt.Errorf("verify %s: %w", s.names[i], err)
+		}
+		for _, d := range report.Damages {
+			a.out.fail(fmt.Errorf("vault %s: %s: %w (affects %d recovery points)", s.names[i], d.Object, d.Err, len(d.Points)))
+			all = errReported
+		}
+		if len(report.Damages) > 0 {
+			continue
+		}
+		if a.out.json {
+			err = a.out.line(taskLine{Type: "result", Vault: s.names[i], Task: "verify", Report: map[string]any{
+				"level": report.Level, "recovery_points": report.Points, "packs": report.Packs, "bytes": report.Bytes}})
+		} else {
+			_, err = fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %d recovery points, %d objects)\n", s.names[i],
+				report.Level, report.Points, report.Packs)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return all
+}
+
+// errFound ends a search.
+var errFound = errors.New("found")
+
+func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, items []string) error {
+	dir, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	var outcome resource.Outcome
+	err = s.points(ctx, func(_ string, p *repo.Point) error {
+		facts := p.Facts()
+		if wanted != string(p.ID()) && (wanted == "" || wanted != facts.Metadata[arnFact]) {
+			return nil
+		}
+		if facts.Driver != directory.Name {
+			return fmt.Errorf("recovery point %s is of a type that this program does not restore: %s", wanted, facts.Driver)
+		}
+		bar := a.out.progress(dir, true)
+		defer bar.finish()
+		order := resource.Restore{Point: p, Source: resource.Resource{ARN: facts.Resource, Type: "EFS"}, Into: dir,
+			Progress: func(n resource.Progress) { bar.update(n.Items, n.Bytes, n.TotalBytes) }}
+		for _, item := range items {
+			order.Items = append(order.Items, []byte(item))
+		}
+		if outcome, err = directory.New(directory.Options{}).Restore(ctx, order); err != nil {
+			return fmt.Errorf("restore to %s: %w", dir, err)
+		}
+		return errFound
+	})
+	switch {
+	case err == nil:
+		return fmt.Errorf("no recovery point %s at %s; `lockfast store list` shows those there are", wanted, s.location)
+	case !errors.Is(err, errFound):
+		return err
+	}
+	return a.printOutcome(wanted, dir, outcome)
+}
+
+func (a *app) printOutcome(point, dir string, o resource.Outcome) error {
+	skipped := int64(len(o.Skipped)+len(o.Missing)) + o.SkippedMore
+	if a.out.json {
+		err := a.out.line(restoreResult{Type: "result", RecoveryPointARN: point, Path: dir, Items: o.Items, Bytes: o.Bytes,
+			Skipped: skipped})
+		if err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.out.stdout, "%s: %d items, %s\n", dir, o.Items, size(o.Bytes))
+	}
+	for _, s := range o.Skipped {
+		a.out.skipped(directory.Display(s.Path), s.Reason)
+	}
+	for _, m := range o.Missing {
+		a.out.skipped(directory.Display(m), "not in the recovery point")
+	}
+	if skipped > 0 {
+		return errSkipped
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+)
+
+// vaultLine is the JSON form of a vault.
+type vaultLine struct {
+	Type           string     `json:"type"`
+	Vault          string     `json:"vault"`
+	VaultARN       string     `json:"vault_arn"`
+	Created        *time.Time `json:"created"`
+	RecoveryPoints int64      `json:"recovery_points"`
+}
+
+// statsLine is the JSON form of what a vault stores.
+type statsLine struct {
+	Type           string `json:"type"`
+	Vault          string `json:"vault"`
+	RecoveryPoints int64  `json:"recovery_points"`
+	LogicalBytes   int64  `json:"logical_bytes"`
+	PhysicalBytes  int64  `json:"physical_bytes"`
+	LiveBytes      int64  `json:"live_bytes"`
+	DeadBytes      int64  `json:"dead_bytes"`
+}
+
+// taskLine is the JSON form of a reclaim or a verification that ended well.
+type taskLine struct {
+	Type   string         `json:"type"`
+	Vault  string         `json:"vault"`
+	Task   string         `json:"task"`
+	Report map[string]any `json:"report"`
+}
+
+func newVault(a *app) *cobra.Command {
+	return group("vault", "Look after vaults", "  lockfast vault list\n  lockfast vault reclaim Default",
+		newVaultList(a), newVaultVerify(a), newVaultReclaim(a), newVaultStats(a))
+}
+
+// overVaults makes a command that does something with the vault that is named, or with every vault.
+func overVaults(a *app, use, short, long, example string,
+	fn func(ctx context.Context, c *client, vault string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:     use + " [NAME]",
+		Short:   short,
+		Long:    long,
+		Example: example,
+		Args:    positional(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, func(ctx context.Context, c *client) error {
+				if len(args) == 0 {
+					var err error
+					if args, err = c.vaultNames(ctx); err != nil {
+						return err
+					}
+				}
+				return a.over(args, func(name string) error { return fn(ctx, c, name) })
+			})
+		},
+	}
+}
+
+func (c *client) vaults(ctx context.Context, fn func(v *backupapi.BackupVaultListMember) error) error {
+	return each(func(token *string) (*string, error) {
+		out, err := call(ctx, c, backupapi.ListBackupVaults, &backupapi.ListBackupVaultsInput{NextToken: token})
+		if err != nil {
+			return nil, err
+		}
+		for i := range out.BackupVaultList {
+			if err := fn(&out.BackupVaultList[i]); err != nil {
+				return nil, err
+			}
+		}
+		return out.NextToken, nil
+	})
+}
+
+func (c *client) vaultNames(ctx context.Context) (names []string, err error) {
+	err = c.vaults(ctx, func(v *backupapi.BackupVaultListMember) error {
+		names = append(names, deref(v.BackupVaultName))
+		return nil
+	})
+	return names, err
+}
+
+func newVaultList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the vaults",
+		Example: "  lockfast vault list",
+		Args:    positional(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.with(cmd, a.listVaults) },
+	}
+}
+
+func (a *app) listVaults(ctx context.Context, c *client) error {
+	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
+	if !a.out.json {
+		fmt.Fprintln(table, "NAME\tRECOVERY POINTS\tCREATED\tARN")
+	}
+	err := c.vaults(ctx, func(v *backupapi.BackupVaultListMember) error {
+		if a.out.json {
+			return a.out.line(vaultLine{Type: "result", Vault: deref(v.BackupVaultName), VaultARN: deref(v.BackupVaultArn),
+				Created: v.CreationDate, RecoveryPoints: deref(v.NumberOfRecoveryPoints)})
+		}
+		_, err := fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", deref(v.BackupVaultName), deref(v.NumberOfRecoveryPoints),
+			local(deref(v.CreationDate)), deref(v.BackupVaultArn))
+		return err
+	})
+	if err != nil || a.out.json {
+		return err
+	}
+	return table.Flush()
+}
+
+func newVaultStats(a *app) *cobra.Command {
+	return overVaults(a, "stats", "Show what vaults store",
+		`Show what a vault stores, or every vault: the size of the files in all recovery points, the bytes that the vault takes,
+and how many of them no recovery point needs.`,
+		"  lockfast vault stats\n  lockfast vault stats Default --json", a.vaultStats)
+}
+
+func (a *app) vaultStats(ctx context.Context, c *client, vault string) error {
+	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
+	if err != nil {
+		return err
+	}
+	if a.out.json {
+		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,
+			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes})
+	}
+	_, err = fmt.Fprintf(a.out.stdout, "%s: %d recovery points of %s take %s, of which %s can be reclaimed\n", vault,
+		u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes), size(u.DeadBytes))
+	return err
+}
+
+func newVaultReclaim(a *app) *cobra.Command {
+	return overVaults(a, "reclaim", "Free the space that no recovery point needs",
+		`Free the space of data that no recovery point needs any more, in one vault or in every vault. It returns when everything
+that can be freed is freed. Backups and restores may run meanwhile.`,
+		"  lockfast vault reclaim Default", a.reclaim)
+}
+
+func (a *app) reclaim(ctx context.Context, c *client, vault string) error {
+	out, err := call(ctx, c, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: vault})
+	if err != nil {
+		return err
+	}
+	task, err := a.await(ctx, c, out.TaskId, "reclaim "+vault)
+	if err != nil {
+		return err
+	}
+	if a.out.json {
+		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "reclaim", Report: figures(task.Report)})
+	}
+	freed, _ := strconv.ParseInt(task.Report["bytes_freed"], 10, 64)
+	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s\n", vault, size(freed))
+	return err
+}
+
+func newVaultVerify(a *app) *cobra.Command {
+	var level int
+	cmd := overVaults(a, "verify", "Verify that everything stored can be read",
+		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records, 1 also opens every object,
+2 also walks all recovery points, 3 also reads and checks every byte of data.`,
+		"  lockfast vault verify Default\n  lockfast vault verify --level 2", func(ctx context.Context, c *client, vault string) error {
+			return a.verify(ctx, c, vault, level)
+		})
+	cmd.Flags().IntVar(&level, "level", 3, "how thorough to be, from 0 to 3")
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, c *client, vault string, level int) error {
+	if level < 0 || level > 3 {
+		return usagef("--level: %d is not between 0 and 3", level)
+	}
+	out, err := call(ctx, c, lockfastapi.StartVerification,
+		&lockfastapi.StartVerificationInput{BackupVaultName: vault, Level: &level})
+	if err != nil {
+		return err
+	}
+	task, err := a.await(ctx, c, out.TaskId, "verify "+vault)
+	if err != nil {
+		return err
+	}
+	if a.out.json {
+		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "verify", Report: figures(task.Report)})
+	}
+	_, err = fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %s recovery points, %s objects)\n", vault, level,
+		task.Report["recovery_points"], task.Report["packs"])
+	return err
+}
+
+// await follows a task to its end. A task that failed is an error.
+func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfastapi.DescribeTaskOutput, error) {
+	p := a.out.progress(subject, true)
+	defer p.finish()
+	for {
+		task, err := call(ctx, c, lockfastapi.DescribeTask, &lockfastapi.DescribeTaskInput{TaskId: id})
+		if err != nil {
+			return nil, err
+		}
+		p.update(0, task.Done, task.Total)
+		switch task.State {
+		case lockfastapi.TaskStateCompleted:
+			return task, nil
+		case lockfastapi.TaskStateFailed:
+			p.finish()
+			return nil, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
+		}
+		if err := pause(ctx, p.start); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// figures makes numbers of those values of a report that are numbers.
+func figures(report map[string]string) map[string]any {
+	out := map[string]any{}
+	for _, k := range slices.Sorted(maps.Keys(report)) {
+		if n, err := strconv.ParseInt(report[k], 10, 64); err == nil {
+			out[k] = n
+		} else {
+			out[k] = report[k]
+		}
+	}
+	return out
+}
