@@ -9,7 +9,6 @@ package sigv4
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -162,12 +161,8 @@ func RawTarget(r *http.Request) (path, query string) {
 	if target == "" { // a request that no server has received
 		return r.URL.EscapedPath(), r.URL.RawQuery
 	}
-	if !strings.HasPrefix(target, "/") { // absolute form, used by proxies
-		u, err := url.Parse(target)
-		if err != nil || u.Host == "" {
-			return target, ""
-		}
-		_, target, _ = strings.Cut(target, u.Host)
+	if _, rest, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") { // absolute form, used by proxies
+		target = rest[min(strings.IndexAny(rest+"/", "/?"), len(rest)):]
 	}
 	path, query, _ = strings.Cut(target, "?")
 	return path, query
