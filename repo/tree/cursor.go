@@ -1,0 +1,249 @@
+package tree
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/lockfast/lockfast/repo/chunk"
+)
+
+// CursorOptions tunes a cursor; the zero value works.
+type CursorOptions struct {
+	// Prefetch, if not nil, is told the ids of leaves that will be needed next, whenever the cursor enters a leaf. It must not block; the slice is valid during the call.
+	Prefetch func(ids []chunk.ID)
+	// Ahead is how many leaves Prefetch is told about; 0 means 4.
+	Ahead int
+}
+
+// Cursor moves over the entries of a map in key order. It is for one goroutine. It keeps the context it was made with, as an iterator does. Moving over
+// the entries of a leaf does not allocate.
+type Cursor struct {
+	ctx    context.Context
+	store  Store
+	opts   CursorOptions
+	root   chunk.ID
+	frames []*frame // open inner nodes, root first
+	leaf   *leaf    // under the cursor; nil before it is opened
+	dec    decoder
+	state  cursorState
+	ahead  []chunk.ID
+	err    error
+}
+
+// cursorState says where a cursor is.
+type cursorState uint8
+
+const (
+	atStart   cursorState = iota // before the first entry, nothing is open
+	atSubtree                    // before the node that the last frame points to, or the root when there is none
+	atEntry                      // on an entry of the open leaf
+	atEnd
+)
+
+// leaf is an open leaf. Its bytes are shared with the store and never change.
+type leaf struct {
+	id   chunk.ID
+	node Node
+	last bool // no leaf follows in the map
+}
+
+// frame is an open inner node.
+type frame struct {
+	id       chunk.ID
+	level    int
+	children []child
+	index    int // of the child under the cursor
+}
+
+// NewCursor returns a cursor before the first entry of the map with the given root, which may be zero.
+func NewCursor(ctx context.Context, s Store, root chunk.ID, opts CursorOptions) *Cursor {
+	if opts.Ahead == 0 {
+		opts.Ahead = 4
+	}
+	return &Cursor{ctx: ctx, store: s, root: root, opts: opts}
+}
+
+// Entry returns the entry under the cursor. It is valid until the cursor moves.
+func (c *Cursor) Entry() Entry { return c.dec.entry }
+
+// Err returns what stopped the cursor, nil at the end of the map.
+func (c *Cursor) Err() error { return c.err }
+
+// Next moves to the next entry, the first one at the beginning, and reports whether there is one.
+func (c *Cursor) Next() bool {
+	if c.state == atEntry {
+		if c.dec.next() {
+			return true
+		}
+		if !c.leaveLeaf() {
+			return false
+		}
+	}
+	if c.state == atStart {
+		c.begin()
+	}
+	for c.state == atSubtree {
+		if !c.open() {
+			return false
+		}
+	}
+	return c.state == atEntry
+}
+
+// Seek moves to the first entry whose key is key or above, and reports whether there is one. It may move in either direction.
+func (c *Cursor) Seek(key []byte) bool {
+	if c.err != nil {
+		return false
+	}
+	c.frames, c.leaf = c.frames[:0], nil
+	c.begin()
+	for c.state == atSubtree {
+		if !c.open() {
+			return false
+		}
+		if c.state == atSubtree {
+			c.frames[len(c.frames)-1].seek(key)
+		}
+	}
+	for c.state == atEntry && bytes.Compare(c.dec.entry.Key, key) < 0 {
+		if !c.Next() {
+			return false
+		}
+	}
+	return c.state == atEntry
+}
+
+// seek points a frame to the last child that begins at key or below.
+func (f *frame) seek(key []byte) {
+	lo, hi := 0, len(f.children)
+	for lo < hi {
+		if mid := (lo + hi) / 2; bytes.Compare(f.children[mid].key, key) <= 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	f.index = max(0, lo-1)
+}
+
+// begin goes before the root.
+func (c *Cursor) begin() {
+	c.state = atSubtree
+	if c.root.IsZero() {
+		c.state = atEnd
+	}
+}
+
+// subtree returns the id and the level of the node that the cursor is before; the level of the root is not known (-1).
+func (c *Cursor) subtree() (id chunk.ID, level int) {
+	if len(c.frames) == 0 {
+		return c.root, -1
+	}
+	f := c.frames[len(c.frames)-1]
+	return f.children[f.index].id, f.level - 1
+}
+
+// open opens the node that the cursor is before: it is then before that node's first child, or on its first entry.
+func (c *Cursor) open() bool {
+	id, level := c.subtree()
+	data, err := c.store.Get(c.ctx, id)
+	if err != nil {
+		return c.fail(err)
+	}
+	n, err := ParseNode(nodeName(id), data)
+	if err != nil {
+		return c.fail(err)
+	}
+	if level >= 0 && n.Level != level {
+		return c.fail(chunk.Damaged(nodeName(id), "level %d instead of %d", n.Level, level))
+	}
+	if n.Level == 0 {
+		return c.openLeaf(id, n)
+	}
+	f, err := openFrame(id, n)
+	if err != nil {
+		return c.fail(err)
+	}
+	c.frames = append(c.frames, f)
+	return true
+}
+
+func openFrame(id chunk.ID, n Node) (*frame, error) {
+	f := &frame{id: id, level: n.Level, children: make([]child, 0, n.Count)}
+	var d decoder
+	d.open(nodeName(id), n)
+	var keys []byte // one array for all keys; slices of an earlier array stay valid when it grows
+	for d.next() {
+		start := len(keys)
+		keys = append(keys, d.key...)
+		ch := d.child
+		ch.key = keys[start:len(keys):len(keys)]
+		f.children = append(f.children, ch)
+	}
+	return f, d.err
+}
+
+func (c *Cursor) openLeaf(id chunk.ID, n Node) bool {
+	c.leaf = &leaf{id: id, node: n, last: c.lastSubtree()}
+	c.prefetch()
+	c.dec.open(nodeName(id), n)
+	if !c.dec.next() {
+		return c.fail(c.dec.err)
+	}
+	c.state = atEntry
+	return true
+}
+
+// lastSubtree reports whether nothing follows the node under the cursor.
+func (c *Cursor) lastSubtree() bool {
+	for _, f := range c.frames {
+		if f.index < len(f.children)-1 {
+			return false
+		}
+	}
+	return true
+}
+
+// prefetch tells about the leaves that follow in the same parent.
+func (c *Cursor) prefetch() {
+	if c.opts.Prefetch == nil || len(c.frames) == 0 {
+		return
+	}
+	f := c.frames[len(c.frames)-1]
+	c.ahead = c.ahead[:0]
+	for i := f.index + 1; i < len(f.children) && len(c.ahead) < c.opts.Ahead; i++ {
+		c.ahead = append(c.ahead, f.children[i].id)
+	}
+	if len(c.ahead) > 0 {
+		c.opts.Prefetch(c.ahead)
+	}
+}
+
+// leaveLeaf goes behind the open leaf.
+func (c *Cursor) leaveLeaf() bool {
+	if c.dec.err != nil {
+		return c.fail(c.dec.err)
+	}
+	c.leaf = nil
+	c.skip()
+	return c.state == atSubtree
+}
+
+// skip goes behind the node that the cursor is before.
+func (c *Cursor) skip() {
+	for len(c.frames) > 0 {
+		f := c.frames[len(c.frames)-1]
+		if f.index++; f.index < len(f.children) {
+			c.state = atSubtree
+			return
+		}
+		c.frames[len(c.frames)-1] = nil
+		c.frames = c.frames[:len(c.frames)-1]
+	}
+	c.state = atEnd
+}
+
+func (c *Cursor) fail(err error) bool {
+	c.err, c.state = err, atEnd
+	return false
+}
