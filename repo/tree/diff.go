@@ -20,7 +20,7 @@ func Diff(ctx context.Context, s Store, before, after chunk.ID, opts CursorOptio
 		a, b := NewCursor(ctx, s, before, opts), NewCursor(ctx, s, after, opts)
 		a.begin()
 		b.begin()
-		for a.state != atEnd || b.state != atEnd {
+		for a.err == nil && b.err == nil && (a.state != atEnd || b.state != atEnd) {
 			if a.state == atSubtree || b.state == atSubtree {
 				approach(a, b)
 				continue
