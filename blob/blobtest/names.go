@@ -54,7 +54,7 @@ func badNames(t *testing.T, s blob.Store) {
 // '.' come before '/', digits and letters after it.
 func hierarchy() []blob.Name {
 	return []blob.Name{
-		"a-b", "a.b", "a/b", "a/b-c", "a/c-/x", "a/c/d", "a/c/e", "a/c0", "a0", "ab", "ab-/1", "ab/1", "ab0/1", "b",
+		"a-b", "a.b", "a/b", "a/b-c", "a/c-/x", "a/c/d", "a/c/e", "a/c0", "a0", "aba", "ab-/1", "ab/1", "ab0/1", "b",
 		"c/-/1", "c/0.1/1", "c/z/1", "d/00/aa", "d/00/ab", "d/01/aa", "d/ff/aa", "e",
 	}
 }
