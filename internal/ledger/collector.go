@@ -105,7 +105,7 @@ func (v *Vault) Retire(ctx context.Context, id repo.SessionID, objects []repo.Re
 // days, unless [DB.FenceAll] has fenced them.
 func (v *Vault) Forget(ctx context.Context, id repo.SessionID, objects []repo.ID, sessions []repo.SessionID) error {
 	return v.collect(ctx, id, func(ctx context.Context, t *ledgerTx) error {
-		now, err := t.Now(ctx)
+		now, err := t.now(ctx)
 		if err != nil {
 			return err
 		}

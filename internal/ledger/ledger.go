@@ -46,6 +46,8 @@ type Options struct {
 	// Lease is how long a session lives without a sign of its owner, by the
 	// clock of the database. The default is two minutes.
 	Lease time.Duration
+	// Shift, for tests, is added to the clock of the database; nil adds nothing.
+	Shift func() time.Duration
 }
 
 // DB holds the ledgers of the vaults of one database. Its methods may be called
@@ -53,11 +55,16 @@ type Options struct {
 type DB struct {
 	db    *meta.DB
 	lease time.Duration
+	shift func() time.Duration
 }
 
 // New returns the ledgers in db, to which [Migrations] have been applied.
 func New(db *meta.DB, o Options) *DB {
-	return &DB{db: db, lease: cmp.Or(o.Lease, defaultLease)}
+	d := &DB{db: db, lease: cmp.Or(o.Lease, defaultLease), shift: o.Shift}
+	if d.shift == nil {
+		d.shift = func() time.Duration { return 0 }
+	}
+	return d
 }
 
 // CreateTx creates the ledger of a new vault, named by its UUID, within the
@@ -123,8 +130,8 @@ func (v *Vault) Identity(ctx context.Context) (id [16]byte, err error) {
 // ledgerTx is a transaction on one vault. Its fields are the vault's row.
 type ledgerTx struct {
 	*meta.Tx
+	d        *DB
 	vault    string
-	lease    time.Duration
 	identity [16]byte
 	epoch    uint64
 	revision uint64
@@ -163,7 +170,7 @@ func (v *Vault) view(ctx context.Context, fn func(context.Context, *ledgerTx) er
 }
 
 func (d *DB) begin(ctx context.Context, tx *meta.Tx, vault, lock string) (*ledgerTx, error) {
-	t := &ledgerTx{Tx: tx, vault: vault, lease: d.lease}
+	t := &ledgerTx{Tx: tx, d: d, vault: vault}
 	var identity []byte
 	row := tx.QueryRow(ctx, "SELECT identity, epoch, revision FROM ledger_vault WHERE vault = ?"+lock, vault)
 	switch err := row.Scan(&identity, &t.epoch, &t.revision); {
@@ -174,6 +181,12 @@ func (d *DB) begin(ctx context.Context, tx *meta.Tx, vault, lock string) (*ledge
 	}
 	copy(t.identity[:], identity)
 	return t, nil
+}
+
+// now is the clock of leases.
+func (t *ledgerTx) now(ctx context.Context) (time.Time, error) {
+	now, err := t.Now(ctx)
+	return now.Add(t.d.shift()), err
 }
 
 // raise begins a new epoch.

@@ -14,7 +14,7 @@ import (
 // Open implements [repo.Sessions].
 func (v *Vault) Open(ctx context.Context, o repo.SessionOptions) (s repo.Session, err error) {
 	err = v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
-		now, err := t.Now(ctx)
+		now, err := t.now(ctx)
 		if err != nil {
 			return err
 		}
@@ -23,11 +23,11 @@ func (v *Vault) Open(ctx context.Context, o repo.SessionOptions) (s repo.Session
 		}
 		s = repo.Session{
 			ID: newSessionID(), Kind: o.Kind, State: repo.SessionActive, Job: o.Job, Pin: o.Pin,
-			Opened: t.epoch, Acked: t.epoch, Lease: t.lease,
+			Opened: t.epoch, Acked: t.epoch, Lease: t.d.lease,
 		}
 		_, err = t.Exec(ctx, `INSERT INTO ledger_session
 			(id, vault, kind, state, job, pin, opened, acked, lease_until, keep_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
-			string(s.ID), t.vault, s.Kind, s.State, s.Job, string(s.Pin), int64(s.Opened), int64(s.Acked), meta.Micros(now.Add(t.lease)))
+			string(s.ID), t.vault, s.Kind, s.State, s.Job, string(s.Pin), int64(s.Opened), int64(s.Acked), meta.Micros(now.Add(t.d.lease)))
 		return err
 	})
 	return s, err
@@ -78,12 +78,12 @@ func (t *ledgerTx) fence(ctx context.Context, now time.Time, where string, args 
 // Renew implements [repo.Sessions].
 func (v *Vault) Renew(ctx context.Context, id repo.SessionID) (epoch uint64, err error) {
 	err = v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
-		now, err := t.Now(ctx)
+		now, err := t.now(ctx)
 		if err != nil {
 			return err
 		}
 		epoch = t.epoch
-		return t.touch(ctx, id, "lease_until = ?", meta.Micros(now.Add(t.lease)))
+		return t.touch(ctx, id, "lease_until = ?", meta.Micros(now.Add(t.d.lease)))
 	})
 	return epoch, err
 }
@@ -91,12 +91,12 @@ func (v *Vault) Renew(ctx context.Context, id repo.SessionID) (epoch uint64, err
 // Acknowledge implements [repo.Sessions].
 func (v *Vault) Acknowledge(ctx context.Context, id repo.SessionID, pins []byte) (epoch uint64, err error) {
 	err = v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
-		now, err := t.Now(ctx)
+		now, err := t.now(ctx)
 		if err != nil {
 			return err
 		}
 		epoch = t.epoch
-		return t.touch(ctx, id, "lease_until = ?, acked = ?, pins = ?", meta.Micros(now.Add(t.lease)), int64(epoch), orNull(pins))
+		return t.touch(ctx, id, "lease_until = ?, acked = ?, pins = ?", meta.Micros(now.Add(t.d.lease)), int64(epoch), orNull(pins))
 	})
 	return epoch, err
 }
@@ -157,7 +157,7 @@ func (v *Vault) Fence(ctx context.Context) (n int, err error) {
 
 // fenceLate fences sessions whose lease has run out.
 func (t *ledgerTx) fenceLate(ctx context.Context) (int, error) {
-	now, err := t.Now(ctx)
+	now, err := t.now(ctx)
 	if err != nil {
 		return 0, err
 	}

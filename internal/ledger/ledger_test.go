@@ -1,0 +1,375 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/meta/metatest"
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/ledgertest"
+)
+
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) shift() time.Duration    { return time.Duration(c.ahead.Load()) }
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// vault creates the ledger of a new vault in db.
+func vault(t *testing.T, d *ledger.DB, name string) *ledger.Vault {
+	t.Helper()
+	v := d.Vault(name)
+	if err := v.Create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func run(t *testing.T, test func(t *testing.T, db *meta.DB)) {
+	t.Helper()
+	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
+		test(t, open(t, ledger.Migrations()))
+	})
+}
+
+// The vaults of the suite share one database, as they do in a server.
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	run(t, func(t *testing.T, db *meta.DB) {
+		t.Run("Ledger", func(t *testing.T) {
+			ledgertest.Run(t, func(t *testing.T) ledgertest.Subject {
+				var c clock
+				d := ledger.New(db, ledger.Options{Shift: c.shift})
+				name := fmt.Sprint("vault-", n.Add(1))
+				return ledgertest.Subject{
+					Ledger: vault(t, d, name), Advance: c.advance,
+					Reopen: func() repo.Ledger { return ledger.New(db, ledger.Options{}).Vault(name) },
+				}
+			})
+		})
+	})
+}
+
+func open(t *testing.T, v *ledger.Vault, kind repo.SessionKind) repo.Session {
+	t.Helper()
+	s, err := v.Open(t.Context(), repo.SessionOptions{Kind: kind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func prepared(s repo.Session) repo.Prepared {
+	return repo.Prepared{Session: s.ID, Point: repo.PointID(s.ID)}
+}
+
+func points(t *testing.T, v *ledger.Vault) []repo.PointState {
+	t.Helper()
+	s, err := v.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Points
+}
+
+func TestCommitTx_IsPartOfTheLargerTransaction(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		d := ledger.New(db, ledger.Options{})
+		v := vault(t, d, "v")
+		w := open(t, v, repo.SessionWriter)
+		broken := errors.New("broken")
+		commit := func(end error) error {
+			return db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+				return errors.Join(d.CommitTx(ctx, tx, "v", prepared(w)), end)
+			})
+		}
+		if err := commit(broken); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		if got := points(t, v); len(got) != 0 {
+			t.Errorf("points after rollback = %v, want none", got)
+		}
+		if err := commit(nil); err != nil {
+			t.Fatal(err)
+		}
+		want := []repo.PointState{{ID: repo.PointID(w.ID)}}
+		if diff := cmp.Diff(want, points(t, v)); diff != "" {
+			t.Errorf("points (-want +got):\n%s", diff)
+		}
+		remove := func(end error) error {
+			return db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+				return errors.Join(d.DeleteTx(ctx, tx, "v", want[0].ID), d.RemoveTx(ctx, tx, "v", want[0].ID), end)
+			})
+		}
+		if err := remove(broken); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, points(t, v)); diff != "" {
+			t.Errorf("points after rollback (-want +got):\n%s", diff)
+		}
+		if err := remove(nil); err != nil || len(points(t, v)) != 0 {
+			t.Errorf("remove = %v, points %v", err, points(t, v))
+		}
+	})
+}
+
+// Every method is cut at every boundary of its transaction and repeated, as a
+// caller does whose answer was lost.
+func TestLedger_CutAtEveryTransaction(t *testing.T) {
+	t.Parallel()
+	metatest.Each(t, func(t *testing.T, create func(*testing.T) string) {
+		crash := errors.New("crash")
+		var cut string
+		db := metatest.Open(t, meta.Options{URL: create(t), Hook: func(point string) error {
+			if point == cut {
+				cut = "" // only the first try
+				return crash
+			}
+			return nil
+		}}, ledger.Migrations())
+		d := ledger.New(db, ledger.Options{})
+		for i, point := range []string{meta.BeforeBegin, meta.BeforeCommit, meta.AfterCommit} {
+			v := vault(t, d, fmt.Sprint("v", i))
+			twice := func(what string, fn func() error) {
+				t.Helper()
+				cut = point
+				if err := fn(); !errors.Is(err, crash) {
+					t.Errorf("%s cut %s = %v, want %v", what, point, err, crash)
+				}
+				if err := fn(); err != nil {
+					t.Fatalf("%s again after the cut %s: %v", what, point, err)
+				}
+			}
+			ctx := t.Context()
+			var w, c repo.Session
+			var pack []repo.Object
+			twice("open", func() (err error) { w, err = v.Open(ctx, repo.SessionOptions{Kind: repo.SessionWriter}); return err })
+			c = open(t, v, repo.SessionCollector)
+			twice("reserve", func() (err error) { pack, err = v.Reserve(ctx, w.ID, repo.ObjectData, 2); return err })
+			twice("register", func() error { return v.Register(ctx, w.ID, pack) })
+			p := prepared(w)
+			for _, o := range pack {
+				p.Packs = append(p.Packs, o.ID)
+			}
+			twice("acknowledge", func() error { _, err := v.Acknowledge(ctx, w.ID, []byte("pins")); return err })
+			twice("commit", func() error { return v.Commit(ctx, p) })
+			twice("delete", func() error { return v.Delete(ctx, p.Point) })
+			twice("remove", func() error { return v.Remove(ctx, p.Point) })
+			twice("condemn", func() error { _, err := v.Condemn(ctx, c.ID, p.Packs); return err })
+			twice("rescue", func() error { return v.Rescue(ctx, c.ID, p.Packs[:1]) })
+			twice("retire", func() error { return v.Retire(ctx, c.ID, []repo.Retirement{{ID: p.Packs[1]}}) })
+			twice("forget", func() error { return v.Forget(ctx, c.ID, p.Packs, nil) })
+			twice("close", func() error { return v.Close(ctx, c.ID) })
+			left, _, err := v.Changes(ctx, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			live := 0
+			for _, o := range left {
+				if o.State == repo.ObjectLive {
+					live++
+				} else if o.State != repo.ObjectReserved {
+					t.Errorf("object left = %+v", o)
+				}
+			}
+			if live != 1 {
+				t.Errorf("%d live objects left after the cuts %s, want the rescued one", live, point)
+			}
+		}
+	})
+}
+
+func TestLedger_VaultsAreApart(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		d := ledger.New(db, ledger.Options{})
+		a, b := vault(t, d, "a"), vault(t, d, "b")
+		w := open(t, a, repo.SessionWriter)
+		objects, err := a.Reserve(t.Context(), w.ID, repo.ObjectData, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open(t, b, repo.SessionCollector)
+		open(t, a, repo.SessionCollector)
+		if err := b.Register(t.Context(), w.ID, objects); !errors.Is(err, repo.ErrFenced) {
+			t.Errorf("session of another vault: %v, want %v", err, repo.ErrFenced)
+		}
+		if all, _, err := b.Changes(t.Context(), 0); len(all) != 0 || err != nil {
+			t.Errorf("objects of another vault: %v, %v", all, err)
+		}
+		if _, err := d.Vault("none").Snapshot(t.Context()); !errors.Is(err, repo.ErrNotFound) {
+			t.Errorf("ledger that was not created: %v, want %v", err, repo.ErrNotFound)
+		}
+		err = db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error { return d.DropTx(ctx, tx, "a") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Identity(t.Context()); !errors.Is(err, repo.ErrNotFound) {
+			t.Errorf("dropped ledger: %v, want %v", err, repo.ErrNotFound)
+		}
+		if _, err := b.Identity(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFenceAll_ForgetsAtOnceWhatALeaseKeeps(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		var c clock
+		d := ledger.New(db, ledger.Options{Shift: c.shift})
+		v := vault(t, d, "v")
+		late, dead := open(t, v, repo.SessionWriter), repo.Session{}
+		c.advance(late.Lease + time.Second)
+		if n, err := v.Fence(t.Context()); n != 1 || err != nil {
+			t.Fatalf("Fence = %d, %v, want 1", n, err)
+		}
+		dead = open(t, v, repo.SessionWriter)
+		if err := d.FenceAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Commit(t.Context(), prepared(dead)); !errors.Is(err, repo.ErrFenced) {
+			t.Errorf("Commit = %v, want %v", err, repo.ErrFenced)
+		}
+		forget := func() {
+			t.Helper()
+			k := open(t, v, repo.SessionCollector)
+			if err := v.Forget(t.Context(), k.ID, nil, []repo.SessionID{late.ID, dead.ID}); err != nil {
+				t.Fatal(err)
+			}
+			if err := v.Close(t.Context(), k.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := v.Forget(t.Context(), k.ID, nil, nil); !errors.Is(err, repo.ErrFenced) {
+				t.Errorf("Forget by a closed collector = %v", err)
+			}
+		}
+		has := func(id repo.SessionID) bool {
+			s, err := v.Snapshot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range s.Sessions {
+				if s.ID == id {
+					return true
+				}
+			}
+			return false
+		}
+		forget()
+		if !has(late.ID) || has(dead.ID) {
+			t.Errorf("rows kept: late %v, dead %v, want true, false", has(late.ID), has(dead.ID))
+		}
+		c.advance(4 * 24 * time.Hour)
+		forget()
+		if has(late.ID) {
+			t.Error("the row of a fenced session is kept for ever")
+		}
+	})
+}
+
+// Concurrent writers and a collector on one vault: nothing deadlocks, and every
+// session that was told it committed has its point.
+func TestLedger_ManyAtOnce(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		v := vault(t, ledger.New(db, ledger.Options{}), "v")
+		var g errgroup.Group
+		for range 6 {
+			g.Go(func() error {
+				for range 5 {
+					w, err := v.Open(t.Context(), repo.SessionOptions{Kind: repo.SessionWriter})
+					if err != nil {
+						return err
+					}
+					o, err := v.Reserve(t.Context(), w.ID, repo.ObjectData, 2)
+					if err != nil {
+						return err
+					}
+					if err := v.Register(t.Context(), w.ID, o); err != nil {
+						return err
+					}
+					p := prepared(w)
+					p.Packs = []repo.ID{o[0].ID, o[1].ID}
+					if err := v.Commit(t.Context(), p); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		g.Go(func() error {
+			for range 5 {
+				c, err := v.Open(t.Context(), repo.SessionOptions{Kind: repo.SessionCollector})
+				if err != nil {
+					return err
+				}
+				all, _, err := v.Changes(t.Context(), 0)
+				if err != nil {
+					return err
+				}
+				var ids []repo.ID
+				for _, o := range all {
+					ids = append(ids, o.ID)
+				}
+				if _, err := v.Condemn(t.Context(), c.ID, ids); err != nil {
+					return err
+				}
+				if err := errors.Join(v.Rescue(t.Context(), c.ID, ids), v.Close(t.Context(), c.ID)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(points(t, v)); n != 30 {
+			t.Errorf("%d points, want 30", n)
+		}
+	})
+}
+
+func TestLedger_TenThousandPacks(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		v := vault(t, ledger.New(db, ledger.Options{}), "v")
+		w, c := open(t, v, repo.SessionWriter), open(t, v, repo.SessionCollector)
+		const n = 10_000
+		var objects []repo.Object
+		step := func(what string, fn func() error) {
+			t.Helper()
+			start := time.Now()
+			if err := fn(); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			t.Logf("%s %d packs: %v", what, n, time.Since(start).Round(time.Millisecond))
+		}
+		step("reserve", func() (err error) { objects, err = v.Reserve(t.Context(), w.ID, repo.ObjectData, n); return err })
+		step("register", func() error { return v.Register(t.Context(), w.ID, objects) })
+		p := prepared(w)
+		retire := make([]repo.Retirement, n)
+		for i, o := range objects {
+			p.Packs = append(p.Packs, o.ID)
+			retire[i] = repo.Retirement{ID: o.ID, Remap: []byte("map")}
+		}
+		step("commit", func() error { return v.Commit(t.Context(), p) })
+		step("condemn", func() error { _, err := v.Condemn(t.Context(), c.ID, p.Packs); return err })
+		step("retire", func() error { return v.Retire(t.Context(), c.ID, retire) })
+		step("read", func() error { _, _, err := v.Changes(t.Context(), 0); return err })
+		step("forget", func() error { return v.Forget(t.Context(), c.ID, p.Packs, nil) })
+		if all, _, err := v.Changes(t.Context(), 0); len(all) != 0 || err != nil {
+			t.Errorf("%d objects left, %v", len(all), err)
+		}
+	})
+}
