@@ -96,11 +96,6 @@ type Want struct {
 	Tag     any // the caller's
 }
 
-// Change is a difference between two points.
-type Change struct {
-	Before, After *Entry // nil when there is none; valid until the next step of the iteration
-}
-
 // ReclaimOptions tunes a reclaim.
 type ReclaimOptions struct {
 	Threshold float64 // share of dead bytes of the vault that may stay; 0 = free everything

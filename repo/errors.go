@@ -1,17 +1,23 @@
 package repo
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/seal"
+	"github.com/lockfast/lockfast/repo/tree"
+)
 
 // Sentinel errors of this package, wrapped with the object or item they are about.
 var (
-	ErrDamaged    = errors.New("damaged")            // bytes are missing or are not what was written
+	ErrDamaged    = chunk.ErrDamaged                 // bytes are missing or are not what was written
 	ErrNotFound   = errors.New("not found")          // no such recovery point, entry or row
 	ErrFenced     = errors.New("session is fenced")  // the session lost its lease or ended; its work is void
 	ErrBusy       = errors.New("busy")               // another collector is at work
-	ErrWrongKey   = errors.New("wrong key")          // the key given does not open the vault
+	ErrWrongKey   = seal.ErrWrongKey                 // the key given does not open the vault
 	ErrFormat     = errors.New("unsupported format") // not a vault, or a version or feature this program does not know
 	ErrClaimed    = errors.New("claimed by another") // the vault belongs to another ledger
 	ErrClosed     = errors.New("closed")             // used after Close, Commit or Abort
 	ErrReadOnly   = errors.New("opened for reading") // the vault was opened without a ledger
-	ErrOutOfOrder = errors.New("keys out of order")  // TreeWriter wants ascending keys
+	ErrOutOfOrder = tree.ErrOrder                    // TreeWriter wants ascending keys
 )

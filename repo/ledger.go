@@ -153,9 +153,11 @@ type Sessions interface {
 
 // Objects is the part of a [Ledger] that keeps packs and index segments.
 type Objects interface {
-	// Reserve draws n names of one kind for the session. Nothing is written to the store under a name that is not
-	// reserved. A repetition draws others; names left over are dropped by Commit, or by Forget. ErrFenced.
-	Reserve(ctx context.Context, id SessionID, kind ObjectKind, n int) ([]Object, error)
+	// Reserve notes names that the caller has drawn at random; only ID and Kind of each are read. Nothing is written to
+	// the store under a name that is not reserved. A name that another session reserved, or that is not reserved any
+	// more, is refused, changing nothing; a repetition does nothing. What is left over is dropped by Commit, or by
+	// Forget. ErrFenced.
+	Reserve(ctx context.Context, id SessionID, objects []Object) error
 
 	// Register makes reserved objects of the session live; they are durable in the store. Only ID and Size of
 	// each are read. From now on they leave only by Condemn and Retire, whatever becomes of the session. What is

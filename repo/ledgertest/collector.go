@@ -114,9 +114,8 @@ func testRetireSegment(k *kit) {
 func testForget(k *kit) {
 	w, c := k.writer(), k.collector()
 	packs := k.live(w, repo.ObjectData, 2)
-	spare, err := k.Reserve(k.ctx, w.ID, repo.ObjectData, 1)
-	k.must(err)
-	_, err = k.Condemn(k.ctx, c.ID, packs[:1])
+	spare := k.reserve(w, repo.ObjectData, 1)
+	_, err := k.Condemn(k.ctx, c.ID, packs[:1])
 	k.must(err)
 	k.must(k.Retire(k.ctx, c.ID, []repo.Retirement{{ID: packs[0]}}))
 	all := append(packs, spare[0].ID)

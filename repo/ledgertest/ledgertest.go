@@ -3,6 +3,7 @@ package ledgertest
 
 import (
 	"context"
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"SameJobFencesOlderWriter", testSameJob},
 		{"OneCollector", testOneCollector},
 		{"CloseIsIdempotent", testClose},
-		{"ReserveDrawsDistinctNames", testReserve},
+		{"ReserveOfTakenName", testReserve},
 		{"RegisterMakesLive", testRegister},
 		{"RegisterForeignName", testRegisterForeign},
 		{"ChangesSinceRevision", testChanges},
@@ -92,8 +93,7 @@ func (k *kit) collector() repo.Session {
 // live returns n registered objects of the session.
 func (k *kit) live(s repo.Session, kind repo.ObjectKind, n int) []repo.ID {
 	k.Helper()
-	objects, err := k.Reserve(k.ctx, s.ID, kind, n)
-	k.must(err)
+	objects := k.reserve(s, kind, n)
 	ids := make([]repo.ID, n)
 	for i := range objects {
 		objects[i].Size = 100 + int64(i)
@@ -101,6 +101,18 @@ func (k *kit) live(s repo.Session, kind repo.ObjectKind, n int) []repo.ID {
 	}
 	k.must(k.Register(k.ctx, s.ID, objects))
 	return ids
+}
+
+// reserve returns n reserved names of the session.
+func (k *kit) reserve(s repo.Session, kind repo.ObjectKind, n int) []repo.Object {
+	k.Helper()
+	objects := make([]repo.Object, n)
+	for i := range objects {
+		objects[i] = repo.Object{Kind: kind}
+		rand.Read(objects[i].ID[:])
+	}
+	k.must(k.Reserve(k.ctx, s.ID, objects))
+	return objects
 }
 
 // point commits a recovery point on new packs.

@@ -7,24 +7,21 @@ import (
 )
 
 func testReserve(k *kit) {
-	w := k.writer()
-	seen := map[repo.ID]bool{{}: true}
-	for range 3 {
-		objects, err := k.Reserve(k.ctx, w.ID, repo.ObjectMeta, 5)
-		k.must(err)
-		if len(objects) != 5 {
-			k.Fatalf("Reserve(5) = %d names", len(objects))
-		}
-		for _, o := range objects {
-			if seen[o.ID] {
-				k.Errorf("name %s drawn twice", o.ID)
-			}
-			seen[o.ID] = true
-			want := repo.Object{ID: o.ID, Kind: repo.ObjectMeta, State: repo.ObjectReserved, Session: w.ID}
-			if diff := cmp.Diff(want, k.object(o.ID)); diff != "" {
-				k.Errorf("reserved object (-want +got):\n%s", diff)
-			}
-		}
+	a, b := k.writer(), k.writer()
+	object := k.reserve(a, repo.ObjectMeta, 1)[0]
+	k.must(k.Reserve(k.ctx, a.ID, []repo.Object{object}))
+	want := repo.Object{ID: object.ID, Kind: repo.ObjectMeta, State: repo.ObjectReserved, Session: a.ID}
+	if diff := cmp.Diff(want, k.object(object.ID)); diff != "" {
+		k.Errorf("reserved object (-want +got):\n%s", diff)
+	}
+	other := repo.Object{ID: repo.ID{1}, Kind: repo.ObjectData}
+	if err := k.Reserve(k.ctx, b.ID, []repo.Object{other, object}); err == nil {
+		k.Error("Reserve of a name of another session = nil, want an error")
+	}
+	k.wantState(other.ID, 0)
+	live := k.live(a, repo.ObjectData, 1)[0]
+	if err := k.Reserve(k.ctx, a.ID, []repo.Object{{ID: live, Kind: repo.ObjectData}}); err == nil {
+		k.Error("Reserve of a live name = nil, want an error")
 	}
 }
 
@@ -42,10 +39,8 @@ func testRegister(k *kit) {
 
 func testRegisterForeign(k *kit) {
 	a, b := k.writer(), k.writer()
-	objects, err := k.Reserve(k.ctx, a.ID, repo.ObjectData, 1)
-	k.must(err)
-	mine, err := k.Reserve(k.ctx, b.ID, repo.ObjectData, 1)
-	k.must(err)
+	objects := k.reserve(a, repo.ObjectData, 1)
+	mine := k.reserve(b, repo.ObjectData, 1)
 	k.wantErr("Register of a name of another", k.Register(k.ctx, b.ID, append(mine, objects...)), repo.ErrNotFound)
 	k.wantState(mine[0].ID, repo.ObjectReserved)
 	k.must(k.Close(k.ctx, a.ID))
@@ -82,8 +77,7 @@ func testChanges(k *kit) {
 func testCommit(k *kit) {
 	w := k.writer()
 	packs := k.live(w, repo.ObjectData, 1)
-	spare, err := k.Reserve(k.ctx, w.ID, repo.ObjectData, 1)
-	k.must(err)
+	spare := k.reserve(w, repo.ObjectData, 1)
 	k.must(k.Commit(k.ctx, prepared(w, packs...)))
 	snapshot, err := k.Snapshot(k.ctx)
 	k.must(err)
@@ -131,8 +125,7 @@ func testCommitLostPack(k *kit) {
 	k.wantErr("Commit on a retired pack", k.Commit(k.ctx, prepared(k.writer(), pack)), repo.ErrFenced)
 	k.wantErr("Commit on an unknown pack", k.Commit(k.ctx, prepared(k.writer(), repo.ID{1})), repo.ErrFenced)
 	w := k.writer()
-	reserved, err := k.Reserve(k.ctx, w.ID, repo.ObjectData, 1)
-	k.must(err)
+	reserved := k.reserve(w, repo.ObjectData, 1)
 	k.wantErr("Commit on a reserved pack", k.Commit(k.ctx, prepared(w, reserved[0].ID)), repo.ErrFenced)
 }
 

@@ -57,7 +57,7 @@ func testLease(k *kit) {
 	k.wantErr("Renew of a fenced session", err, repo.ErrFenced)
 	_, err = k.Acknowledge(k.ctx, w.ID, nil)
 	k.wantErr("Acknowledge of a fenced session", err, repo.ErrFenced)
-	_, err = k.Reserve(k.ctx, w.ID, repo.ObjectData, 1)
+	err = k.Reserve(k.ctx, w.ID, []repo.Object{{ID: repo.ID{1}, Kind: repo.ObjectData}})
 	k.wantErr("Reserve of a fenced session", err, repo.ErrFenced)
 	k.must(k.Close(k.ctx, w.ID))
 }

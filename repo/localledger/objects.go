@@ -9,23 +9,26 @@ import (
 )
 
 // Reserve implements [repo.Objects].
-func (l *Ledger) Reserve(ctx context.Context, id repo.SessionID, kind repo.ObjectKind, n int) ([]repo.Object, error) {
+func (l *Ledger) Reserve(ctx context.Context, id repo.SessionID, objects []repo.Object) error {
 	unlock, err := l.begin(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlock()
 	if _, err := l.active(id); err != nil {
-		return nil, err
+		return err
 	}
-	out := make([]repo.Object, n)
-	for i := range out {
-		out[i] = repo.Object{ID: draw16(), Kind: kind, State: repo.ObjectReserved, Session: id}
+	var c change
+	for _, o := range objects {
+		row, ok := l.rows.objects[o.ID]
+		if ok && (row.Session != id || row.State != repo.ObjectReserved) {
+			return fmt.Errorf("name %s is taken", o.ID)
+		}
+		if !ok {
+			c.Objects = append(c.Objects, repo.Object{ID: o.ID, Kind: o.Kind, State: repo.ObjectReserved, Session: id})
+		}
 	}
-	if err := l.do(change{Objects: out}); err != nil {
-		return nil, err
-	}
-	return slices.Clone(out), nil
+	return l.do(c)
 }
 
 // Register implements [repo.Objects].
