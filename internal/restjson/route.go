@@ -30,7 +30,8 @@ type route struct {
 // segment is a literal, or a label with the index of its member.
 type segment struct {
 	literal string
-	member  int // -1 for a literal
+	member  int  // -1 for a literal
+	arn     bool // a label that takes an ARN
 }
 
 // match is a route with the values of its labels.
@@ -45,7 +46,8 @@ func (rs *routes) add(h *handler) {
 	for _, text := range splitPath(path, false) {
 		s := segment{literal: text, member: -1}
 		if name, ok := strings.CutPrefix(text, "{"); ok {
-			s = segment{member: labelMember(h, strings.TrimSuffix(name, "}"))}
+			name = strings.TrimSuffix(name, "}")
+			s = segment{member: labelMember(h, name), arn: strings.HasSuffix(strings.ToLower(name), "arn")}
 		}
 		r.segments = append(r.segments, s)
 	}
@@ -143,14 +145,14 @@ func (r *route) match(segments []string, empty bool) *match {
 	return &match{route: r, labels: segments}
 }
 
-// matchLongARN lets the first label that starts like an ARN take the segments that are too many.
+// matchLongARN lets the first label that is given an ARN take the segments that are too many.
 func (r *route) matchLongARN(segments []string) *match {
 	extra := len(segments) - len(r.segments)
 	if extra <= 0 {
 		return nil
 	}
 	for i, s := range r.segments {
-		if s.member < 0 || !strings.HasPrefix(segments[i], "arn:") {
+		if !s.arn || !strings.HasPrefix(segments[i], "arn:") {
 			continue
 		}
 		joined := slices.Concat(segments[:i], []string{strings.Join(segments[i:i+extra+1], "/")}, segments[i+extra+1:])
