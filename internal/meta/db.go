@@ -7,10 +7,11 @@
 // enqueued in the transaction that changes the row it belongs to ([Tx.Enqueue])
 // and worked by River ([DB.StartWorkers]).
 //
-// Portable SQL. Column types are TEXT, BIGINT, BOOLEAN and BLOB, in upper case.
+// Portable SQL. Types are TEXT, BIGINT, BOOLEAN and BLOB, in upper case.
 // Times are BIGINT, microseconds since 1970 in UTC ([Micros], [FromMicros]). TEXT
 // compares by bytes on both databases. JSON is TEXT. ON CONFLICT and RETURNING
-// work on both. After a failed statement the transaction is unusable on
+// work on both, and so do VALUES lists with their columns column1, column2 ... if
+// the first row casts its placeholders. After a failed statement the transaction is unusable on
 // PostgreSQL, so return its error instead of going on.
 //
 // The package knows nothing of the tables of others: each table belongs to one

@@ -87,7 +87,7 @@ func (db *DB) checkPostgres(ctx context.Context) error {
 	return nil
 }
 
-func (postgresDialect) query(text string) string     { return numbered(text) }
+func (postgresDialect) query(text string) string     { return postgresQuery(text) }
 func (postgresDialect) schema(text string) string    { return postgresTypes(text) }
 func (postgresDialect) forUpdate() string            { return " FOR UPDATE" }
 func (postgresDialect) snapshot() sql.IsolationLevel { return sql.LevelRepeatableRead }

@@ -55,20 +55,23 @@ func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
 }
 
-// numbered replaces '?' placeholders by $1, $2 ...
-func numbered(text string) string {
-	if !strings.Contains(text, "?") {
+// postgresQuery replaces '?' placeholders by $1, $2 ..., and BLOB by BYTEA.
+func postgresQuery(text string) string {
+	if !strings.Contains(text, "?") && !strings.Contains(text, "BLOB") {
 		return text
 	}
 	n := 0
 	return rewrite(text, func(out *strings.Builder, piece string) {
-		if piece != "?" {
+		switch piece {
+		case "?":
+			n++
+			out.WriteByte('$')
+			out.WriteString(strconv.Itoa(n))
+		case "BLOB":
+			out.WriteString("BYTEA")
+		default:
 			out.WriteString(piece)
-			return
 		}
-		n++
-		out.WriteByte('$')
-		out.WriteString(strconv.Itoa(n))
 	})
 }
 
