@@ -156,12 +156,13 @@ func vaultPrefixes(ctx context.Context, location string, blobs blob.Store) ([]st
 	return names, nil
 }
 
-// holdsVault reports whether there is a vault below a prefix: every vault has a key object.
+// holdsVault reports whether there is a vault below a prefix.
 func holdsVault(ctx context.Context, blobs blob.Store, prefix string) (bool, error) {
-	for _, err := range blobs.List(ctx, prefix+"k/") {
-		return err == nil, err
+	_, err := blobs.Stat(ctx, blob.Name(prefix+"format"))
+	if errors.Is(err, blob.ErrNotExist) {
+		return false, nil
 	}
-	return false, nil
+	return err == nil, err
 }
 
 func (a *app) storeList(ctx context.Context, s *store) error {

@@ -99,3 +99,10 @@ func (l *listener) count(_ net.Conn, s http.ConnState) {
 		l.open.Add(-1)
 	}
 }
+
+// drain waits until every client has hung up.
+func (l *listener) drain() {
+	for l.open.Load() > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+}

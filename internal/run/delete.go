@@ -1,0 +1,167 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/repo"
+)
+
+const (
+	// deleteBatch is how many recovery points leave the records in one transaction.
+	deleteBatch = 100
+	// deleteRetry is how long to wait after a deletion that failed.
+	deleteRetry = 30 * time.Second
+	// deletePatience is how long a deletion that was accepted may fail before the recovery point becomes EXPIRED.
+	deletePatience = 24 * time.Hour
+)
+
+// Deleter destroys recovery points whose deletion was accepted. It is the River worker of [vault.DeletePoints].
+type Deleter struct {
+	river.WorkerDefaults[vault.DeletePoints]
+	DB      *meta.DB
+	Vaults  *vault.Service
+	Ledgers *ledger.DB
+	Store   *Store
+	// Authority reports why the role that made a recovery point may not have it deleted; nil if it may.
+	Authority func(ctx context.Context, account, roleARN string) error
+	// Deleted is called after recovery points of a vault have gone.
+	Deleted func(ctx context.Context, vaultUUID string)
+	Log     *slog.Logger
+}
+
+// Timeout implements [river.Worker]: there is none.
+func (*Deleter) Timeout(*river.Job[vault.DeletePoints]) time.Duration { return -1 }
+
+// Work implements [river.Worker]. What could not be destroyed is tried again later.
+func (d *Deleter) Work(ctx context.Context, j *river.Job[vault.DeletePoints]) error {
+	id := j.Args.VaultUUID
+	var after *vault.Point
+	failed, gone := false, false
+	for {
+		batch, err := d.Vaults.Deletions(ctx, id, after, deleteBatch)
+		if err != nil {
+			return err
+		}
+		if len(batch) == 0 {
+			break
+		}
+		n, err := d.destroy(ctx, id, batch)
+		if err != nil {
+			return err
+		}
+		failed, gone = failed || n < len(batch), gone || n > 0
+		if after = nil; failed {
+			after = &batch[len(batch)-1]
+		}
+	}
+	if gone {
+		d.Deleted(ctx, id)
+	}
+	if failed {
+		return river.JobSnooze(deleteRetry)
+	}
+	return nil
+}
+
+// destroy destroys a batch of recovery points of a vault and returns how many of them are settled.
+func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (settled int, err error) {
+	var gone []vault.Point
+	for _, p := range batch {
+		err := d.destroyData(ctx, p)
+		switch {
+		case err == nil:
+			gone = append(gone, p)
+		case ctx.Err() != nil:
+			return settled, ctx.Err()
+		case errors.Is(err, errAuthority) || time.Since(p.StatusAt) > deletePatience:
+			if err := d.expire(ctx, p, err); err != nil {
+				return settled, err
+			}
+			settled++
+		default:
+			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", err)
+		}
+	}
+	err = d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		if _, err := d.Vaults.LockTx(ctx, tx, vaultUUID); err != nil {
+			return err
+		}
+		for _, p := range gone {
+			if err := d.removeTx(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return settled, err
+	}
+	for _, p := range gone {
+		d.Log.InfoContext(ctx, "recovery point deleted", "recovery_point", p.ARN, "vault", p.VaultName)
+	}
+	return settled + len(gone), nil
+}
+
+// errAuthority says that the role does not allow the deletion.
+var errAuthority = errors.New("the role does not allow the deletion")
+
+// destroyData removes what makes the data a recovery point. It may be repeated.
+func (d *Deleter) destroyData(ctx context.Context, p vault.Point) error {
+	if v, err := d.Vaults.Vault(ctx, p.VaultUUID); err != nil {
+		return err
+	} else if err := d.Authority(ctx, v.Account, p.RoleARN); err != nil {
+		return fmt.Errorf("%w: %w", errAuthority, err)
+	}
+	v, err := d.Store.Existing(ctx, p.VaultUUID)
+	if err != nil {
+		return err
+	}
+	if v == nil || p.StoreID == "" {
+		return nil
+	}
+	if err := v.DeletePoint(ctx, repo.PointID(p.StoreID)); !errors.Is(err, repo.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func (d *Deleter) removeTx(ctx context.Context, tx *meta.Tx, p vault.Point) error {
+	if p.StoreID != "" {
+		err := d.Ledgers.RemoveTx(ctx, tx, p.VaultUUID, repo.PointID(p.StoreID))
+		if err != nil && !errors.Is(err, repo.ErrNotFound) {
+			return err
+		}
+	}
+	return d.Vaults.RemovePointTx(ctx, tx, p.VaultUUID, p.ARN)
+}
+
+// expire gives a deletion up; the data stays.
+func (d *Deleter) expire(ctx context.Context, p vault.Point, cause error) error {
+	d.Log.WarnContext(ctx, "deletion given up", "recovery_point", p.ARN, "error", cause)
+	return d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		return d.Vaults.ExpirePointTx(ctx, tx, p.VaultUUID, p.ARN, cause.Error())
+	})
+}
+
+// Eraser removes deleted vaults from the store. It is the River worker of [vault.EraseVault].
+type Eraser struct {
+	river.WorkerDefaults[vault.EraseVault]
+	Store *Store
+}
+
+// Timeout implements [river.Worker]: there is none.
+func (*Eraser) Timeout(*river.Job[vault.EraseVault]) time.Duration { return -1 }
+
+// Work implements [river.Worker].
+func (e *Eraser) Work(ctx context.Context, j *river.Job[vault.EraseVault]) error {
+	return e.Store.Erase(ctx, j.Args.VaultUUID)
+}

@@ -1,0 +1,204 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/repo"
+)
+
+// Store opens the vaults of the store of recovery points: each is the prefix of its UUID. Open vaults are kept until
+// they are erased or the store is closed. Its methods may be called concurrently.
+type Store struct {
+	o     StoreOptions
+	blobs func() (blob.Store, error)
+
+	mu     sync.Mutex
+	vaults map[string]*openVault // guarded by mu
+}
+
+// StoreOptions says what a [Store] works with.
+type StoreOptions struct {
+	// Blobs opens the store's root. It is called once, when the first vault is needed.
+	Blobs   func() (blob.Store, error)
+	DB      *meta.DB
+	Ledgers *ledger.DB
+	Keys    repo.KeyWrapper
+	// Domain returns the key of an account under which equal contents of its vaults get equal ids.
+	Domain func(account string) [32]byte
+	Repo   repo.Options
+	Log    *slog.Logger
+}
+
+// openVault is a vault that is open, or being opened.
+type openVault struct {
+	mu    sync.Mutex
+	vault *repo.Vault // guarded by mu; nil until it was opened with success
+}
+
+// NewStore returns a store of which nothing is open.
+func NewStore(o StoreOptions) *Store {
+	return &Store{o: o, blobs: sync.OnceValues(o.Blobs), vaults: map[string]*openVault{}}
+}
+
+// Ready reports whether the store can be reached.
+func (s *Store) Ready(ctx context.Context) error {
+	blobs, err := s.blobs()
+	if err != nil {
+		return err
+	}
+	for _, err := range blobs.List(ctx, "ready/") { // nothing is there; what counts is an answer
+		return err
+	}
+	return nil
+}
+
+// Vault opens a vault of an account, and makes its part of the store when it is used for the first time.
+func (s *Store) Vault(ctx context.Context, vaultUUID, account string) (*repo.Vault, error) {
+	return s.vault(ctx, vaultUUID, func(sub blob.Store) (*repo.Vault, error) {
+		if err := s.checkUnused(ctx, s.o.Ledgers.Vault(vaultUUID)); err != nil {
+			return nil, err
+		}
+		id, err := uuid.Parse(vaultUUID)
+		if err != nil {
+			return nil, err
+		}
+		s.o.Log.InfoContext(ctx, "vault made in the store", "vault", vaultUUID)
+		return repo.Create(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys,
+			repo.CreateOptions{UUID: id, DomainKey: s.o.Domain(account), Options: s.o.Repo})
+	})
+}
+
+// Existing opens a vault that has been written to; it returns nil for one that has nothing in the store.
+func (s *Store) Existing(ctx context.Context, vaultUUID string) (*repo.Vault, error) {
+	return s.vault(ctx, vaultUUID, func(blob.Store) (*repo.Vault, error) {
+		return nil, s.checkUnused(ctx, s.o.Ledgers.Vault(vaultUUID))
+	})
+}
+
+// vault opens a vault once; absent says what to do with one that the store does not hold.
+func (s *Store) vault(ctx context.Context, vaultUUID string, absent func(blob.Store) (*repo.Vault, error),
+) (*repo.Vault, error) {
+	s.mu.Lock()
+	e := s.vaults[vaultUUID]
+	if e == nil {
+		e = &openVault{}
+		s.vaults[vaultUUID] = e
+	}
+	s.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.vault != nil {
+		return e.vault, nil
+	}
+	v, err := s.open(ctx, vaultUUID, absent)
+	if err != nil {
+		return nil, fmt.Errorf("open vault %s: %w", vaultUUID, err)
+	}
+	e.vault = v
+	return v, nil
+}
+
+func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Store) (*repo.Vault, error),
+) (*repo.Vault, error) {
+	blobs, err := s.blobs()
+	if err != nil {
+		return nil, err
+	}
+	sub := blob.Prefix(blobs, vaultUUID)
+	_, err = sub.Stat(ctx, "format")
+	if errors.Is(err, blob.ErrNotExist) {
+		return absent(sub)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return repo.Open(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo)
+}
+
+// checkUnused makes the ledger of a vault that the store does not hold, and refuses one that has been written to: the
+// store's disk may not be mounted.
+func (s *Store) checkUnused(ctx context.Context, records *ledger.Vault) error {
+	objects, _, err := records.Changes(ctx, 0)
+	switch {
+	case errors.Is(err, repo.ErrNotFound):
+		if err = records.Create(ctx); s.o.DB.IsDuplicate(err) {
+			err = nil // another process was faster
+		}
+		return err
+	case err != nil:
+		return err
+	case len(objects) > 0:
+		return errors.New("the store does not hold it, although there are records of its content; is the disk mounted?")
+	}
+	return nil
+}
+
+// Erase removes a deleted vault from the store, and its ledger.
+func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
+	if uuid.Validate(vaultUUID) != nil {
+		return fmt.Errorf("erase vault: %q is not a UUID", vaultUUID)
+	}
+	if err := s.forget(vaultUUID); err != nil {
+		return err
+	}
+	blobs, err := s.blobs()
+	if err != nil {
+		return err
+	}
+	sub := blob.Prefix(blobs, vaultUUID)
+	var names []blob.Name
+	for info, err := range sub.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
+		}
+		names = append(names, info.Name)
+	}
+	for _, name := range names {
+		if err := sub.Delete(ctx, name); err != nil {
+			return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
+		}
+	}
+	return s.o.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		return s.o.Ledgers.DropTx(ctx, tx, vaultUUID)
+	})
+}
+
+// forget closes a vault.
+func (s *Store) forget(vaultUUID string) error {
+	s.mu.Lock()
+	e := s.vaults[vaultUUID]
+	delete(s.vaults, vaultUUID)
+	s.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.vault == nil {
+		return nil
+	}
+	return e.vault.Close()
+}
+
+// Close closes all vaults. Nothing may use them any more.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all error
+	for _, e := range s.vaults {
+		if e.vault != nil {
+			all = errors.Join(all, e.vault.Close())
+		}
+	}
+	clear(s.vaults)
+	return all
+}

@@ -1,0 +1,98 @@
+package server_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/lockfast/lockfast/"
+
+// layers is the table of docs/architecture.md: a package imports only from lower rows. A name that ends in /... stands
+// for the packages below it, too; the most specific name counts. Packages that only serve tests or the build are not
+// in it.
+var layers = []struct {
+	row   int
+	names string
+}{
+	{90, "cmd/lockfast"},
+	{80, "internal/server"},
+	{70, "internal/run"},
+	{60, "internal/vault internal/job internal/protected internal/tag internal/setting internal/registry internal/browse " +
+		"internal/task"},
+	{50, "internal/iam internal/keys internal/ledger"},
+	{40, "internal/restjson internal/query"},
+	{31, "internal/backupapi internal/stsapi internal/lockfastapi internal/sigv4"},
+	{30, "internal/caller"},
+	{22, "resource/directory"},
+	{21, "resource"},
+	{20, "internal/wire internal/meta"},
+	{19, "repo/localledger"},
+	{18, "repo"},
+	{16, "repo/tree"},
+	{15, "repo/index repo/refset"},
+	{14, "repo/pack"},
+	{13, "repo/seal"},
+	{12, "repo/chunk"},
+	{11, "repo/field"},
+	{5, "blob/fs blob/mem blob/fault blob/retry"},
+	{1, "blob arn"},
+}
+
+// offside are packages that only tests and the build use; nothing else may import them.
+var offside = []string{"internal/gen", "internal/deps", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs",
+	"repo/ledgertest", "resource/resourcetest", "bench", "e2e"}
+
+func rowOf(name string) int {
+	for _, l := range layers {
+		for n := range strings.FieldsSeq(l.names) {
+			if n == name {
+				return l.row
+			}
+		}
+	}
+	return 0
+}
+
+func isOffside(name string) bool {
+	for _, o := range offside {
+		if name == o || strings.HasPrefix(name, o+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// TestLayers checks that imports point downwards.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for dec.More() {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if isOffside(name) {
+			continue
+		}
+		row := rowOf(name)
+		if row == 0 {
+			t.Errorf("package %s is not in the table of layers", name)
+		}
+		for _, imported := range p.Imports {
+			other, ours := strings.CutPrefix(imported, module)
+			if ours && (isOffside(other) || rowOf(other) >= row) {
+				t.Errorf("%s imports %s, which is not below it", name, other)
+			}
+		}
+	}
+}
