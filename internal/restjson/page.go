@@ -76,7 +76,7 @@ func (p *Page) Next(key ...string) *string {
 }
 
 func (p *Page) open(token string) ([]string, bool) {
-	raw, err := base64.RawURLEncoding.DecodeString(token)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) < macSize || !hmac.Equal(raw[:macSize], p.mac(raw[macSize:])) {
 		return nil, false
 	}
