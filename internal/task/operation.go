@@ -1,0 +1,95 @@
+package task
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/restjson"
+)
+
+// StartReclaim starts to give back all space of a vault that no recovery point needs.
+func (s *Service) StartReclaim(ctx context.Context, in *lockfastapi.StartReclaimInput) (*lockfastapi.StartReclaimOutput, error) {
+	id, err := s.startOn(ctx, in.BackupVaultName, lockfastapi.TaskKindReclaim, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &lockfastapi.StartReclaimOutput{TaskId: id}, nil
+}
+
+// defaultLevel reads every byte: who asks for a verification wants to know.
+const defaultLevel = 3
+
+// StartVerification starts to check a vault; levels 0 to 3 as in docs/format.md.
+func (s *Service) StartVerification(ctx context.Context, in *lockfastapi.StartVerificationInput) (*lockfastapi.StartVerificationOutput, error) {
+	level := defaultLevel
+	if in.Level != nil {
+		level = *in.Level
+	}
+	id, err := s.startOn(ctx, in.BackupVaultName, lockfastapi.TaskKindVerification, level)
+	if err != nil {
+		return nil, err
+	}
+	return &lockfastapi.StartVerificationOutput{TaskId: id}, nil
+}
+
+func (s *Service) startOn(ctx context.Context, vault string, kind lockfastapi.TaskKind, level int) (string, error) {
+	c := caller.From(ctx)
+	vaultUUID, err := s.vaults.VaultUUID(ctx, c.Account, c.Region, vault)
+	if err != nil {
+		return "", err
+	}
+	return s.start(ctx, Task{
+		Account: c.Account, Region: c.Region, VaultUUID: vaultUUID, VaultName: vault, Kind: kind, Level: level,
+	})
+}
+
+// DescribeTask describes a reclaim or a verification, for 30 days after its end.
+func (s *Service) DescribeTask(ctx context.Context, in *lockfastapi.DescribeTaskInput) (*lockfastapi.DescribeTaskOutput, error) {
+	c := caller.From(ctx)
+	var t Task
+	err := s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
+		t, err = read(ctx, tx, in.TaskId, "")
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) || err == nil && (t.Account != c.Account || t.Region != c.Region) {
+		return nil, lockfastapi.ResourceNotFoundExceptionf("Task %s does not exist.", in.TaskId)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &lockfastapi.DescribeTaskOutput{
+		TaskId: t.ID, Kind: t.Kind, BackupVaultName: t.VaultName, State: t.State, Done: t.Done, Total: t.Total,
+		CreationDate: t.CreatedAt, Report: t.Report,
+	}
+	if t.StatusMessage != "" {
+		out.StatusMessage = &t.StatusMessage
+	}
+	if !t.CompletedAt.IsZero() {
+		out.CompletionDate = &t.CompletedAt
+	}
+	return out, nil
+}
+
+// Routes registers the operations.
+func (s *Service) Routes(own *restjson.Router) {
+	restjson.Handle(own, lockfastapi.StartReclaim, s.StartReclaim,
+		func(c caller.Caller, in *lockfastapi.StartReclaimInput) []restjson.Access {
+			return onVault(c, "lockfast:StartReclaim", in.BackupVaultName)
+		})
+	restjson.Handle(own, lockfastapi.StartVerification, s.StartVerification,
+		func(c caller.Caller, in *lockfastapi.StartVerificationInput) []restjson.Access {
+			return onVault(c, "lockfast:StartVerification", in.BackupVaultName)
+		})
+	restjson.Handle(own, lockfastapi.DescribeTask, s.DescribeTask,
+		func(caller.Caller, *lockfastapi.DescribeTaskInput) []restjson.Access {
+			return []restjson.Access{{Action: "lockfast:DescribeTask", Resource: "*"}}
+		})
+}
+
+func onVault(c caller.Caller, action, vault string) []restjson.Access {
+	return []restjson.Access{{Action: action, Resource: "arn:aws:backup:" + c.Region + ":" + c.Account + ":backup-vault:" + vault}}
+}
