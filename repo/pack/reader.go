@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -95,6 +96,9 @@ func parseFooter(name string, tail []byte, size int64) ([]byte, footer, error) {
 	le := binary.LittleEndian
 	if string(b[:8]) != footerMagic || crc32.Checksum(b[:footerCRC], crc32.MakeTable(crc32.Castagnoli)) != le.Uint32(b[footerCRC:]) {
 		return nil, footer{}, chunk.Damaged(name, "no valid footer")
+	}
+	if len(bytes.Trim(b[48:footerCRC], "\x00"))+len(bytes.Trim(b[42:44], "\x00")) > 0 {
+		return nil, footer{}, chunk.Damaged(name, "reserved bytes of the footer are not zero")
 	}
 	f := footer{length: le.Uint64(b[8:]), trailer: le.Uint64(b[16:]), trailerLen: le.Uint32(b[24:])}
 	parity := uint64(le.Uint32(b[28:]))

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -96,6 +97,9 @@ func (w *Writer) Len() (size, slots int) {
 // Add seals stored as the next slot. s says what it is: ID, Kind, Codec, Plain and, for a bundle, Parts, which the writer keeps; Offset and Stored are
 // filled in, and the finished slot is returned with its number. It may be called concurrently and does not keep stored. [ErrFull] says that there is no room.
 func (w *Writer) Add(s Slot, stored []byte) (int, Slot, error) {
+	if err := s.check(len(stored)); err != nil {
+		return 0, Slot{}, err
+	}
 	no, s, err := w.reserve(s, len(stored))
 	if err != nil {
 		return 0, Slot{}, err
@@ -105,6 +109,19 @@ func (w *Writer) Add(s Slot, stored []byte) (int, Slot, error) {
 	out := w.buf[s.Offset : s.Offset : s.Offset+s.Stored]
 	w.key.AEAD.Seal(out, nonce[:], stored, aad[:])
 	return no, s, nil
+}
+
+// check refuses what the format cannot hold.
+func (s *Slot) check(stored int) error {
+	switch {
+	case s.Kind < chunk.Data || s.Kind > chunk.List:
+		return fmt.Errorf("%s cannot be a slot of a pack", s.Kind)
+	case s.Plain > chunk.MaxPlain || stored > chunk.MaxPlain:
+		return fmt.Errorf("%s %s of %d bytes: the limit is %d", s.Kind, s.ID, max(int(s.Plain), stored), chunk.MaxPlain)
+	case s.Kind != chunk.Bundle && s.Parts != nil || len(s.Parts) > MaxParts:
+		return fmt.Errorf("%s %s has %d parts", s.Kind, s.ID, len(s.Parts))
+	}
+	return nil
 }
 
 // reserve takes the next slot and its range of the buffer; the caller has to fill it and then call sealing.Done.

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -111,6 +112,8 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 		return unsupported("id length", int(b[65]))
 	case b[92]|b[93] != 0 && f.ReadOnly&1 == 0:
 		return Format{}, chunk.Damaged(name, "parity without its feature")
+	case len(bytes.Trim(b[66:68], "\x00"))+len(bytes.Trim(b[94:96], "\x00"))+len(bytes.Trim(b[100:formatCRC], "\x00")) > 0:
+		return Format{}, chunk.Damaged(name, "reserved bytes are not zero")
 	}
 	if err := f.Chunk.Check(); err != nil {
 		return Format{}, chunk.Damaged(name, "%v", err)
