@@ -33,10 +33,15 @@ type stat struct {
 	dev   uint64
 	rdev  uint64 // unix.Mkdev of a device
 	size  int64
+	alloc int64  // bytes allocated
+	flags uint64 // inode flags that statx knows, as FS_IOC_GETFLAGS numbers them
 	mtime stamp
 	ctime stamp
 	mount bool // the inode is the root of a mount
 }
+
+// solid reports whether a file certainly has no holes.
+func (s *stat) solid() bool { return s.alloc >= s.size }
 
 func (s *stat) kind() uint32 { return s.mode & unix.S_IFMT }
 
@@ -47,7 +52,10 @@ func (s *stat) moved(t *stat) bool {
 
 // wanted are the fields of statx that fill a stat.
 const wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_NLINK | unix.STATX_UID | unix.STATX_GID |
-	unix.STATX_MTIME | unix.STATX_CTIME | unix.STATX_INO | unix.STATX_SIZE
+	unix.STATX_MTIME | unix.STATX_CTIME | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_BLOCKS
+
+// keptFlags are the inode flags that are kept: immutable, append-only, no dump.
+const keptFlags = unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND | unix.STATX_ATTR_NODUMP
 
 // statAt looks at name, which ends with a zero, in the directory dir. It does not follow links.
 func statAt(dir int, name []byte, st *stat) error {
@@ -77,6 +85,8 @@ func statx(dir int, name []byte, flags int, st *stat) error {
 	st.rdev = unix.Mkdev(x.Rdev_major, x.Rdev_minor)
 	st.mtime = stamp{x.Mtime.Sec, x.Mtime.Nsec}
 	st.ctime = stamp{x.Ctime.Sec, x.Ctime.Nsec}
+	st.alloc = int64(x.Blocks) * 512
+	st.flags = x.Attributes & x.Attributes_mask & keptFlags // the bits of statx are those of the ioctl
 	st.mount = x.Attributes&x.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0
 	return nil
 }

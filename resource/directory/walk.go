@@ -48,7 +48,7 @@ type node struct {
 // visitor is told what a walk finds, in ascending order of keys.
 type visitor interface {
 	// visit takes one item. An error ends the walk.
-	visit(n *node) error
+	visit(ctx context.Context, n *node) error
 	// skip takes an item that could not be looked at, or a directory whose contents could not be listed (partial).
 	skip(key []byte, reason error, partial bool)
 	// vanish counts an item that was listed and is not there any more.
@@ -94,7 +94,7 @@ func walk(ctx context.Context, root int, cross bool, v visitor) error {
 		return err
 	}
 	w.push(h)
-	if err := v.visit(&w.node); err != nil {
+	if err := v.visit(ctx, &w.node); err != nil {
 		return err
 	}
 	if err := w.frames[0].names.read(root, w.buf); err != nil {
@@ -130,13 +130,13 @@ func (w *walker) step(ctx context.Context) error {
 		return nil
 	}
 	if n.st.kind() == unix.S_IFDIR {
-		return w.enter()
+		return w.enter(ctx)
 	}
 	if n.st.mount && !w.cross {
 		w.visitor.skip(n.key, errMount, false)
 		return nil
 	}
-	return w.visitor.visit(n)
+	return w.visitor.visit(ctx, n)
 }
 
 // lost accounts for an item that was listed and could not be looked at.
@@ -152,11 +152,11 @@ func (w *walker) lost(err error) {
 var errMount = errors.New("mount point of another file system, not crossed")
 
 // enter visits the directory in w.node and makes it the current one.
-func (w *walker) enter() error {
+func (w *walker) enter(ctx context.Context) error {
 	n := &w.node
 	if w.foreign(&n.st) {
 		w.visitor.skip(n.key, errMount, true)
-		return w.visitor.visit(n)
+		return w.visitor.visit(ctx, n)
 	}
 	fd, err := openDir(n.dir.fd, n.name)
 	switch {
@@ -165,7 +165,7 @@ func (w *walker) enter() error {
 		return nil
 	case err != nil:
 		w.visitor.skip(n.key, fmt.Errorf("contents not listed: %w", err), true)
-		return w.visitor.visit(n)
+		return w.visitor.visit(ctx, n)
 	}
 	h := newHandle(fd)
 	n.self = h
@@ -178,10 +178,10 @@ func (w *walker) enter() error {
 		h.release()
 		n.self = nil
 		w.visitor.skip(n.key, errMount, true)
-		return w.visitor.visit(n)
+		return w.visitor.visit(ctx, n)
 	}
 	w.push(h)
-	if err := w.visitor.visit(n); err != nil {
+	if err := w.visitor.visit(ctx, n); err != nil {
 		return err
 	}
 	f := &w.frames[w.depth]

@@ -16,7 +16,7 @@ type counter struct {
 	reasons         []string
 }
 
-func (c *counter) visit(n *node) error {
+func (c *counter) visit(_ context.Context, n *node) error {
 	if c.visited > 0 && bytes.Compare(c.last, n.key) >= 0 {
 		c.t.Errorf("key %q follows %q", n.key, c.last)
 	}

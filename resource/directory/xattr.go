@@ -16,11 +16,12 @@ const maxXattrs = 900 << 10
 
 var errXattrs = errors.New("too many extended attributes")
 
-// xattrs is an inode whose attributes are read or written: an open file or, for what cannot be opened, a path that is
-// not followed if it is a link.
+// xattrs is an inode whose attributes are read or written: an open file or, for what cannot be opened, a path. The path
+// is not followed if it is a link; that of a pinned inode ends at the inode, even if that is a link.
 type xattrs struct {
-	fd   int
-	path string // used when fd is negative
+	fd     int
+	path   string // used when fd is negative
+	pinned bool
 }
 
 // xattrsAt addresses name, which ends with a zero, in the open directory dir. Before Linux 6.13 there was no way to
@@ -30,44 +31,40 @@ func xattrsAt(dir int, name []byte) xattrs {
 }
 
 func (x xattrs) list(buf []byte) (n int, err error) {
-	err = again(func() error {
+	for {
 		if x.fd >= 0 {
 			n, err = unix.Flistxattr(x.fd, buf)
 		} else {
 			n, err = unix.Llistxattr(x.path, buf)
 		}
-		return err
-	})
-	return n, err
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 func (x xattrs) get(name string, buf []byte) (n int, err error) {
-	err = again(func() error {
+	for {
 		if x.fd >= 0 {
 			n, err = unix.Fgetxattr(x.fd, name, buf)
 		} else {
 			n, err = unix.Lgetxattr(x.path, name, buf)
 		}
-		return err
-	})
-	return n, err
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 func (x xattrs) set(name string, value []byte) error {
 	return again(func() error {
-		if x.fd >= 0 {
+		switch {
+		case x.fd >= 0:
 			return unix.Fsetxattr(x.fd, name, value, 0)
+		case x.pinned:
+			return unix.Setxattr(x.path, name, value, 0)
 		}
 		return unix.Lsetxattr(x.path, name, value, 0)
-	})
-}
-
-func (x xattrs) remove(name string) error {
-	return again(func() error {
-		if x.fd >= 0 {
-			return unix.Fremovexattr(x.fd, name)
-		}
-		return unix.Lremovexattr(x.path, name)
 	})
 }
 

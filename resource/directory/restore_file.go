@@ -1,0 +1,268 @@
+package directory
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/resource"
+	"golang.org/x/sys/unix"
+)
+
+// output is a file that is being restored.
+type output struct {
+	place *place
+	name  []byte // with a terminating zero
+	key   []byte
+	meta  []byte
+	refs  []repo.Extent
+	size  int64
+
+	mu   sync.Mutex
+	made bool  // it exists
+	left int64 // bytes of data not yet written; the file is complete with the last; unknown for lists
+
+	// Guarded by files.mu.
+	fd   int // -1 while closed
+	uses int
+	elem *list.Element
+}
+
+// unknown is the left of files that the second pass completes.
+const unknown = int64(1) << 62
+
+// makeFile makes a file that needs no data from packs, and prepares the others.
+func (r *restoring) makeFile(ctx context.Context, m *maker, e repo.Entry) (w repo.Want, fetch bool, err error) {
+	c := cloneContent(e.Content)
+	o := &output{
+		place: m.place, name: m.name, key: m.key, meta: bytes.Clone(e.Meta), refs: slices.Clone(e.Refs), size: c.Size, fd: -1,
+	}
+	w = repo.Want{Content: c, Tag: o}
+	o.left = dataBytes(c)
+	switch {
+	case o.left == 0:
+		return w, false, r.writeWhole(ctx, o, c.Inline)
+	case o.left == c.Size && len(c.Extents) == 1:
+		return w, true, nil // one piece: made when it comes
+	}
+	return w, true, r.files.start(&r.places, o)
+}
+
+// dataBytes is how many bytes of a content come from packs.
+func dataBytes(c repo.Content) int64 {
+	if c.List != (repo.ID{}) {
+		return unknown
+	}
+	var n int64
+	for _, x := range c.Extents {
+		if x.ID != (repo.ID{}) {
+			n += x.Length
+		}
+	}
+	return n
+}
+
+// write takes a piece of a file. It is called from several goroutines, also for one file.
+func (r *restoring) write(ctx context.Context, w repo.Want, off int64, data []byte) error {
+	o := w.Tag.(*output)
+	if err := r.writePiece(ctx, o, off, data); err != nil {
+		return fmt.Errorf("%s: %w", Display(Path(o.key)), err)
+	}
+	return nil
+}
+
+func (r *restoring) writePiece(ctx context.Context, o *output, off int64, data []byte) error {
+	if off < 0 || off+int64(len(data)) > o.size {
+		return fmt.Errorf("%w: more data than its size", resource.ErrMalformed)
+	}
+	o.mu.Lock()
+	if !o.made && int64(len(data)) == o.size {
+		o.mu.Unlock()
+		return r.writeWhole(ctx, o, data)
+	}
+	var err error
+	if !o.made {
+		err = r.files.start(&r.places, o)
+	}
+	o.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = r.files.with(&r.places, o, func(fd int) error {
+		if err := pwrite(fd, data, off); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		r.bytes.Add(int64(len(data)))
+		o.mu.Lock()
+		o.left -= int64(len(data))
+		last := o.left == 0
+		o.mu.Unlock()
+		if last {
+			return r.applyFile(ctx, fd, o)
+		}
+		return nil
+	})
+	return err
+}
+
+// writeWhole makes a file, fills it and completes it in one go. A file without data is a hole of its size.
+func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) error {
+	return r.places.with(o.place, func(dir int) (err error) {
+		fd, err := openAt(dir, o.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("create: %w", err)
+		}
+		defer func() { err = errors.Join(err, unix.Close(fd)) }()
+		if len(data) == 0 && o.size > 0 {
+			err = unix.Ftruncate(fd, o.size)
+		} else {
+			err = pwrite(fd, data, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		r.bytes.Add(int64(len(data)))
+		return r.applyFile(ctx, fd, o)
+	})
+}
+
+// applyFile gives a file whose data is complete its metadata.
+func (r *restoring) applyFile(ctx context.Context, fd int, o *output) error {
+	info, err := DecodeMeta(o.meta)
+	if err != nil {
+		return err
+	}
+	if err := r.loadXattrs(ctx, &info, o.refs); err != nil {
+		return err
+	}
+	r.items.Add(1)
+	return r.apply.apply(&target{fd: fd, key: o.key, x: xattrs{fd: fd}}, &info)
+}
+
+// completeFile gives a file with a list its metadata: only now is it known that all its data came.
+func (r *restoring) completeFile(ctx context.Context, up *place, name []byte, e repo.Entry) error {
+	o := &output{place: up, name: cstr(name), key: e.Key, meta: e.Meta, refs: e.Refs, size: e.Content.Size, fd: -1}
+	return r.files.with(&r.places, o, func(fd int) error { return r.applyFile(ctx, fd, o) })
+}
+
+func pwrite(fd int, p []byte, off int64) error {
+	for len(p) > 0 {
+		n, err := unix.Pwrite(fd, p, off)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// files keeps those files open that were written last, at most openFiles besides those in use.
+type files struct {
+	mu    sync.Mutex
+	order list.List // of *output that are open, used last first
+	err   error     // of closing
+}
+
+const openFiles = 64
+
+// start makes the file with its full size, all of it a hole. o.mu is held, or nobody else has o yet.
+func (f *files) start(ps *places, o *output) error {
+	err := ps.with(o.place, func(dir int) error {
+		fd, err := openAt(dir, o.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("create: %w", err)
+		}
+		f.mu.Lock()
+		o.fd, o.elem = fd, f.order.PushFront(o)
+		f.evict()
+		f.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	o.made = true
+	return f.with(ps, o, func(fd int) error {
+		if err := unix.Ftruncate(fd, o.size); err != nil {
+			return fmt.Errorf("set size: %w", err)
+		}
+		return nil
+	})
+}
+
+// with calls g with the descriptor of the file, which stays open during the call.
+func (f *files) with(ps *places, o *output, g func(fd int) error) error {
+	fd, err := f.acquire(ps, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		f.mu.Lock()
+		o.uses--
+		f.mu.Unlock()
+	}()
+	return g(fd)
+}
+
+func (f *files) acquire(ps *places, o *output) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o.fd < 0 {
+		err := ps.with(o.place, func(dir int) (err error) {
+			o.fd, err = openAt(dir, o.name, unix.O_WRONLY, 0)
+			return err
+		})
+		if err != nil {
+			return -1, fmt.Errorf("open: %w", err)
+		}
+		o.elem = f.order.PushFront(o)
+	}
+	f.order.MoveToFront(o.elem)
+	o.uses++
+	f.evict()
+	return o.fd, nil
+}
+
+func (f *files) evict() {
+	for e := f.order.Back(); e != nil && f.order.Len() > openFiles; {
+		o, before := e.Value.(*output), e.Prev()
+		if o.uses == 0 {
+			f.shut(o)
+		}
+		e = before
+	}
+}
+
+func (f *files) shut(o *output) {
+	f.err = errors.Join(f.err, unix.Close(o.fd))
+	f.order.Remove(o.elem)
+	o.fd, o.elem = -1, nil
+}
+
+// close closes all files and returns what went wrong in closing any.
+func (f *files) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for e := f.order.Front(); e != nil; e = f.order.Front() {
+		f.shut(e.Value.(*output))
+	}
+	return f.err
+}
+
+// readRef reads the value that Meta speaks of as reference ref (see [Xattr]).
+func readRef(ctx context.Context, p *repo.Point, refs []repo.Extent, ref int) ([]byte, error) {
+	if ref > len(refs) || refs[ref-1].Length > maxXattrs {
+		return nil, fmt.Errorf("%w: there is no reference %d", resource.ErrMalformed, ref)
+	}
+	x := refs[ref-1]
+	return io.ReadAll(p.Reader(ctx, repo.Content{Size: x.Length, Extents: []repo.Extent{x}}))
+}
