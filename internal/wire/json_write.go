@@ -57,8 +57,7 @@ func (w *jsonWriter) structure(s *Shape, v reflect.Value, top bool) {
 		if m.In == Body {
 			name = m.WireName()
 		}
-		w.text(name)
-		w.buf = append(w.buf, ':')
+		w.buf = append(append(append(w.buf, '"'), name...), '"', ':') // names of a model need no escapes
 		w.value(m.Shape, f)
 	}
 	w.buf = append(w.buf, '}')
@@ -114,7 +113,7 @@ func (w *jsonWriter) value(s *Shape, v reflect.Value) {
 	case Boolean:
 		w.buf = strconv.AppendBool(w.buf, v.Bool())
 	case Timestamp:
-		w.buf = AppendEpoch(w.buf, v.Interface().(time.Time))
+		w.buf = AppendEpoch(w.buf, timeOf(v))
 	case Blob:
 		w.buf = append(w.buf, '"')
 		w.buf = base64.StdEncoding.AppendEncode(w.buf, v.Bytes())
@@ -122,11 +121,22 @@ func (w *jsonWriter) value(s *Shape, v reflect.Value) {
 	}
 }
 
+// timeOf avoids a copy on the heap where it can.
+func timeOf(v reflect.Value) time.Time {
+	if v.CanAddr() {
+		return *v.Addr().Interface().(*time.Time)
+	}
+	return v.Interface().(time.Time)
+}
+
 func (w *jsonWriter) list(s *Shape, v reflect.Value) {
 	w.buf = append(w.buf, '[')
 	for i := range v.Len() {
 		if i > 0 {
 			w.buf = append(w.buf, ',')
+		}
+		if room := cap(w.buf) - len(w.buf); room < len(w.buf)/8 { // append alone would copy a long list many times
+			w.buf = slices.Grow(w.buf, len(w.buf))
 		}
 		w.value(s.Item, v.Index(i))
 	}

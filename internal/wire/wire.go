@@ -18,16 +18,16 @@ type Service struct {
 
 // Descriptor is one operation without its Go types. It must not be changed.
 type Descriptor struct {
-	Service  *Service
-	Name     string
-	Method   string   // HTTP method
-	Path     string   // pattern such as /backup-vaults/{backupVaultName}, with the bare query key "?delete" where the model has one
-	Status   int      // HTTP status of success
-	Input    *Shape   // a structure
-	Output   *Shape   // a structure
-	Errors   []string // names of the modelled errors
-	Token    string   // member of the input that carries the idempotency token, or empty
-	Pages    *Pages   // nil if the operation does not page
+	Service *Service
+	Name    string
+	Method  string   // HTTP method
+	Path    string   // pattern such as /backup-vaults/{backupVaultName}, with the bare query key "?delete" where the model has one
+	Status  int      // HTTP status of success
+	Input   *Shape   // a structure
+	Output  *Shape   // a structure
+	Errors  []string // names of the modelled errors
+	Token   string   // member of the input that carries the idempotency token, or empty
+	Pages   *Pages   // nil if the operation does not page
 }
 
 // Pages names the members by which an operation pages through a list.
