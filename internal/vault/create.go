@@ -1,0 +1,203 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/meta"
+)
+
+// ErrState says that a recovery point is not in a status that allows the change.
+var ErrState = errors.New("recovery point is in another status")
+
+// NewPoint is what is known of a recovery point when its capture starts.
+type NewPoint struct {
+	VaultUUID, ARN             string
+	ResourceARN                string
+	ResourceType, ResourceName string
+	RoleARN, JobID             string
+	InitiatedAt                time.Time // of the job
+	DeleteAfterDays            int64     // 0 = kept for ever
+}
+
+// CreatePointTx adds a recovery point that is CREATING from now on. If the job's row is there already, because the job
+// starts again, its capture counts from now. The error wraps [ErrNotFound] when the vault is gone.
+func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (Point, error) {
+	v, err := s.LockTx(ctx, tx, n.VaultUUID)
+	if err != nil {
+		return Point{}, err
+	}
+	p, err := pointIn(ctx, tx, n.VaultUUID, n.ARN)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return s.insert(ctx, tx, v, n)
+	case err != nil:
+		return Point{}, err
+	case p.Status != Creating || p.JobID != n.JobID:
+		return Point{}, fmt.Errorf("create recovery point %s: %w: %s", n.ARN, ErrState, p.Status)
+	}
+	p.CreatedAt = s.now()
+	p.DeleteAt = deleteAt(p.CreatedAt, p.DeleteAfterDays)
+	return p, exec1(ctx, tx, "UPDATE recovery_point SET created_at = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
+		micros(p.CreatedAt), micros(p.DeleteAt), p.VaultUUID, p.ARN)
+}
+
+func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) (Point, error) {
+	now := s.now()
+	p := Point{
+		VaultUUID: v.UUID, VaultName: v.Name, Account: v.Account, Region: v.Region,
+		ARN: n.ARN, ResourceARN: n.ResourceARN, ResourceType: n.ResourceType, ResourceName: n.ResourceName,
+		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: now, InitiatedAt: n.InitiatedAt,
+		DeleteAfterDays: n.DeleteAfterDays, DeleteAt: deleteAt(now, n.DeleteAfterDays),
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
+		resource_name, role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at,
+		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}')`,
+		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID,
+		p.Status, micros(now), micros(now), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt))
+	if err != nil {
+		return Point{}, fmt.Errorf("insert recovery point %s: %w", p.ARN, err)
+	}
+	return p, addPoints(ctx, tx, p.VaultUUID, 1)
+}
+
+// Completion is what is known of a recovery point when its data is durable.
+type Completion struct {
+	StoreID       string // the store's name for it
+	LogicalBytes  int64
+	StoredBytes   int64             // what the store holds for it, shared with others or not
+	Metadata      map[string]string // what a restore is started with
+	Tags          map[string]string
+	SourceTags    map[string]string // tags of the resource
+	StatusMessage string            // for a recovery point that lacks something; empty otherwise
+}
+
+// CompletePointTx turns a recovery point from CREATING to COMPLETED. The error wraps [ErrNotFound] or [ErrState] when
+// it is not there or not CREATING.
+func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn string, c Completion) error {
+	p, err := s.lockPoint(ctx, tx, vaultUUID, arn)
+	if err != nil {
+		return err
+	}
+	metadata, err := encode(c.Metadata)
+	if err != nil {
+		return err
+	}
+	tags, err := encode(c.SourceTags)
+	if err != nil {
+		return err
+	}
+	if err := s.become(ctx, tx, p, Completed, c.StatusMessage); err != nil {
+		return err
+	}
+	err = exec1(ctx, tx, `UPDATE recovery_point SET completed_at = ?, store_id = ?, logical_bytes = ?, stored_bytes = ?,
+		metadata = ?, source_tags = ? WHERE vault_uuid = ? AND arn = ?`,
+		micros(s.now()), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, vaultUUID, arn)
+	if err != nil {
+		return err
+	}
+	if err := s.tags.SetTagsTx(ctx, tx, p.Account, p.ARN, c.Tags); err != nil {
+		return err
+	}
+	return s.protect(ctx, tx, p)
+}
+
+// DropCreatingTx removes the row of a recovery point whose job did not complete. It does nothing if there is none.
+func (s *Service) DropCreatingTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn string) error {
+	if _, err := s.LockTx(ctx, tx, vaultUUID); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	res, err := tx.Exec(ctx, "DELETE FROM recovery_point WHERE vault_uuid = ? AND arn = ? AND status = 'CREATING'", vaultUUID, arn)
+	if err != nil {
+		return fmt.Errorf("drop recovery point %s: %w", arn, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil || n == 0 {
+		return err
+	}
+	return addPoints(ctx, tx, vaultUUID, -1)
+}
+
+// lockPoint locks the vault's row and reads one of its recovery points.
+func (s *Service) lockPoint(ctx context.Context, tx *meta.Tx, vaultUUID, arn string) (Point, error) {
+	if _, err := s.LockTx(ctx, tx, vaultUUID); err != nil {
+		return Point{}, err
+	}
+	return pointIn(ctx, tx, vaultUUID, arn)
+}
+
+// become changes the status of a recovery point, of which the vault is locked.
+func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, message string) error {
+	if !mayBecome(p.Status, to) {
+		return fmt.Errorf("recovery point %s cannot become %s: %w: %s", p.ARN, to, ErrState, p.Status)
+	}
+	res, err := tx.Exec(ctx, `UPDATE recovery_point SET status = ?, status_message = ?, status_at = ?
+		WHERE vault_uuid = ? AND arn = ? AND status = ?`, to, message, micros(s.now()), p.VaultUUID, p.ARN, p.Status)
+	if err != nil {
+		return fmt.Errorf("recovery point %s becomes %s: %w", p.ARN, to, err)
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		err = fmt.Errorf("recovery point %s cannot become %s: %w", p.ARN, to, ErrState)
+	}
+	return err
+}
+
+// protect brings the list of protected resources up to date after a recovery point of a resource came or went.
+func (s *Service) protect(ctx context.Context, tx *meta.Tx, p Point) error {
+	err := s.protectIn(ctx, tx, p, p.VaultUUID, " WHERE p.vault_uuid = ? AND p.resource_arn = ?", p.VaultUUID, p.ResourceARN)
+	if err != nil {
+		return err
+	}
+	return s.protectIn(ctx, tx, p, "", " WHERE p.account = ? AND p.region = ? AND p.resource_arn = ?",
+		p.Account, p.Region, p.ResourceARN)
+}
+
+func (s *Service) protectIn(ctx context.Context, tx *meta.Tx, p Point, vaultUUID, where string, args ...any) error {
+	newest, err := selectPoints(ctx, tx, where+" AND p.status <> 'CREATING' ORDER BY p.created_at DESC, p.arn DESC LIMIT 1", args...)
+	if err != nil {
+		return err
+	}
+	if len(newest) == 0 {
+		return s.protected.DropProtectedTx(ctx, tx, p.Account, p.Region, vaultUUID, p.ResourceARN)
+	}
+	n := newest[0]
+	return s.protected.PutProtectedTx(ctx, tx, p.Account, p.Region, vaultUUID, backupapi.ProtectedResource{
+		ResourceArn: &n.ResourceARN, ResourceType: &n.ResourceType, ResourceName: some(n.ResourceName),
+		LastBackupTime: &n.CreatedAt, LastBackupVaultArn: new(vaultARN(n.Account, n.Region, n.VaultName)),
+		LastRecoveryPointArn: &n.ARN,
+	})
+}
+
+func addPoints(ctx context.Context, tx *meta.Tx, vaultUUID string, n int) error {
+	return exec1(ctx, tx, "UPDATE vault SET point_count = point_count + ? WHERE uuid = ?", n, vaultUUID)
+}
+
+// exec1 runs a statement that must change one row.
+func exec1(ctx context.Context, tx *meta.Tx, query string, args ...any) error {
+	res, err := tx.Exec(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%d rows changed instead of one by %q", n, query)
+	}
+	return err
+}
+
+func encode(m map[string]string) (string, error) {
+	if m == nil {
+		return "{}", nil
+	}
+	b, err := json.Marshal(m)
+	return string(b), err
+}

@@ -1,0 +1,126 @@
+package vault
+
+import (
+	"context"
+	"maps"
+
+	"github.com/google/uuid"
+
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/meta"
+)
+
+// DescribeRecoveryPoint answers the fields of a recovery point.
+func (s *Service) DescribeRecoveryPoint(ctx context.Context, in *backupapi.DescribeRecoveryPointInput) (*backupapi.DescribeRecoveryPointOutput, error) {
+	p, err := s.view(ctx, in.BackupVaultAccountId, in.BackupVaultName, in.RecoveryPointArn)
+	if err != nil {
+		return nil, err
+	}
+	return describe(p), nil
+}
+
+// view reads the recovery point that a reading operation names.
+func (s *Service) view(ctx context.Context, account *string, name, arn string) (p Point, err error) {
+	if err := ownAccount(caller.From(ctx), account); err != nil {
+		return p, err
+	}
+	if err := checkARN(arn); err != nil {
+		return p, err
+	}
+	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		_, p, err = s.read(ctx, tx, name, arn, "")
+		return err
+	})
+	return p, err
+}
+
+func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
+	return &backupapi.DescribeRecoveryPointOutput{
+		RecoveryPointArn:    &p.ARN,
+		BackupVaultName:     &p.VaultName,
+		BackupVaultArn:      new(vaultARN(p.Account, p.Region, p.VaultName)),
+		ResourceArn:         &p.ResourceARN,
+		ResourceType:        &p.ResourceType,
+		ResourceName:        some(p.ResourceName),
+		IamRoleArn:          &p.RoleARN,
+		Status:              &p.Status,
+		StatusMessage:       some(p.StatusMessage),
+		CreationDate:        &p.CreatedAt,
+		InitiationDate:      &p.InitiatedAt,
+		CompletionDate:      optional(p.CompletedAt),
+		LastRestoreTime:     optional(p.RestoredAt),
+		BackupSizeInBytes:   &p.LogicalBytes,
+		Lifecycle:           lifecycle(p.DeleteAfterDays),
+		CalculatedLifecycle: calculated(p.DeleteAt),
+		IsEncrypted:         new(true),
+		EncryptionKeyType:   new(backupapi.EncryptionKeyTypeAwsOwnedKmsKey),
+		IsParent:            new(false),
+		StorageClass:        new(backupapi.StorageClassWarm),
+		VaultType:           new(backupapi.VaultTypeBackupVault),
+	}
+}
+
+// GetRecoveryPointRestoreMetadata answers what the recovery point can be restored with.
+func (s *Service) GetRecoveryPointRestoreMetadata(ctx context.Context, in *backupapi.GetRecoveryPointRestoreMetadataInput) (*backupapi.GetRecoveryPointRestoreMetadataOutput, error) {
+	p, err := s.view(ctx, in.BackupVaultAccountId, in.BackupVaultName, in.RecoveryPointArn)
+	if err != nil {
+		return nil, err
+	}
+	metadata := map[string]string{"aws:backup:request-id": uuid.NewString()}
+	maps.Copy(metadata, p.Metadata)
+	return &backupapi.GetRecoveryPointRestoreMetadataOutput{
+		BackupVaultArn:   new(vaultARN(p.Account, p.Region, p.VaultName)),
+		RecoveryPointArn: &p.ARN,
+		ResourceType:     &p.ResourceType,
+		RestoreMetadata:  metadata,
+	}, nil
+}
+
+// UpdateRecoveryPointLifecycle replaces the lifecycle of a recovery point; what is left out becomes absent. Times count
+// from its creation.
+func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupapi.UpdateRecoveryPointLifecycleInput) (*backupapi.UpdateRecoveryPointLifecycleOutput, error) {
+	if err := checkARN(in.RecoveryPointArn); err != nil {
+		return nil, err
+	}
+	if in.Lifecycle == nil {
+		return nil, backupapi.MissingParameterValueExceptionf("Lifecycle is missing")
+	}
+	keep, err := retention(in.Lifecycle)
+	if err != nil {
+		return nil, err
+	}
+	var p Point
+	err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		_, p, err = s.read(ctx, tx, in.BackupVaultName, in.RecoveryPointArn, tx.ForUpdate())
+		if err != nil {
+			return err
+		}
+		p.DeleteAfterDays, p.DeleteAt = keep, deleteAt(p.CreatedAt, keep)
+		return s.setLifecycle(ctx, tx, p)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &backupapi.UpdateRecoveryPointLifecycleOutput{
+		BackupVaultArn:      new(vaultARN(p.Account, p.Region, p.VaultName)),
+		RecoveryPointArn:    &p.ARN,
+		Lifecycle:           lifecycle(p.DeleteAfterDays),
+		CalculatedLifecycle: calculated(p.DeleteAt),
+	}, nil
+}
+
+func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error {
+	switch p.Status {
+	case Completed, Partial:
+	default:
+		return backupapi.InvalidRequestExceptionf("The lifecycle of recovery point %s cannot be changed while its status is %s",
+			p.ARN, p.Status)
+	}
+	if !p.DeleteAt.IsZero() && p.DeleteAt.Before(s.now()) {
+		return backupapi.InvalidParameterValueExceptionf("Invalid lifecycle. DeleteAfterDays puts the deletion into the past: %s",
+			p.DeleteAt.Format("2006-01-02T15:04:05Z"))
+	}
+	return exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
+		p.DeleteAfterDays, micros(p.DeleteAt), p.VaultUUID, p.ARN)
+}
