@@ -43,33 +43,39 @@ func (*Deleter) Timeout(*river.Job[vault.DeletePoints]) time.Duration { return -
 
 // Work implements [river.Worker]. What could not be destroyed is tried again later.
 func (d *Deleter) Work(ctx context.Context, j *river.Job[vault.DeletePoints]) error {
-	id := j.Args.VaultUUID
+	settled, err := d.Drain(ctx, j.Args.VaultUUID)
+	if err == nil && !settled {
+		err = river.JobSnooze(deleteRetry)
+	}
+	return err
+}
+
+// Drain destroys all recovery points of a vault whose deletion was accepted. settled is false if some could not be
+// destroyed now. It may run several times at once.
+func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, err error) {
 	var after *vault.Point
-	failed, gone := false, false
+	settled, gone := true, false
 	for {
-		batch, err := d.Vaults.Deletions(ctx, id, after, deleteBatch)
+		batch, err := d.Vaults.Deletions(ctx, vaultUUID, after, deleteBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if len(batch) == 0 {
 			break
 		}
-		n, err := d.destroy(ctx, id, batch)
+		n, err := d.destroy(ctx, vaultUUID, batch)
 		if err != nil {
-			return err
+			return false, err
 		}
-		failed, gone = failed || n < len(batch), gone || n > 0
-		if after = nil; failed {
+		settled, gone = settled && n == len(batch), gone || n > 0
+		if !settled {
 			after = &batch[len(batch)-1]
 		}
 	}
 	if gone {
-		d.Deleted(ctx, id)
+		d.Deleted(ctx, vaultUUID)
 	}
-	if failed {
-		return river.JobSnooze(deleteRetry)
-	}
-	return nil
+	return settled, nil
 }
 
 // destroy destroys a batch of recovery points of a vault and returns how many of them are settled.

@@ -93,15 +93,3 @@ func (s *Store) Usage(ctx context.Context, vaultUUID string) (repo.Usage, error)
 	}
 	return v.Usage(ctx)
 }
-
-// wait waits for a time; false if ctx was done first.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -1,0 +1,68 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+)
+
+// reportEvery is how often a runner reports progress and looks whether it may go on.
+const reportEvery = time.Second
+
+// reporting runs fn and meanwhile calls report, about once a second. If report fails with an error that wraps gone, the
+// work has been taken away: the context of fn is cancelled with that error as its cause. Other failures are passed over,
+// since the lease that reports extend outlives many of them.
+func reporting(ctx context.Context, log *slog.Logger, gone error, report func(context.Context) error,
+	fn func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for wait(ctx, reportEvery) {
+			err := report(ctx)
+			switch {
+			case errors.Is(err, gone):
+				cancel(err)
+			case err != nil && ctx.Err() == nil:
+				log.WarnContext(ctx, "progress not recorded", "error", err)
+			}
+		}
+	}()
+	err := guard(ctx, log, fn)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	<-done
+	if err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// errPanic is wrapped by the error of work that panicked.
+var errPanic = errors.New("internal error")
+
+// guard runs fn and turns a panic into an error, so that a fault in a driver costs a job and not the server.
+func guard(ctx context.Context, log *slog.Logger, fn func(context.Context) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.ErrorContext(ctx, "job panicked", "cause", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: %v", errPanic, r)
+		}
+	}()
+	return fn(ctx)
+}
+
+// wait waits for a time; false if ctx was done first.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

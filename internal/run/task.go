@@ -1,0 +1,121 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/task"
+	"github.com/lockfast/lockfast/repo"
+)
+
+// Tasks carries out reclaims and verifications that somebody asked for. It is the River worker of [task.Run].
+type Tasks struct {
+	river.WorkerDefaults[task.Run]
+	Tasks     *task.Service
+	Store     *Store
+	Reclaimer *Reclaimer
+	Deleter   *Deleter
+	Sizes     *Sizes
+	Log       *slog.Logger
+}
+
+// Timeout implements [river.Worker]: the task has a lease instead.
+func (*Tasks) Timeout(*river.Job[task.Run]) time.Duration { return -1 }
+
+// Work implements [river.Worker].
+func (w *Tasks) Work(ctx context.Context, j *river.Job[task.Run]) error {
+	t, err := w.Tasks.Claim(ctx, j.Args.TaskID)
+	if errors.Is(err, task.ErrNotRunning) {
+		return nil // it ended, or another worker has it
+	}
+	if err != nil {
+		return err
+	}
+	log := w.Log.With("task_id", t.ID, "vault", t.VaultName)
+	var done, total atomic.Int64
+	progress := func(d, n int64) { done.Store(d); total.Store(n) }
+	report := map[string]string{}
+	err = reporting(ctx, log, task.ErrNotRunning,
+		func(ctx context.Context) error { return w.Tasks.Progress(ctx, t.ID, done.Load(), total.Load()) },
+		func(ctx context.Context) error {
+			if t.Kind == lockfastapi.TaskKindReclaim {
+				return w.reclaim(ctx, t, report, progress)
+			}
+			return w.verify(ctx, t, report, progress)
+		})
+	switch {
+	case errors.Is(err, task.ErrNotRunning):
+		return nil
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err() // the server stops; the next one starts the task again
+	case err != nil:
+		log.WarnContext(ctx, "task failed", "kind", t.Kind, "error", err)
+		return w.Tasks.Fail(ctx, t.ID, err.Error(), report)
+	}
+	log.InfoContext(ctx, "task completed", "kind", t.Kind)
+	return w.Tasks.Complete(ctx, t.ID, report)
+}
+
+// reclaim frees everything that can be freed. Deletions that were accepted before are carried out first.
+func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]string, progress func(done, total int64)) error {
+	if _, err := w.Deleter.Drain(ctx, t.VaultUUID); err != nil {
+		return err
+	}
+	r, err := w.Reclaimer.Reclaim(ctx, t.VaultUUID, repo.ReclaimOptions{
+		Progress: func(p repo.ReclaimProgress) { progress(p.Done, p.Total) }})
+	if err != nil {
+		return err
+	}
+	report["bytes_freed"] = strconv.FormatInt(r.BytesFreed, 10)
+	report["packs_removed"] = strconv.FormatInt(r.PacksRemoved, 10)
+	report["packs_written"] = strconv.FormatInt(r.PacksWritten, 10)
+	report["objects_swept"] = strconv.FormatInt(r.ObjectsSwept, 10)
+	w.Sizes.Changed(ctx, t.VaultUUID)
+	return nil
+}
+
+// maxDamages is how many damaged objects a message names.
+const maxDamages = 5
+
+// verify checks a vault. Damage is an error that names the objects.
+func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]string, progress func(done, total int64)) error {
+	v, err := w.Store.Existing(ctx, t.VaultUUID)
+	if err != nil {
+		return err
+	}
+	var r repo.CheckReport
+	if v != nil { // else there is nothing to check
+		if r, err = v.Check(ctx, repo.CheckOptions{Level: t.Level, Progress: progress}); err != nil {
+			return err
+		}
+	}
+	report["level"] = strconv.Itoa(t.Level)
+	report["recovery_points"] = strconv.FormatInt(r.Points, 10)
+	report["packs"] = strconv.FormatInt(r.Packs, 10)
+	report["bytes"] = strconv.FormatInt(r.Bytes, 10)
+	report["damaged_objects"] = strconv.Itoa(len(r.Damages))
+	return damage(r.Damages)
+}
+
+func damage(all []repo.Damage) error {
+	if len(all) == 0 {
+		return nil
+	}
+	var names []string
+	for _, d := range all[:min(len(all), maxDamages)] {
+		names = append(names, fmt.Sprintf("%s (%v; affects %d recovery points)", d.Object, d.Err, len(d.Points)))
+	}
+	if more := len(all) - maxDamages; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("%d damaged objects: %s", len(all), strings.Join(names, ", "))
+}
