@@ -177,10 +177,11 @@ func (s *Store) Clone() *Store {
 }
 
 // Overwrite sets the bytes of a blob whether it exists or not, which no real store would do: it plants damage.
+// The store keeps data, which must not change afterwards.
 func (s *Store) Overwrite(name blob.Name, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.blobs[name] = bytes.Clone(data)
+	s.blobs[name] = data
 }
 
 // Bytes returns the sum of the sizes of all blobs whose names begin with prefix.
