@@ -27,10 +27,13 @@ func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05
 var errTime = errors.New("not a timestamp")
 
 // ParseTime reads a timestamp in any form that clients send: RFC 3339 with any fraction and offset, or seconds since 1970.
-// The result is in UTC.
+// The result is in UTC and in the years 1 to 9999.
 func ParseTime(s string) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t.UTC(), nil
+		if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+			return time.Time{}, errTime
+		}
+		return t, nil
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
@@ -39,7 +42,7 @@ func ParseTime(s string) (time.Time, error) {
 	return epoch(f)
 }
 
-// epoch turns seconds since 1970 into a time with a precision of a microsecond. Years outside 1 to 9999 are refused.
+// epoch turns seconds since 1970 into a time with a precision of a microsecond.
 func epoch(f float64) (time.Time, error) {
 	const first, last = -62135596800, 253402300799
 	if !(f >= first && f <= last) {

@@ -223,6 +223,8 @@ func FuzzParseTime(f *testing.F) {
 	f.Add("2024-01-02T03:04:05.678Z")
 	f.Add("1e9")
 	f.Add("-62135596800")
+	f.Add("0000-01-01T0:00:00Z")
+	f.Add("9999-12-31T23:59:59-01:00")
 	f.Fuzz(func(t *testing.T, text string) {
 		at, err := wire.ParseTime(text)
 		if err != nil {
