@@ -195,15 +195,10 @@ func (t *ledgerTx) raise() {
 	t.changed = true
 }
 
-// newID draws a name of 128 bits.
-func newID() (id repo.ID) {
-	rand.Read(id[:]) // never fails
-	return id
-}
-
 func newSessionID() repo.SessionID {
-	id := newID()
-	return repo.SessionID(hex.EncodeToString(id[:]))
+	id := make([]byte, 16)
+	rand.Read(id) // never fails
+	return repo.SessionID(hex.EncodeToString(id))
 }
 
 // orNull keeps the difference between no bytes and none given.

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -66,6 +67,16 @@ func open(t *testing.T, v *ledger.Vault, kind repo.SessionKind) repo.Session {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// draw names n data packs.
+func draw(n int) []repo.Object {
+	all := make([]repo.Object, n)
+	for i := range all {
+		all[i].Kind = repo.ObjectData
+		rand.Read(all[i].ID[:])
+	}
+	return all
 }
 
 func prepared(s repo.Session) repo.Prepared {
@@ -152,10 +163,10 @@ func TestLedger_CutAtEveryTransaction(t *testing.T) {
 			}
 			ctx := t.Context()
 			var w, c repo.Session
-			var pack []repo.Object
+			pack := draw(2)
 			twice("open", func() (err error) { w, err = v.Open(ctx, repo.SessionOptions{Kind: repo.SessionWriter}); return err })
 			c = open(t, v, repo.SessionCollector)
-			twice("reserve", func() (err error) { pack, err = v.Reserve(ctx, w.ID, repo.ObjectData, 2); return err })
+			twice("reserve", func() error { return v.Reserve(ctx, w.ID, pack) })
 			twice("register", func() error { return v.Register(ctx, w.ID, pack) })
 			p := prepared(w)
 			for _, o := range pack {
@@ -178,7 +189,7 @@ func TestLedger_CutAtEveryTransaction(t *testing.T) {
 			for _, o := range left {
 				if o.State == repo.ObjectLive {
 					live++
-				} else if o.State != repo.ObjectReserved {
+				} else {
 					t.Errorf("object left = %+v", o)
 				}
 			}
@@ -195,8 +206,8 @@ func TestLedger_VaultsAreApart(t *testing.T) {
 		d := ledger.New(db, ledger.Options{})
 		a, b := vault(t, d, "a"), vault(t, d, "b")
 		w := open(t, a, repo.SessionWriter)
-		objects, err := a.Reserve(t.Context(), w.ID, repo.ObjectData, 3)
-		if err != nil {
+		objects := draw(3)
+		if err := a.Reserve(t.Context(), w.ID, objects); err != nil {
 			t.Fatal(err)
 		}
 		open(t, b, repo.SessionCollector)
@@ -210,7 +221,7 @@ func TestLedger_VaultsAreApart(t *testing.T) {
 		if _, err := d.Vault("none").Snapshot(t.Context()); !errors.Is(err, repo.ErrNotFound) {
 			t.Errorf("ledger that was not created: %v, want %v", err, repo.ErrNotFound)
 		}
-		err = db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error { return d.DropTx(ctx, tx, "a") })
+		err := db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error { return d.DropTx(ctx, tx, "a") })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,8 +303,8 @@ func TestLedger_ManyAtOnce(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					o, err := v.Reserve(t.Context(), w.ID, repo.ObjectData, 2)
-					if err != nil {
+					o := draw(2)
+					if err := v.Reserve(t.Context(), w.ID, o); err != nil {
 						return err
 					}
 					if err := v.Register(t.Context(), w.ID, o); err != nil {
@@ -346,7 +357,7 @@ func TestLedger_TenThousandPacks(t *testing.T) {
 		v := vault(t, ledger.New(db, ledger.Options{}), "v")
 		w, c := open(t, v, repo.SessionWriter), open(t, v, repo.SessionCollector)
 		const n = 10_000
-		var objects []repo.Object
+		objects := draw(n)
 		step := func(what string, fn func() error) {
 			t.Helper()
 			start := time.Now()
@@ -355,7 +366,7 @@ func TestLedger_TenThousandPacks(t *testing.T) {
 			}
 			t.Logf("%s %d packs: %v", what, n, time.Since(start).Round(time.Millisecond))
 		}
-		step("reserve", func() (err error) { objects, err = v.Reserve(t.Context(), w.ID, repo.ObjectData, n); return err })
+		step("reserve", func() error { return v.Reserve(t.Context(), w.ID, objects) })
 		step("register", func() error { return v.Register(t.Context(), w.ID, objects) })
 		p := prepared(w)
 		retire := make([]repo.Retirement, n)

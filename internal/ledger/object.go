@@ -17,18 +17,27 @@ const batch = 1000
 const objectColumns = "id, kind, state, session, size, epoch, remap"
 
 // Reserve implements [repo.Objects].
-func (v *Vault) Reserve(ctx context.Context, id repo.SessionID, kind repo.ObjectKind, n int) (all []repo.Object, err error) {
-	err = v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
+func (v *Vault) Reserve(ctx context.Context, id repo.SessionID, objects []repo.Object) error {
+	return v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
 		if err := t.demand(ctx, id, 0); err != nil {
 			return err
 		}
-		all = make([]repo.Object, n)
-		for i := range all {
-			all[i] = repo.Object{ID: newID(), Kind: kind, State: repo.ObjectReserved, Session: id}
+		add := make(map[repo.ID]repo.Object, len(objects))
+		for _, o := range objects {
+			add[o.ID] = repo.Object{ID: o.ID, Kind: o.Kind, State: repo.ObjectReserved, Session: id}
 		}
-		return t.put(ctx, all)
+		known, err := t.load(ctx, slices.Collect(maps.Keys(add)))
+		if err != nil {
+			return err
+		}
+		for _, o := range known {
+			if o.Session != id || o.State != repo.ObjectReserved {
+				return fmt.Errorf("name %s is taken", o.ID)
+			}
+			delete(add, o.ID)
+		}
+		return t.put(ctx, slices.Collect(maps.Values(add)))
 	})
-	return all, err
 }
 
 // Register implements [repo.Objects].

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
@@ -51,20 +50,18 @@ func (d *DB) CommitTx(ctx context.Context, tx *meta.Tx, vault string, p repo.Pre
 // checkPacks demands that every pack of the point is there or says where its
 // slots went.
 func (t *ledgerTx) checkPacks(ctx context.Context, p repo.Prepared) error {
-	for some := range slices.Chunk(p.Packs, batch) {
-		args := []any{t.vault}
-		for i := range some {
-			args = append(args, some[i][:])
-		}
-		args = append(args, repo.ObjectLive, repo.ObjectCondemned, repo.ObjectRetired)
-		var n int
-		row := t.QueryRow(ctx, "SELECT count(*) FROM ledger_object WHERE vault = ? AND id IN ("+marks(len(some))+
-			") AND kind <> 3 AND (state IN (?, ?) OR (state = ? AND remap IS NOT NULL))", args...)
-		if err := row.Scan(&n); err != nil {
-			return fmt.Errorf("check packs of recovery point %s: %w", p.Point, err)
-		}
-		if n != len(some) {
-			return fmt.Errorf("recovery point %s needs %d packs that are gone: %w", p.Point, len(some)-n, repo.ErrFenced)
+	known, err := t.load(ctx, p.Packs)
+	if err != nil {
+		return err
+	}
+	good := make(map[repo.ID]bool, len(known))
+	for _, o := range known {
+		moved := o.State == repo.ObjectRetired && o.Remap != nil
+		good[o.ID] = o.Kind != repo.ObjectSegment && (o.State == repo.ObjectLive || o.State == repo.ObjectCondemned || moved)
+	}
+	for _, id := range p.Packs {
+		if !good[id] {
+			return fmt.Errorf("recovery point %s needs pack %s, which is gone: %w", p.Point, id, repo.ErrFenced)
 		}
 	}
 	return nil

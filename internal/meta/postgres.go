@@ -45,8 +45,12 @@ func (db *DB) openPostgres(ctx context.Context, text string) error {
 		// The cause may quote the text, password included.
 		return errors.New("database URL: not a valid PostgreSQL URL (postgres://user:password@host:port/database)")
 	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "lockfast"
+	// A plan made for any list of a thousand ids compares each row with all of
+	// them; one made for the list at hand uses a hash table.
+	for name, value := range map[string]string{"application_name": "lockfast", "plan_cache_mode": "force_custom_plan"} {
+		if config.RuntimeParams[name] == "" {
+			config.RuntimeParams[name] = value
+		}
 	}
 	db.name = postgresName(config)
 	db.dialect = postgresDialect{config: config}
