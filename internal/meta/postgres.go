@@ -102,7 +102,11 @@ func (postgresDialect) now(ctx context.Context, tx *sql.Tx) (time.Time, error) {
 	return FromMicros(us), err
 }
 
+// retryable counts a lost connection in if the transaction had not begun.
 func (postgresDialect) retryable(err error) bool {
+	if _, ok := errors.AsType[*beginError](err); ok {
+		return true
+	}
 	return hasCode(err, postgresSerialization, postgresDeadlock, postgresLockTimeout)
 }
 func (postgresDialect) duplicate(err error) bool    { return hasCode(err, postgresUnique) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -42,6 +43,9 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("database %s: %w", db, err)
 	}
+	if err := createPrivate(abs); err != nil {
+		return fmt.Errorf("open database %s: %w", db, err)
+	}
 	file := "file:" + (&url.URL{Path: abs}).EscapedPath() + "?" + sqlitePragmas
 	if db.write, err = sql.Open("sqlite", file+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("database %s: %w", db, err)
@@ -59,8 +63,18 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 	return nil
 }
 
+// createPrivate makes a missing file with a mode that SQLite also gives to the
+// files beside it.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)" +
-	"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_dqs=0"
+	"&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_dqs=0"
 
 func (db *DB) openSQLiteMemory(ctx context.Context) (err error) {
 	db.write, err = sql.Open("sqlite", "file::memory:?_pragma=foreign_keys(1)&_dqs=0&_txlock=immediate")

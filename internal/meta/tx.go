@@ -16,7 +16,7 @@ const (
 	maxTries = 12
 	// A writer that waits longer than this for SQLite's single write
 	// connection is most likely waiting for itself.
-	writeWait = 2 * time.Minute
+	writeWait = 30 * time.Second
 )
 
 // Tx is a transaction on either database. It is valid only inside the function
@@ -87,12 +87,12 @@ func (db *DB) run(ctx context.Context, on *sql.DB, o *sql.TxOptions, fn func(con
 	}
 	conn, err := connect(ctx, on)
 	if err != nil {
-		return fmt.Errorf("begin transaction on %s: %w", db, err)
+		return fmt.Errorf("%s: %w", db, err)
 	}
 	defer conn.Close()
 	t, err := conn.BeginTx(ctx, o)
 	if err != nil {
-		return fmt.Errorf("begin transaction on %s: %w", db, err)
+		return fmt.Errorf("%s: %w", db, &beginError{err})
 	}
 	defer t.Rollback() // does nothing once ended
 	tx := &Tx{tx: t, db: db}
@@ -102,14 +102,35 @@ func (db *DB) run(ctx context.Context, on *sql.DB, o *sql.TxOptions, fn func(con
 	return end(tx)
 }
 
+// beginError is a failure before a transaction had any effect.
+type beginError struct{ err error }
+
+func (e *beginError) Error() string { return "begin transaction: " + e.err.Error() }
+func (e *beginError) Unwrap() error { return e.err }
+
+// ErrNoConnection is returned when all connections stayed busy for half a
+// minute; on SQLite, most likely because a transaction waits for another that it
+// was begun in.
+var ErrNoConnection = errors.New("no free database connection for " + writeWait.String())
+
 func connect(ctx context.Context, on *sql.DB) (*sql.Conn, error) {
-	wait, cancel := context.WithTimeoutCause(ctx, writeWait, errors.New("no free connection for "+writeWait.String()))
+	wait, cancel := context.WithTimeoutCause(ctx, writeWait, ErrNoConnection)
 	defer cancel()
 	conn, err := on.Conn(wait)
-	if err != nil && wait.Err() != nil {
-		return nil, context.Cause(wait)
+	if wait.Err() != nil {
+		return nil, errors.Join(context.Cause(wait), closeConn(conn))
 	}
-	return conn, err
+	if err != nil {
+		return nil, &beginError{err}
+	}
+	return conn, nil
+}
+
+func closeConn(conn *sql.Conn) error {
+	if conn == nil {
+		return nil
+	}
+	return conn.Close()
 }
 
 // retry runs try until it succeeds or fails for good.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sync/errgroup"
 
@@ -243,5 +244,46 @@ func TestMemory_WorksFromManyGoroutines(t *testing.T) {
 	}
 	if n := read(t, db, "a"); n != 160 {
 		t.Errorf("n = %d, want 160", n)
+	}
+}
+
+// With the outer context the mistake cannot be seen, but it ends. Time is that
+// of a bubble.
+func TestUpdate_InsideAnotherWithTheOuterContextEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db, err := meta.Open(t.Context(), meta.Options{URL: "sqlite::memory:"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		nothing := func(context.Context, *meta.Tx) error { return nil }
+		err = db.Update(t.Context(), func(context.Context, *meta.Tx) error { return db.Update(t.Context(), nothing) })
+		if !errors.Is(err, meta.ErrNoConnection) {
+			t.Errorf("Update = %v, want %v", err, meta.ErrNoConnection)
+		}
+	})
+}
+
+func TestUpdate_SurvivesLostConnections(t *testing.T) {
+	t.Parallel()
+	url := metatest.PostgreSQL(t)
+	db := metatest.Open(t, meta.Options{URL: url}, counters())
+	killer := metatest.Open(t, meta.Options{URL: url}, counters())
+	for range 5 {
+		err := killer.View(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+			var n int
+			return tx.QueryRow(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+				WHERE datname = current_database() AND pid <> pg_backend_pid()`).Scan(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error { return add(ctx, tx, "a") }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := read(t, db, "a"); n != 5 {
+		t.Errorf("n = %d, want 5", n)
 	}
 }

@@ -49,7 +49,8 @@ func start() (*server, error) {
 		return nil, err
 	}
 	s := &server{}
-	if s.dir, err = os.MkdirTemp("", "lockfast-pg"); err != nil {
+	// Not TMPDIR: the user postgres must reach it, and a socket's path is short.
+	if s.dir, err = os.MkdirTemp("/tmp", "lockfast-pg"); err != nil {
 		return nil, err
 	}
 	if err := os.Chown(s.dir, uid, gid); err != nil {
