@@ -16,7 +16,7 @@ import (
 // minFilter is the number of entries from which a filter pays.
 const minFilter = 32
 
-// Builder collects entries for one segment: 32 bytes each. It is for one goroutine at a time.
+// Builder collects entries for one segment, 40 bytes each. It is for one goroutine at a time.
 type Builder struct {
 	rows    map[pack.ID]uint32
 	packs   []PackInfo

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"sort"
 
@@ -127,32 +128,49 @@ func (s *Segment) MayContain(id chunk.ID) bool {
 // filterKey is what the filter is built over.
 func filterKey(id []byte) uint64 { return binary.LittleEndian.Uint64(id) }
 
-// search returns the first entry that is not below id. It interpolates on the first 8 bytes as long as the range is wide, and ends by bisecting.
+// search returns the first entry that is not below id. Ids are uniformly distributed: the place of one among n is known up to about the square root of n, and among those which that leaves it
+// is estimated again. What remains, or is not distributed like that, is bisected.
 func (s *Segment) search(id *chunk.ID) int {
-	lo, hi := 0, len(s.entries)/entrySize
-	key := binary.BigEndian.Uint64(id[:])
-	loKey, hiKey := uint64(0), ^uint64(0)
-	for step := 0; step < 4 && hi-lo > 32 && loKey < hiKey; step++ {
-		hiPart, loPart := bits.Mul64(key-loKey, uint64(hi-lo))
-		q, _ := bits.Div64(hiPart%(hiKey-loKey), loPart, hiKey-loKey)
-		slack := 4 + (hi-lo)>>(6+3*step)
-		a, b := max(lo, lo+int(min(q, uint64(hi-lo)))-slack), min(hi-1, lo+int(min(q, uint64(hi-lo)))+slack)
-		ka, kb := s.key(a), s.key(b)
-		if ka < key && a >= lo {
-			lo, loKey = a, ka
-		} else if ka > key {
-			hi, hiKey = a, ka
+	lo, hi := 0, s.Len()
+	key, loKey, hiKey := binary.BigEndian.Uint64(id[:]), uint64(0), ^uint64(0)
+	for hi-lo > 32 && loKey < key && key < hiKey {
+		n := hi - lo
+		guess := lo + int(float64(key-loKey)/float64(hiKey-loKey)*float64(n))
+		slack := int(math.Sqrt(float64(n)))
+		if a := guess - slack; a > lo {
+			if k := s.key(a); k < key {
+				lo, loKey = a, k
+			} else {
+				hi, hiKey = a, k
+			}
 		}
-		if kb > key && b < hi {
-			hi, hiKey = b, kb
-		} else if kb < key && b > lo {
-			lo, loKey = b, kb
+		if b := guess + slack; b < hi {
+			if k := s.key(b); k > key {
+				hi, hiKey = b, k
+			} else {
+				lo, loKey = b, k
+			}
 		}
-		if ka == key || kb == key || key < loKey || key > hiKey {
+		if hi-lo > n/2 {
 			break
 		}
 	}
-	return lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(s.entries[(lo+i)*entrySize:][:16], id[:]) >= 0 })
+	// An id equal in its first 8 bytes may lie before lo or at hi.
+	for lo > 0 && loKey == key {
+		lo--
+		loKey = s.key(lo)
+	}
+	if hiKey == key {
+		hi = s.Len()
+	}
+	for lo < hi {
+		if mid := int(uint(lo+hi) / 2); bytes.Compare(s.entries[mid*entrySize:][:16], id[:]) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
 }
 
 // key returns the first 8 bytes of entry i, so that they compare like the id.
