@@ -17,7 +17,7 @@ func canonicalRequest(r *http.Request, path, query string, headers []string, pay
 	var b strings.Builder
 	b.WriteString(r.Method)
 	b.WriteByte('\n')
-	b.WriteString(escape(path, true))
+	b.WriteString(escape(cmp.Or(path, "/"), true))
 	b.WriteByte('\n')
 	b.WriteString(query)
 	b.WriteByte('\n')

@@ -10,7 +10,8 @@ import (
 )
 
 // Validate checks the structure that v points to against its shape: required members, enums, patterns, ranges and lengths. The result is nil
-// or an [*Invalid] for the first rule broken. A required number or boolean that is absent is not noticed here but by the reader.
+// or an [*Invalid] for the first rule broken. A required
+// number or boolean that is absent is not noticed here but by the reader.
 func Validate(s *Shape, v any) error {
 	if bad := checkStructure(s, reflect.ValueOf(v).Elem(), nil); bad != nil {
 		return bad
@@ -20,7 +21,7 @@ func Validate(s *Shape, v any) error {
 
 func checkStructure(s *Shape, v reflect.Value, at *path) *Invalid {
 	for i := range s.Members {
-		if m := &s.Members[i]; m.Required && isAbsent(v.Field(i)) {
+		if m := &s.Members[i]; m.Required && isAbsent(v.Field(i)) && !mayBeEmpty(m.Shape) {
 			return missing(at.member(m.Name))
 		}
 	}
@@ -39,6 +40,9 @@ func checkStructure(s *Shape, v reflect.Value, at *path) *Invalid {
 	}
 	return nil
 }
+
+// mayBeEmpty reports whether the model allows an empty string in so many words. Elsewhere a required string that is empty counts as missing.
+func mayBeEmpty(s *Shape) bool { return s.Kind == String && s.Min != nil && *s.Min == 0 }
 
 // isAbsent reports whether a field holds nothing. An optional string that is present but empty is a pointer and so is not absent.
 func isAbsent(f reflect.Value) bool {
