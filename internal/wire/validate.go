@@ -10,8 +10,7 @@ import (
 )
 
 // Validate checks the structure that v points to against its shape: required members, enums, patterns, ranges and lengths. The result is nil
-// or an [*Invalid] for the first rule broken. A required
-// number or boolean that is absent is not noticed here but by the reader.
+// or an [*Invalid] for the first rule broken. A required number or boolean that is absent is not noticed here but by the reader.
 func Validate(s *Shape, v any) error {
 	if bad := checkStructure(s, reflect.ValueOf(v).Elem(), nil); bad != nil {
 		return bad
