@@ -21,7 +21,7 @@ func (d *Driver) Capture(ctx context.Context, order resource.Capture) (resource.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := newCapture(ctx, order, d.options, stampOf(time.Now().Add(-racyWindow)))
+	c := newCapture(ctx, order, d.options, stampOf(d.options.Now().Add(-racyWindow)))
 	stopReaders := c.startReaders(ctx, d.options.Readers)
 	stopProgress := report(order.Progress, c.progress)
 	err = walk(ctx, fd, d.options.CrossMounts, c)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/lockfast/lockfast/resource"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,9 @@ type Options struct {
 	Readers int
 	// CrossMounts walks into other file systems that are mounted in the tree.
 	CrossMounts bool
+	// Now is the clock that change times of files are compared with; nil is time.Now. A file system on another host
+	// whose clock is behind by more than a second or two needs the time of that host.
+	Now func() time.Time
 }
 
 // Driver is the [resource.Driver] for directory trees.
@@ -36,6 +40,9 @@ var _ resource.Driver = (*Driver)(nil)
 func New(o Options) *Driver {
 	if o.Readers <= 0 {
 		o.Readers = min(2*runtime.GOMAXPROCS(0), 16)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	return &Driver{options: o}
 }
