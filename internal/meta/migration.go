@@ -18,8 +18,8 @@ import (
 )
 
 // MigrationSet holds the migrations of one package: files NNNN_name.sql of
-// portable SQL, at any depth of Files. Numbers are unique among all sets, and
-// each package keeps to its range. A migration that was released is never
+// portable SQL, at any depth of Files. Numbers are unique among all sets; each
+// package begins at a hundred of its own. A migration that was released is never
 // altered; later ones change what it made.
 type MigrationSet struct {
 	Package string

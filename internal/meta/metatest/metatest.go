@@ -38,16 +38,16 @@ func Each(t *testing.T, test func(t *testing.T, create func(t *testing.T) string
 	t.Helper()
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
-		test(t, SQLite)
+		test(t, func(t *testing.T) string { return SQLite(t) })
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, PostgreSQL)
+		test(t, func(t *testing.T) string { return PostgreSQL(t) })
 	})
 }
 
 // Open opens a database, applies sets and closes it at the end of the test.
-func Open(t *testing.T, o meta.Options, sets ...meta.MigrationSet) *meta.DB {
+func Open(t testing.TB, o meta.Options, sets ...meta.MigrationSet) *meta.DB {
 	t.Helper()
 	db, err := meta.Open(t.Context(), o)
 	if err != nil {
@@ -65,7 +65,7 @@ func Open(t *testing.T, o meta.Options, sets ...meta.MigrationSet) *meta.DB {
 }
 
 // SQLite returns the URL of a file that does not exist yet.
-func SQLite(t *testing.T) string {
+func SQLite(t testing.TB) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "meta.db")
 }
 
@@ -73,7 +73,7 @@ var count atomic.Int64 // of databases, for their names
 
 // PostgreSQL creates an empty database on the shared server and returns its URL.
 // It is dropped at the end of the test.
-func PostgreSQL(t *testing.T) string {
+func PostgreSQL(t testing.TB) string {
 	t.Helper()
 	s, err := shared()
 	if err != nil {
