@@ -65,7 +65,7 @@ func (db *DB) update(ctx context.Context, fn func(context.Context, *Tx) error) e
 			return err
 		}
 		if err := tx.tx.Commit(); err != nil {
-			return fmt.Errorf("commit: %w", err)
+			return fmt.Errorf("commit to %s: %w", db, err)
 		}
 		queues = tx.queues
 		return nil
