@@ -203,7 +203,7 @@ func (b *Builder) settle(ctx context.Context) error {
 	}
 	l, n := b.kept, b.count
 	b.kept = nil
-	b.dec.open(nodeName(l.id), l.node)
+	b.dec.open(l.id, l.node)
 	for range n {
 		if !b.dec.next() {
 			return b.dec.err
@@ -237,7 +237,7 @@ func (b *Builder) flush(ctx context.Context, level int) error {
 		return err
 	}
 	if level == 0 && b.opts.Leaf != nil {
-		node, err := ParseNode(nodeName(id), b.buf)
+		node, err := ParseNode(id, b.buf)
 		if err != nil {
 			return err
 		}

@@ -47,13 +47,15 @@ type leaf struct {
 	last bool // no leaf follows in the map
 }
 
-// frame is an open inner node.
+// frame is an open inner node. The keys of its children stay encoded: they may share a very long prefix.
 type frame struct {
-	id       chunk.ID
-	level    int
-	children []child
-	index    int // of the child under the cursor
+	id    chunk.ID
+	node  Node
+	index int // of the child under the cursor
 }
+
+// child returns the id of child i.
+func (f *frame) child(i int) chunk.ID { return chunk.ID(f.node.IDs[i*idSize:][:idSize]) }
 
 // NewCursor returns a cursor before the first entry of the map with the given root, which may be zero.
 func NewCursor(ctx context.Context, s Store, root chunk.ID, opts CursorOptions) *Cursor {
@@ -101,8 +103,8 @@ func (c *Cursor) Seek(key []byte) bool {
 		if !c.open() {
 			return false
 		}
-		if c.state == atSubtree {
-			c.frames[len(c.frames)-1].seek(key)
+		if c.state == atSubtree && !c.seekChild(c.frames[len(c.frames)-1], key) {
+			return false
 		}
 	}
 	for c.state == atEntry && bytes.Compare(c.dec.entry.Key, key) < 0 {
@@ -113,17 +115,17 @@ func (c *Cursor) Seek(key []byte) bool {
 	return c.state == atEntry
 }
 
-// seek points a frame to the last child that begins at key or below.
-func (f *frame) seek(key []byte) {
-	lo, hi := 0, len(f.children)
-	for lo < hi {
-		if mid := (lo + hi) / 2; bytes.Compare(f.children[mid].key, key) <= 0 {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+// seekChild points a frame to the last child that begins at key or below.
+func (c *Cursor) seekChild(f *frame, key []byte) bool {
+	c.dec.open(f.id, f.node)
+	f.index = 0
+	for i := 0; c.dec.next() && bytes.Compare(c.dec.key, key) <= 0; i++ {
+		f.index = i
 	}
-	f.index = max(0, lo-1)
+	if c.dec.err != nil {
+		return c.fail(c.dec.err)
+	}
+	return true
 }
 
 // begin goes before the root.
@@ -140,7 +142,7 @@ func (c *Cursor) subtree() (id chunk.ID, level int) {
 		return c.root, -1
 	}
 	f := c.frames[len(c.frames)-1]
-	return f.children[f.index].id, f.level - 1
+	return f.child(f.index), f.node.Level - 1
 }
 
 // open opens the node that the cursor is before: it is then before that node's first child, or on its first entry.
@@ -150,7 +152,7 @@ func (c *Cursor) open() bool {
 	if err != nil {
 		return c.fail(err)
 	}
-	n, err := ParseNode(nodeName(id), data)
+	n, err := ParseNode(id, data)
 	if err != nil {
 		return c.fail(err)
 	}
@@ -160,33 +162,14 @@ func (c *Cursor) open() bool {
 	if n.Level == 0 {
 		return c.openLeaf(id, n)
 	}
-	f, err := openFrame(id, n)
-	if err != nil {
-		return c.fail(err)
-	}
-	c.frames = append(c.frames, f)
+	c.frames = append(c.frames, &frame{id: id, node: n})
 	return true
-}
-
-func openFrame(id chunk.ID, n Node) (*frame, error) {
-	f := &frame{id: id, level: n.Level, children: make([]child, 0, n.Count)}
-	var d decoder
-	d.open(nodeName(id), n)
-	var keys []byte // one array for all keys; slices of an earlier array stay valid when it grows
-	for d.next() {
-		start := len(keys)
-		keys = append(keys, d.key...)
-		ch := d.child
-		ch.key = keys[start:len(keys):len(keys)]
-		f.children = append(f.children, ch)
-	}
-	return f, d.err
 }
 
 func (c *Cursor) openLeaf(id chunk.ID, n Node) bool {
 	c.leaf = &leaf{id: id, node: n, last: c.lastSubtree()}
 	c.prefetch()
-	c.dec.open(nodeName(id), n)
+	c.dec.open(id, n)
 	if !c.dec.next() {
 		return c.fail(c.dec.err)
 	}
@@ -197,7 +180,7 @@ func (c *Cursor) openLeaf(id chunk.ID, n Node) bool {
 // lastSubtree reports whether nothing follows the node under the cursor.
 func (c *Cursor) lastSubtree() bool {
 	for _, f := range c.frames {
-		if f.index < len(f.children)-1 {
+		if f.index < f.node.Count-1 {
 			return false
 		}
 	}
@@ -211,8 +194,8 @@ func (c *Cursor) prefetch() {
 	}
 	f := c.frames[len(c.frames)-1]
 	c.ahead = c.ahead[:0]
-	for i := f.index + 1; i < len(f.children) && len(c.ahead) < c.opts.Ahead; i++ {
-		c.ahead = append(c.ahead, f.children[i].id)
+	for i := f.index + 1; i < f.node.Count && len(c.ahead) < c.opts.Ahead; i++ {
+		c.ahead = append(c.ahead, f.child(i))
 	}
 	if len(c.ahead) > 0 {
 		c.opts.Prefetch(c.ahead)
@@ -233,7 +216,7 @@ func (c *Cursor) leaveLeaf() bool {
 func (c *Cursor) skip() {
 	for len(c.frames) > 0 {
 		f := c.frames[len(c.frames)-1]
-		if f.index++; f.index < len(f.children) {
+		if f.index++; f.index < f.node.Count {
 			c.state = atSubtree
 			return
 		}

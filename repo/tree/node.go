@@ -29,18 +29,18 @@ type Node struct {
 	entries []byte
 }
 
-// ParseNode reads the sections of a node; entries are checked when they are read. object is for errors.
-func ParseNode(object string, b []byte) (Node, error) {
+// ParseNode reads the sections of a node; entries are checked when they are read. id is for errors.
+func ParseNode(id chunk.ID, b []byte) (Node, error) {
 	if len(b) < nodeHead || len(b) > chunk.MaxPlain {
-		return Node{}, chunk.Damaged(object, "a node of %d bytes", len(b))
+		return Node{}, chunk.Damaged(nodeName(id), "a node of %d bytes", len(b))
 	}
 	le := binary.LittleEndian
 	n, ids, lists := le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
 	if b[0] > maxLevel || b[1]|b[2]|b[3] != 0 || n == 0 || n > maxEntries || (uint64(ids)+uint64(lists))*idSize > uint64(len(b)-nodeHead) {
-		return Node{}, chunk.Damaged(object, "%d entries, %d ids and %d lists in a node of %d bytes", n, ids, lists, len(b))
+		return Node{}, chunk.Damaged(nodeName(id), "%d entries, %d ids and %d lists in a node of %d bytes", n, ids, lists, len(b))
 	}
 	if b[0] > 0 && (ids != n || lists != 0) {
-		return Node{}, chunk.Damaged(object, "%d children for %d entries", ids, n)
+		return Node{}, chunk.Damaged(nodeName(id), "%d children for %d entries", ids, n)
 	}
 	rest := b[nodeHead:]
 	return Node{Level: int(b[0]), Count: int(n), IDs: rest[:ids*idSize], Lists: rest[ids*idSize:][:lists*idSize], entries: rest[(ids+lists)*idSize:]}, nil
@@ -194,7 +194,7 @@ func common(a, b []byte) int {
 
 // decoder reads the entries of one node, one after the other. It keeps its buffers from node to node.
 type decoder struct {
-	object string
+	id     chunk.ID // of the node
 	node   Node
 	rest   []byte // entries not read yet
 	ids    []byte // ids not used yet
@@ -210,15 +210,15 @@ type decoder struct {
 }
 
 // open starts at the first entry of a node.
-func (d *decoder) open(object string, n Node) {
-	d.object, d.node, d.rest, d.ids, d.lists, d.index, d.err = object, n, n.entries, n.IDs, n.Lists, 0, nil
+func (d *decoder) open(id chunk.ID, n Node) {
+	d.id, d.node, d.rest, d.ids, d.lists, d.index, d.err = id, n, n.entries, n.IDs, n.Lists, 0, nil
 	d.key, d.meta = d.key[:0], d.meta[:0]
 }
 
 // damaged notes that the node is not well-formed.
 func (d *decoder) damaged(what string) bool {
 	if d.err == nil {
-		d.err = chunk.Damaged(d.object, "entry %d: %s", d.index, what)
+		d.err = chunk.Damaged(nodeName(d.id), "entry %d: %s", d.index, what)
 	}
 	return false
 }

@@ -30,7 +30,7 @@ func walkNode(ctx context.Context, s Store, id chunk.ID, level int, v Visitor) e
 	if err != nil {
 		return err
 	}
-	n, err := ParseNode(nodeName(id), data)
+	n, err := ParseNode(id, data)
 	if err != nil {
 		return err
 	}
