@@ -235,7 +235,7 @@ var (
 		{Name: "Message", Shape: wire.PlainString},
 		{Name: "Type", Shape: wire.PlainString},
 	}}
-	shapeResourceOrigin          = &wire.Shape{Name: "ResourceOrigin", Kind: wire.String, Enum: []string{"DECLARED", "OBSERVED"}}
+	shapeResourceOrigin          = &wire.Shape{Name: "ResourceOrigin", Kind: wire.String, Enum: []string{"FILE", "API"}}
 	shapeResourceType            = &wire.Shape{Name: "ResourceType", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
 	shapeResources               = &wire.Shape{Name: "Resources", Kind: wire.List, Item: shapeResource}
 	shapeRestoreToDirectoryInput = &wire.Shape{Name: "RestoreToDirectoryInput", Kind: wire.Structure, Type: reflect.TypeFor[RestoreToDirectoryInput](), Members: []wire.Member{

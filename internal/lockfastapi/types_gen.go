@@ -294,8 +294,8 @@ type ResourceOrigin string
 
 // Values of [ResourceOrigin].
 const (
-	ResourceOriginDeclared ResourceOrigin = "DECLARED"
-	ResourceOriginObserved ResourceOrigin = "OBSERVED"
+	ResourceOriginFile ResourceOrigin = "FILE"
+	ResourceOriginApi  ResourceOrigin = "API"
 )
 
 // RestoreToDirectoryInput is the input of RestoreToDirectory.
