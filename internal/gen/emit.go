@@ -308,14 +308,13 @@ func (e *emitter) errors() {
 
 func (e *emitter) exception(name string, sh *shape) {
 	goName := e.names[name]
-	message := "Message"
 	e.printf("\n// %s is an error of the %s API.\ntype %s struct {\n", goName, e.Metadata.ServiceFullName, goName)
 	for _, m := range sorted(sh.Members) {
 		e.printf("%s %s\n", upper(m), e.fieldType(sh, m))
 	}
-	e.printf("}\n\n// %sf makes the error with a message.\nfunc %sf(format string, args ...any) *%s {\nreturn &%s{%s: fmt.Sprintf(format, args...)}\n}\n\n",
-		goName, goName, goName, goName, message)
-	e.printf("func (e *%s) Error() string { return %q + e.%s }\n\n", goName, e.code(name)+": ", message)
+	e.printf("}\n\n// %sf makes the error with a message.\nfunc %sf(format string, args ...any) *%s {\nreturn &%s{Message: fmt.Sprintf(format, args...)}\n}\n\n",
+		goName, goName, goName, goName)
+	e.printf("func (e *%s) Error() string { return %q + e.Message }\n\n", goName, e.code(name)+": ")
 	e.printf("// ErrorName returns %q.\nfunc (e *%s) ErrorName() string { return %q }\n\n", e.code(name), goName, e.code(name))
 	e.printf("// HTTPStatus returns %d.\nfunc (e *%s) HTTPStatus() int { return %d }\n\n", e.status(name), goName, e.status(name))
 	e.printf("// ErrorShape describes the members of the error.\nfunc (e *%s) ErrorShape() *wire.Shape { return %s }\n", goName, e.shapeVar(name))

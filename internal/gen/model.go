@@ -53,7 +53,6 @@ type shape struct {
 	Sensitive     bool            `json:"sensitive"`
 	Flattened     bool            `json:"flattened"`
 	Exception     bool            `json:"exception"`
-	Fault         bool            `json:"fault"`
 	Error         *struct {
 		Code   string `json:"code"`
 		Status int    `json:"httpStatusCode"`
