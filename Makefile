@@ -32,7 +32,7 @@ gen: ## generate the wire code from the models in api/
 
 bench: setup-bench build ## measure against restic and borg, side by side
 	$(GO) run ./bench
-	$(GO) test -run "^$$$$" -bench API -benchtime 1x -timeout 30m ./bench
+	$(GO) test -run '^$$' -bench API -benchtime 1x -timeout 30m ./bench
 
 soak: setup-test build ## the long loops of crashes, faults, load and fuzzing
 	bash scripts/soak.sh
