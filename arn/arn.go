@@ -100,7 +100,7 @@ func checkResource(s string) error {
 	return nil
 }
 
-func notWord(r rune) bool { return !(r >= 'a' && r <= 'z' || isDigit(r) || r == '-') }
+func notWord(r rune) bool { return (r < 'a' || r > 'z') && !isDigit(r) && r != '-' }
 
 func isDigit(r rune) bool { return r >= '0' && r <= '9' }
 

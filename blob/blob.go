@@ -86,8 +86,7 @@ func checkElement(s string) error {
 		return errors.New("element of more than 255 bytes")
 	}
 	for i := range len(s) {
-		c := s[i]
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
 			return fmt.Errorf("byte %q is not one of [a-z0-9-_.]", c)
 		}
 	}

@@ -119,7 +119,10 @@ func listEndsEarly(t *testing.T, s blob.Store) {
 	l := s.List(t.Context(), "d/") // a sequence may be ranged over again
 	for range 2 {
 		n := 0
-		for range l {
+		for _, err := range l {
+			if err != nil {
+				t.Fatal(err)
+			}
 			n++
 		}
 		if n != 4 {

@@ -79,7 +79,7 @@ func newSession(sys System) (*session, error) {
 			continue
 		}
 		if err != nil {
-			return s, nil // no locks here; sweeps cannot lock it either
+			return s, nil //nolint:nilerr // no locks here; sweeps cannot lock it either
 		}
 		s.lock = lock
 		if _, err := sys.Stat(s.dir); err == nil {

@@ -211,10 +211,13 @@ func (r *reader) Read(p []byte) (int, error) {
 		if n > 0 {
 			r.failures = 0
 		}
-		if errors.Is(err, io.EOF) && r.done < r.size {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case isEnd(err) && r.done >= r.size:
+			r.err = err
+		case isEnd(err):
+			r.fail(io.ErrUnexpectedEOF)
+		default:
 			r.fail(err)
 		}
 		if n > 0 {
@@ -229,19 +232,18 @@ func (r *reader) read(p []byte) (int, error) {
 	if r.r == nil {
 		next, err := r.open(r.done)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("get again: %w", err)
 		}
 		r.r = next
 	}
 	return r.r.Read(p)
 }
 
-// fail decides whether the end or an error is final, and else pauses. A plain end is io.EOF itself, never a wrapped one.
+// isEnd tells the end of a blob from a lost connection, which may wrap io.EOF.
+func isEnd(err error) bool { return err == io.EOF } //nolint:errorlint // see above
+
+// fail decides whether an error is final, and else pauses.
 func (r *reader) fail(err error) {
-	if err == io.EOF {
-		r.err = err
-		return
-	}
 	if r.r != nil {
 		r.r.Close() // nothing more is wanted from it
 		r.r = nil

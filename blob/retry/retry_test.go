@@ -280,6 +280,23 @@ func TestGet_NoticesAnEarlyEnd(t *testing.T) {
 	})
 }
 
+func TestGet_LostConnectionIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner := mem.New()
+		inner.Overwrite("a", []byte("0123456789"))
+		for _, lost := range []error{io.EOF, fmt.Errorf("read response: %w", io.EOF)} {
+			s, _ := wrap(inner,
+				fault.Rule{Op: fault.Get, Times: 1, Kind: fault.Short, N: 4},
+				fault.Rule{Op: fault.Get, First: 2, Times: 2, Err: lost},
+			)
+			if got, err := get(t.Context(), s, "a"); got != "0123456789" || err != nil {
+				t.Errorf("read %q, %v after %v, want all ten", got, err, lost)
+			}
+		}
+	})
+}
+
 func TestList_ResumesWhereItStopped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
