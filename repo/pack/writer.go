@@ -36,6 +36,7 @@ type Writer struct {
 	opts    Options
 	buf     []byte
 	sealing sync.WaitGroup
+	comp    *Compressor // for trailers, made when needed
 
 	mu     sync.Mutex
 	id     ID
@@ -180,7 +181,10 @@ func (w *Writer) writeTrailer() int {
 	table := appendTable(nil, w.slots)
 	stored, codec := table, chunk.Raw
 	if !w.opts.Raw {
-		stored, codec = NewCompressor(zstd.SpeedFastest).Compress(nil, table)
+		if w.comp == nil {
+			w.comp = NewCompressor(zstd.SpeedFastest)
+		}
+		stored, codec = w.comp.Compress(nil, table)
 	}
 	fixed := w.end + seal.Overhead + FooterSize
 	total := int(padded(int64(fixed + trailerHead + len(stored))))
