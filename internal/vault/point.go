@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -199,9 +199,9 @@ func (s *Service) read(ctx context.Context, tx *meta.Tx, name, arn, lock string)
 }
 
 // checkARN refuses what does not have the form of an ARN.
-func checkARN(arn string) error {
-	if !strings.HasPrefix(arn, "arn:") || strings.Count(arn, ":") < 5 {
-		return backupapi.InvalidParameterValueExceptionf("Invalid ARN: %q", arn)
+func checkARN(text string) error {
+	if _, err := arn.Parse(text); err != nil {
+		return backupapi.InvalidParameterValueExceptionf("Invalid ARN: %v", err)
 	}
 	return nil
 }

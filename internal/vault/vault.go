@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -34,7 +35,7 @@ type Vault struct {
 func (v Vault) ARN() string { return vaultARN(v.Account, v.Region, v.Name) }
 
 func vaultARN(account, region, name string) string {
-	return "arn:aws:backup:" + region + ":" + account + ":backup-vault:" + name
+	return arn.ARN{Partition: "aws", Service: "backup", Region: region, Account: account, Resource: "backup-vault:" + name}.String()
 }
 
 // EraseVault is the work of removing what a deleted vault left in the store.

@@ -1,0 +1,124 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/meta"
+)
+
+const (
+	// requeueAfter is how long an enqueued job may wait for a worker before it is enqueued once more.
+	requeueAfter = 5 * time.Minute
+	// sweepBatch is how many jobs one transaction of a sweep deals with.
+	sweepBatch = 500
+)
+
+// Sweep enqueues the jobs again whose workers were lost, expires those whose start window has passed, and forgets old
+// idempotency tokens. It is called now and then by every server.
+func (s *Service) Sweep(ctx context.Context) error {
+	if err := s.DB.Update(ctx, prune); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, *meta.Tx) (int, error){
+		s.expireWaiting,
+		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, Backups) },
+		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, Restores) },
+	} {
+		for n := sweepBatch; n == sweepBatch; {
+			err := s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
+				n, err = step(ctx, tx)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("sweep jobs: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// RestartAll enqueues every running job again, whoever has it. It is called at start by a server that knows that there
+// is no other one, so that every lease is of a process that has ended.
+func (s *Service) RestartAll(ctx context.Context) error {
+	err := s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		for _, k := range []Kind{Backups, Restores} {
+			_, err := tx.Exec(ctx, "UPDATE "+table(k)+" SET lease = '', lease_until = 0 WHERE state IN ('RUNNING', 'ABORTING')")
+			if err != nil {
+				return fmt.Errorf("restart jobs: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.Sweep(ctx)
+}
+
+func (s *Service) expireWaiting(ctx context.Context, tx *meta.Tx) (int, error) {
+	late, err := selectBackups(ctx, tx, " WHERE state = 'CREATED' AND start_by <= ? ORDER BY id LIMIT ?"+tx.ForUpdate(),
+		micros(s.now()), sweepBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range late {
+		if err := s.expireBackup(ctx, tx, b); err != nil {
+			return 0, err
+		}
+	}
+	return len(late), nil
+}
+
+// expireBackup ends a backup job that waits, and lets the one behind it have its turn.
+func (s *Service) expireBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
+	if err := s.end(ctx, tx, Lease{Kind: Backups, JobID: b.ID}, Expired, expiredMessage); err != nil {
+		return err
+	}
+	return wakeNext(ctx, tx, b.Account, b.ResourceARN)
+}
+
+// requeue enqueues jobs of which the time limit has passed, and gives them another one.
+func (s *Service) requeue(ctx context.Context, tx *meta.Tx, k Kind) (int, error) {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	lost, err := lostJobs(ctx, tx, k, now)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range lost {
+		err := exec1(ctx, tx, "UPDATE "+table(k)+" SET lease = '', lease_until = ? WHERE id = ?", micros(now.Add(requeueAfter)), id)
+		if err != nil {
+			return 0, err
+		}
+		if err := tx.Enqueue(ctx, work(k, id), nil); err != nil {
+			return 0, err
+		}
+	}
+	return len(lost), nil
+}
+
+func lostJobs(ctx context.Context, tx *meta.Tx, k Kind, now time.Time) ([]string, error) {
+	states := "('CREATED', 'RUNNING', 'ABORTING')"
+	if k == Restores {
+		states = "('PENDING', 'RUNNING')"
+	}
+	rows, err := tx.Query(ctx, "SELECT id FROM "+table(k)+" WHERE state IN "+states+" AND lease_until < ? ORDER BY id LIMIT ?"+tx.ForUpdate(),
+		micros(now), sweepBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
