@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // The kernel sources that Debian packages: a tree and its successor.
@@ -31,35 +34,38 @@ func treeStory(ctx context.Context, work string, tools []tool, r *results) error
 	if err := os.Rename(old, path); err != nil {
 		return err
 	}
-	defer os.Rename(path, old)
+	err = versionOne(ctx, tools, r, path)
+	if err := errors.Join(err, os.Rename(path, old)); err != nil {
+		return err
+	}
+	if err := os.Rename(new, path); err != nil {
+		return err
+	}
+	err = versionTwo(ctx, work, tools, r, path)
+	return errors.Join(err, os.Rename(path, new))
+}
+
+// versionOne backs the first version up twice.
+func versionOne(ctx context.Context, tools []tool, r *results, path string) error {
 	if err := prepareAll(ctx, tools, path); err != nil {
 		return err
 	}
 	if err := backupAll(ctx, tools, r, "tree", "first backup", 1, path); err != nil {
 		return err
 	}
-	if err := backupAll(ctx, tools, r, "tree", "unchanged backup", 2, path); err != nil {
-		return err
-	}
-	if err := os.Rename(path, old); err != nil {
-		return err
-	}
-	if err := os.Rename(new, path); err != nil {
-		return err
-	}
-	defer func() { os.Rename(path, new) }()
+	return backupAll(ctx, tools, r, "tree", "unchanged backup", 2, path)
+}
+
+// versionTwo backs the second version up, restores it and deletes the first.
+func versionTwo(ctx context.Context, work string, tools []tool, r *results, path string) error {
 	if err := warm(path); err != nil {
 		return err
 	}
 	if err := backupAll(ctx, tools, r, "tree", "second version", 3, path); err != nil {
 		return err
 	}
-	for _, t := range tools {
-		size, err := folderSize(t.store())
-		if err != nil {
-			return err
-		}
-		r.add("tree: stored, both versions", "MiB", t.name(), float64(size)/(1<<20))
+	if err := sizeAll(tools, r, "tree: stored, both versions"); err != nil {
+		return err
 	}
 	if err := restoreAll(ctx, work, tools, r, "tree", 3, path); err != nil {
 		return err
@@ -70,11 +76,18 @@ func treeStory(ctx context.Context, work string, tools []tool, r *results) error
 			return err
 		}
 		r.step("tree", "delete two and reclaim", t.name(), u)
+	}
+	return sizeAll(tools, r, "tree: stored after reclaim")
+}
+
+// sizeAll records what each tool stores.
+func sizeAll(tools []tool, r *results, row string) error {
+	for _, t := range tools {
 		size, err := folderSize(t.store())
 		if err != nil {
 			return err
 		}
-		r.add("tree: stored after reclaim", "MiB", t.name(), float64(size)/(1<<20))
+		r.add(row, "MiB", t.name(), float64(size)/(1<<20))
 	}
 	return nil
 }
@@ -105,12 +118,8 @@ func imageStory(ctx context.Context, work string, tools []tool, r *results) erro
 	if err := backupAll(ctx, tools, r, "image", "after 2,000 writes", 2, dir); err != nil {
 		return err
 	}
-	for _, t := range tools {
-		size, err := folderSize(t.store())
-		if err != nil {
-			return err
-		}
-		r.add("image: stored, both", "MiB", t.name(), float64(size)/(1<<20))
+	if err := sizeAll(tools, r, "image: stored, both"); err != nil {
+		return err
 	}
 	return restoreAll(ctx, work, tools, r, "image", 2, dir)
 }
@@ -171,12 +180,13 @@ func scribble(path string, n int) error {
 	if err != nil {
 		return err
 	}
-	var seed [32]byte
-	random := rand.NewChaCha8(seed)
+	random := rand.NewChaCha8([32]byte{})
 	where := rand.New(random)
 	block := make([]byte, 4096)
 	for range n {
-		random.Read(block)
+		if _, err := random.Read(block); err != nil {
+			return err
+		}
 		if _, err := f.WriteAt(block, where.Int64N(info.Size()/4096)*4096); err != nil {
 			return err
 		}
@@ -235,7 +245,7 @@ func restoreAll(ctx context.Context, work string, tools []tool, r *results, stor
 
 // settle lets the kernel finish what the step before has written, so that no
 // tool pays for another.
-func settle() { exec.Command("sync").Run() }
+func settle() { unix.Sync() }
 
 // unpacked returns the tree of a source archive, unpacked once per work folder.
 func unpacked(ctx context.Context, work, version, archive string) (string, error) {
