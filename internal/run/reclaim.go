@@ -19,9 +19,9 @@ type Reclaimer struct {
 	// Threshold is the share of dead bytes that a reclaim leaves which nobody asked for.
 	Threshold float64
 
-	mu    sync.Mutex
-	due   map[string]time.Time  // vaults to reclaim in the background; guarded by mu
-	busy  map[string]chan token // a channel of one token per vault; guarded by mu
+	mu   sync.Mutex
+	due  map[string]time.Time  // vaults to reclaim in the background; guarded by mu
+	busy map[string]chan token // a channel of one token per vault; guarded by mu
 }
 
 type token struct{}

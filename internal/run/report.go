@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// reportEvery is how often a runner reports progress and looks whether it may go on.
-const reportEvery = time.Second
+// reportEvery is how often a runner looks whether it may go on.
+const reportEvery = 200 * time.Millisecond
 
-// reporting runs fn and meanwhile calls report, about once a second. If report fails with an error that wraps gone, the
+// reporting runs fn and meanwhile calls report, several times a second. If report fails with an error that wraps gone, the
 // work has been taken away: the context of fn is cancelled with that error as its cause. Other failures are passed over,
 // since the lease that reports extend outlives many of them.
 func reporting(ctx context.Context, log *slog.Logger, gone error, report func(context.Context) error,
@@ -41,6 +41,18 @@ func reporting(ctx context.Context, log *slog.Logger, gone error, report func(co
 	return err
 }
 
+// paced makes a report function that does something at most once in a while.
+func paced(pause time.Duration, fn func(context.Context) error) func(context.Context) error {
+	var last time.Time
+	return func(ctx context.Context) error {
+		if time.Since(last) < pause {
+			return nil
+		}
+		last = time.Now()
+		return fn(ctx)
+	}
+}
+
 // errPanic is wrapped by the error of work that panicked.
 var errPanic = errors.New("internal error")
 
@@ -65,4 +77,15 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// Every calls fn again and again with a pause in between, the first time after one pause, until ctx is done. Failures and
+// panics go to the log.
+func Every(ctx context.Context, log *slog.Logger, pause time.Duration, fn func(context.Context) error) error {
+	for wait(ctx, pause) {
+		if err := guard(ctx, log, fn); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "background work failed", "error", err)
+		}
+	}
+	return nil
 }

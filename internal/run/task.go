@@ -45,7 +45,7 @@ func (w *Tasks) Work(ctx context.Context, j *river.Job[task.Run]) error {
 	progress := func(d, n int64) { done.Store(d); total.Store(n) }
 	report := map[string]string{}
 	err = reporting(ctx, log, task.ErrNotRunning,
-		func(ctx context.Context) error { return w.Tasks.Progress(ctx, t.ID, done.Load(), total.Load()) },
+		paced(heartbeatEvery, func(ctx context.Context) error { return w.Tasks.Progress(ctx, t.ID, done.Load(), total.Load()) }),
 		func(ctx context.Context) error {
 			if t.Kind == lockfastapi.TaskKindReclaim {
 				return w.reclaim(ctx, t, report, progress)

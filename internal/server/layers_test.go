@@ -36,13 +36,14 @@ var layers = []struct {
 	{13, "repo/seal"},
 	{12, "repo/chunk"},
 	{11, "repo/field"},
-	{5, "blob/fs blob/mem blob/fault blob/retry"},
+	{6, "blob/fault"},
+	{5, "blob/fs blob/mem blob/retry"},
 	{1, "blob arn"},
 }
 
 // offside are packages that only tests and the build use; nothing else may import them.
 var offside = []string{"internal/gen", "internal/deps", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs",
-	"repo/ledgertest", "resource/resourcetest", "bench", "e2e"}
+	"repo/ledgertest", "repo/vector", "resource/resourcetest", "bench", "e2e"}
 
 func rowOf(name string) int {
 	for _, l := range layers {

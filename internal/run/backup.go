@@ -1,0 +1,290 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/lockfast/lockfast/internal/job"
+	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/registry"
+	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/resource"
+)
+
+// pointFact is the entry of a recovery point's facts that holds its ARN, for those who read the store alone.
+const pointFact = "recovery_point_arn"
+
+// Driver is a driver with the name that recovery points carry.
+type Driver struct {
+	resource.Driver
+	Name string
+}
+
+// Backups carries out backup jobs. It is the River worker of [job.RunBackup].
+type Backups struct {
+	river.WorkerDefaults[job.RunBackup]
+	DB        *meta.DB
+	Jobs      *job.Service
+	Vaults    *vault.Service
+	Resources *registry.Service
+	Ledgers   *ledger.DB
+	Store     *Store
+	Drivers   map[string]Driver // by resource type
+	// Authority reports why jobs may not run with a role; nil if they may.
+	Authority func(ctx context.Context, account, roleARN string) error
+	Sizes     *Sizes
+	Log       *slog.Logger
+}
+
+// backup is one backup job at work.
+type backup struct {
+	*Backups
+	job      job.Backup
+	lease    job.Lease
+	point    vault.Point
+	resource resource.Resource
+	tags     map[string]string // of the resource
+	driver   Driver
+	log      *slog.Logger
+
+	mu       sync.Mutex
+	progress resource.Progress // guarded by mu
+	writer   *repo.Writer      // guarded by mu; nil until it is open
+}
+
+// Timeout implements [river.Worker]: the job has a lease instead.
+func (*Backups) Timeout(*river.Job[job.RunBackup]) time.Duration { return -1 }
+
+// Work implements [river.Worker]. It returns an error only for what River is to try again; a job that fails has its
+// failure in its row.
+func (w *Backups) Work(ctx context.Context, j *river.Job[job.RunBackup]) error {
+	b, verdict, err := w.claim(ctx, j.Args.JobID)
+	switch {
+	case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrBusy):
+		return nil
+	case err != nil:
+		return err
+	case verdict != job.Claimed:
+		return nil
+	}
+	b.log.InfoContext(ctx, "backup job started", "resource", b.job.ResourceARN, "vault", b.job.VaultName)
+	err = errStopped
+	if b.job.State != job.Aborting {
+		err = b.run(ctx)
+	}
+	if err == nil {
+		w.Sizes.Changed(ctx, b.job.VaultUUID)
+		return nil
+	}
+	return b.giveUp(context.WithoutCancel(ctx), err, ctx.Err() != nil)
+}
+
+// claim takes the job and makes its recovery point CREATING, in one transaction.
+func (w *Backups) claim(ctx context.Context, id string) (*backup, job.Verdict, error) {
+	found, err := w.Jobs.Backup(ctx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	b := &backup{Backups: w, log: w.Log.With("job_id", id)}
+	var verdict job.Verdict
+	err = w.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
+		_, gone := w.Vaults.LockTx(ctx, tx, found.VaultUUID)
+		if gone != nil && !errors.Is(gone, vault.ErrNotFound) {
+			return gone
+		}
+		if b.job, b.lease, verdict, err = w.Jobs.ClaimBackupTx(ctx, tx, id); err != nil {
+			return err
+		}
+		switch {
+		case verdict == job.GivenUp:
+			return w.Vaults.DropCreatingTx(ctx, tx, b.job.VaultUUID, b.job.PointARN)
+		case verdict != job.Claimed || b.job.State == job.Aborting:
+			return nil
+		case gone != nil:
+			verdict = job.Taken // it ends here
+			return w.Jobs.FailTx(ctx, tx, b.lease, fmt.Sprintf("Backup vault %s does not exist", b.job.VaultName))
+		}
+		b.point, err = w.Vaults.CreatePointTx(ctx, tx, vault.NewPoint{
+			VaultUUID: b.job.VaultUUID, ARN: b.job.PointARN, ResourceARN: b.job.ResourceARN, ResourceType: b.job.ResourceType,
+			ResourceName: b.job.ResourceName, RoleARN: b.job.RoleARN, JobID: b.job.ID, InitiatedAt: b.job.CreatedAt,
+			DeleteAfterDays: b.job.DeleteAfterDays,
+		})
+		return err
+	})
+	return b, verdict, err
+}
+
+// run makes the recovery point.
+func (b *backup) run(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	tags, err := job.MergeTags(b.tags, b.job.Tags)
+	if err != nil {
+		return err
+	}
+	var (
+		report   resource.Report
+		prepared repo.Prepared
+	)
+	err = reporting(ctx, b.log, errTaken, b.report(), func(ctx context.Context) (err error) {
+		report, prepared, err = b.capture(ctx)
+		return err
+	})
+	if err == nil {
+		err = b.commit(ctx, report, prepared, tags)
+	}
+	if err != nil && b.writer != nil {
+		if left := b.writer.Abort(context.WithoutCancel(ctx)); left != nil {
+			b.log.WarnContext(ctx, "writer not closed", "error", left)
+		}
+	}
+	return err
+}
+
+// prepare finds what the job needs and checks what may have changed since it was accepted.
+func (b *backup) prepare(ctx context.Context) error {
+	if err := b.Authority(ctx, b.job.Account, b.job.RoleARN); err != nil {
+		return err
+	}
+	driver, ok := b.Drivers[b.job.ResourceType]
+	if !ok {
+		return fmt.Errorf("unsupported resource type %s", b.job.ResourceType)
+	}
+	b.driver = driver
+	return b.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		r, ok, err := b.Resources.LookupTx(ctx, tx, b.job.Account, b.job.Region, b.job.ResourceARN)
+		if err == nil && !ok {
+			err = fmt.Errorf("resource %s does not exist", b.job.ResourceARN)
+		}
+		if err != nil {
+			return err
+		}
+		b.resource = r
+		b.tags, err = b.Resources.TagsTx(ctx, tx, b.job.Account, b.job.Region, b.job.ResourceARN)
+		return err
+	})
+}
+
+// capture reads the resource into the store. On success everything is durable.
+func (b *backup) capture(ctx context.Context) (report resource.Report, p repo.Prepared, err error) {
+	w, err := b.open(ctx)
+	if err != nil {
+		return report, p, err
+	}
+	report, err = b.driver.Capture(ctx, resource.Capture{
+		Resource: b.resource, Writer: w, Log: b.log,
+		Progress: func(p resource.Progress) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.progress = p
+		},
+	})
+	if err != nil {
+		return report, p, err
+	}
+	facts := repo.Facts{Created: b.point.CreatedAt, Resource: b.job.ResourceARN, Driver: b.driver.Name,
+		Metadata: map[string]string{pointFact: b.job.PointARN}, SkippedMore: report.SkippedMore}
+	maps.Copy(facts.Metadata, report.Metadata)
+	for _, s := range report.Skipped {
+		facts.Skipped = append(facts.Skipped, repo.Skip{Path: s.Path, Reason: s.Reason})
+	}
+	p, err = w.Prepare(ctx, facts)
+	return report, p, err
+}
+
+// open opens a writer against the newest recovery point of the resource.
+func (b *backup) open(ctx context.Context) (*repo.Writer, error) {
+	v, err := b.Store.Vault(ctx, b.job.VaultUUID, b.job.Account)
+	if err != nil {
+		return nil, err
+	}
+	o := repo.WriterOptions{Job: b.job.ID}
+	parent, ok, err := b.Vaults.Parent(ctx, b.job.VaultUUID, b.job.ResourceARN)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		o.Parent = repo.PointID(parent.StoreID)
+	}
+	w, err := v.NewWriter(ctx, o)
+	if ok && errors.Is(err, repo.ErrNotFound) { // it was deleted at this moment
+		o.Parent = ""
+		w, err = v.NewWriter(ctx, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writer = w
+	return w, nil
+}
+
+// commit makes the recovery point visible and completes the job, in one transaction.
+func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prepared, tags map[string]string) error {
+	skipped := int64(len(report.Skipped)) + report.SkippedMore
+	message := ""
+	if skipped > 0 {
+		message = fmt.Sprintf("%d items were skipped.", skipped)
+	}
+	result := job.Result{
+		Progress: job.Progress{Items: report.Items, BytesRead: report.BytesRead, BytesStored: p.Stats.BytesStored,
+			TotalBytes: report.LogicalBytes},
+		SkippedMore: report.SkippedMore, Message: message, Skipped: skips(report.Skipped),
+	}
+	err := b.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		if _, err := b.Vaults.LockTx(ctx, tx, b.job.VaultUUID); err != nil {
+			return err
+		}
+		if err := b.Ledgers.CommitTx(ctx, tx, b.job.VaultUUID, p); err != nil {
+			return err
+		}
+		err := b.Vaults.CompletePointTx(ctx, tx, b.job.VaultUUID, b.job.PointARN, vault.Completion{
+			StoreID: string(p.Point), LogicalBytes: p.Stats.LogicalBytes, StoredBytes: p.Stats.BytesStored,
+			Metadata: restoreMetadata(b.job.ResourceARN), Tags: tags, SourceTags: b.tags,
+		})
+		if err != nil {
+			return err
+		}
+		return b.Jobs.CompleteTx(ctx, tx, b.lease, result)
+	})
+	if err != nil {
+		return err
+	}
+	b.log.InfoContext(ctx, "backup job completed", "recovery_point", b.job.PointARN, "items", report.Items,
+		"bytes_read", report.BytesRead, "bytes_stored", p.Stats.BytesStored, "skipped", skipped)
+	return nil
+}
+
+// giveUp ends the job without a recovery point; when the server stops, it leaves the job to the next one.
+func (b *backup) giveUp(ctx context.Context, cause error, stopping bool) error {
+	switch {
+	case errors.Is(cause, job.ErrLost):
+		b.log.WarnContext(ctx, "backup job lost to another worker")
+		return nil
+	case stopping:
+		b.log.InfoContext(ctx, "backup job interrupted; it is started again with the server")
+		return b.Jobs.Release(ctx, b.lease)
+	}
+	b.log.WarnContext(ctx, "backup job did not complete", "error", cause)
+	err := b.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		if err := b.Vaults.DropCreatingTx(ctx, tx, b.job.VaultUUID, b.job.PointARN); err != nil {
+			return err
+		}
+		return endTx(ctx, tx, b.Jobs, b.lease, cause)
+	})
+	if errors.Is(err, job.ErrLost) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/job"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/resource"
+)
+
+// Reasons for which a job is taken from its runner; each wraps errTaken.
+var (
+	errTaken   = errors.New("job may not go on")
+	errStopped = fmt.Errorf("%w: it was stopped", errTaken)
+	errExpired = fmt.Errorf("%w: its time is over", errTaken)
+)
+
+// heartbeatEvery is how often a runner writes progress. In between it only looks whether the job was stopped.
+const heartbeatEvery = time.Second
+
+// heart makes the report function of a job: it writes how far the job has come and tells whether it may go on.
+func heart(jobs *job.Service, l job.Lease, progress func() job.Progress,
+	state func(context.Context) (job.State, error)) func(context.Context) error {
+	var last time.Time
+	return func(ctx context.Context) error {
+		if time.Since(last) < heartbeatEvery {
+			s, err := state(ctx)
+			if s == job.Aborting {
+				return errStopped
+			}
+			return err
+		}
+		signal, err := jobs.Heartbeat(ctx, l, progress())
+		if err != nil {
+			return err
+		}
+		last = time.Now()
+		switch signal {
+		case job.Stop:
+			return errStopped
+		case job.OutOfTime:
+			return errExpired
+		case job.Leave:
+			return fmt.Errorf("%w: %w", errTaken, job.ErrLost)
+		}
+		return nil
+	}
+}
+
+func (b *backup) report() func(context.Context) error {
+	return heart(b.Jobs, b.lease, b.soFar, func(ctx context.Context) (job.State, error) {
+		now, err := b.Jobs.Backup(ctx, b.job.ID)
+		return now.State, err
+	})
+}
+
+// soFar is how far the backup has come.
+func (b *backup) soFar() job.Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := job.Progress{Items: b.progress.Items, BytesRead: b.progress.Bytes, TotalBytes: b.progress.TotalBytes}
+	if b.writer != nil {
+		p.BytesStored = b.writer.Stats().Stored
+	}
+	return p
+}
+
+// endTx ends a job that did not complete, in the state that belongs to the cause.
+func endTx(ctx context.Context, tx *meta.Tx, jobs *job.Service, l job.Lease, cause error) error {
+	switch {
+	case errors.Is(cause, errStopped), errors.Is(cause, job.ErrAborting):
+		return jobs.AbortTx(ctx, tx, l)
+	case errors.Is(cause, errExpired):
+		return jobs.ExpireTx(ctx, tx, l)
+	}
+	return jobs.FailTx(ctx, tx, l, cause.Error())
+}
+
+func skips(list []resource.Skip) []job.Skip {
+	var out []job.Skip
+	for _, s := range list {
+		out = append(out, job.Skip{Path: s.Path, Reason: s.Reason})
+	}
+	return out
+}
+
+// restoreMetadata is what AWS Backup tells of a file system for its restore.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-efs.html.
+func restoreMetadata(resourceARN string) map[string]string {
+	_, id, _ := strings.Cut(resourceARN, ":file-system/")
+	return map[string]string{"file-system-id": id, "Encrypted": "true", "PerformanceMode": "generalPurpose"}
+}

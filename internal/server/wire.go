@@ -1,0 +1,310 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/fs"
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/browse"
+	"github.com/lockfast/lockfast/internal/iam"
+	"github.com/lockfast/lockfast/internal/job"
+	"github.com/lockfast/lockfast/internal/keys"
+	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/protected"
+	"github.com/lockfast/lockfast/internal/query"
+	"github.com/lockfast/lockfast/internal/registry"
+	"github.com/lockfast/lockfast/internal/restjson"
+	"github.com/lockfast/lockfast/internal/run"
+	"github.com/lockfast/lockfast/internal/setting"
+	"github.com/lockfast/lockfast/internal/stsapi"
+	"github.com/lockfast/lockfast/internal/tag"
+	"github.com/lockfast/lockfast/internal/task"
+	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/resource/directory"
+)
+
+// parts is everything that a server consists of, joined. This file is the only one that knows everybody: it is read from
+// top to bottom, from what stands alone to what needs the others.
+type parts struct {
+	o       Options
+	root    *keys.Root
+	db      *meta.DB
+	blobs   *fs.Store // nil until a vault is needed
+	iam     *iam.Service
+	ledgers *ledger.DB
+	nouns   nouns
+	driver  *directory.Driver
+	store   *run.Store
+	runners runners
+	metrics *prometheus.Registry
+	workers *meta.Runner
+	handler http.Handler
+}
+
+// nouns are the owners of the API's behaviour.
+type nouns struct {
+	vaults    *vault.Service
+	jobs      *job.Service
+	protected *protected.Service
+	tags      *tag.Service
+	settings  *setting.Service
+	resources *registry.Service
+	tasks     *task.Service
+	browse    *browse.Service
+}
+
+// runners do the work behind the API.
+type runners struct {
+	backups   *run.Backups
+	restores  *run.Restores
+	deleter   *run.Deleter
+	reclaimer *run.Reclaimer
+	sizes     *run.Sizes
+	tasks     *run.Tasks
+}
+
+// build makes the parts of a server and starts its workers.
+func build(ctx context.Context, o Options) (*parts, error) {
+	p := &parts{o: o, metrics: newRegistry()}
+	for _, step := range []func(context.Context) error{
+		p.openKey, p.openDatabase, p.makeIdentity, p.makeStore, p.makeNouns, p.makeRunners, p.recover, p.startWorkers,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+	}
+	p.makeHandler()
+	return p, nil
+}
+
+// openKey reads the root key. It makes one only where nothing is that another key would open.
+func (p *parts) openKey(context.Context) (err error) {
+	c := p.o.Config
+	p.root, err = keys.Open(c.KeyFile)
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, used := range []string{c.Store, filepath.Join(c.Data, "meta.db")} {
+		if _, err := os.Stat(used); err == nil {
+			return fmt.Errorf("root key %s is missing, but %s exists, which only that key opens; "+
+				"put your copy of the key back", c.KeyFile, used)
+		}
+	}
+	p.root, err = keys.Create(c.KeyFile)
+	if err == nil {
+		p.o.Log.Info("root key made; keep a copy of it elsewhere", "file", c.KeyFile)
+	}
+	return err
+}
+
+func (p *parts) openDatabase(ctx context.Context) (err error) {
+	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log})
+	if err != nil {
+		return err
+	}
+	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
+		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations())
+}
+
+// makeIdentity sees to it that there is an administrator, whose access key is in the credentials file.
+func (p *parts) makeIdentity(ctx context.Context) error {
+	p.iam = iam.New(p.db, p.root)
+	file := CredentialsFile(p.o.Config.Data)
+	if key, err := ReadCredentials(file, "default"); err == nil {
+		if secret, _, err := p.iam.Lookup(ctx, key.ID, ""); err == nil && secret == key.Secret {
+			return nil
+		}
+	}
+	id, secret, created, err := p.iam.EnsureAdministrator(ctx, p.o.Config.Account)
+	if err != nil {
+		return err
+	}
+	if created {
+		p.o.Log.Info("administrator made", "account", p.o.Config.Account, "credentials", file)
+	}
+	return WriteCredentials(p.o.Config.Data, AccessKey{ID: id, Secret: secret})
+}
+
+func (p *parts) makeStore(context.Context) error {
+	p.ledgers = ledger.New(p.db, ledger.Options{})
+	p.store = run.NewStore(run.StoreOptions{
+		Blobs: func() (blob.Store, error) {
+			s, err := fs.Open(p.o.Config.Store, fs.Options{Create: true})
+			if err != nil {
+				return nil, err
+			}
+			p.blobs = s
+			return s, nil
+		},
+		DB:      p.db,
+		Ledgers: p.ledgers,
+		Keys:    p.root,
+		Domain:  func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
+		Log:     p.o.Log,
+	})
+	p.driver = directory.New(directory.Options{})
+	return nil
+}
+
+func (p *parts) makeNouns(ctx context.Context) error {
+	key := p.root.Derive("page tokens")
+	pager := restjson.NewPager(key[:])
+	n := &p.nouns
+	links := &links{db: p.db, iam: p.iam, nouns: n, store: p.store, placements: p.o.Config.Placements}
+	n.protected = protected.New(p.db, links, links, pager)
+	n.tags = tag.New(p.db, links, pager)
+	n.settings = setting.New(registry.EFS)
+	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: time.Now,
+		Region: p.o.Config.Region})
+	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Meter: p.store,
+		Pager: pager})
+	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links,
+		Pager: pager})
+	n.tasks = task.New(p.db, links, time.Now)
+	n.browse = browse.New(links, pager)
+	return p.declare(ctx)
+}
+
+// declare makes the configuration's resources known.
+func (p *parts) declare(ctx context.Context) error {
+	var list []registry.Declared
+	for _, r := range p.o.Config.Resources {
+		if err := tag.Check(r.Tags); err != nil {
+			return fmt.Errorf("resource %q: %w", r.Name, err)
+		}
+		list = append(list, registry.Declared{Type: r.Type, Name: r.Name, Path: r.Path, Tags: r.Tags})
+	}
+	return p.nouns.resources.Declare(ctx, p.o.Config.Account, list)
+}
+
+func (p *parts) makeRunners(context.Context) error {
+	c, n, r := p.o.Config, &p.nouns, &p.runners
+	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
+	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log, Every: 10 * time.Second}
+	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
+	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
+		Authority: p.iam.RoleUsable,
+		Deleted: func(ctx context.Context, vaultUUID string) {
+			r.reclaimer.Later(vaultUUID)
+			r.sizes.Changed(ctx, vaultUUID)
+		}}
+	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
+		Log: p.o.Log}
+	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
+		Store: p.store, Drivers: drivers, Authority: p.iam.RoleUsable, Sizes: r.sizes, Log: p.o.Log}
+	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
+		Drivers: drivers, Authority: p.iam.RoleUsable, Log: p.o.Log}
+	return nil
+}
+
+// recover cleans up after servers that were killed. Without others on the database, no session and no lease is alive;
+// else they end by themselves, in time.
+func (p *parts) recover(ctx context.Context) error {
+	if !p.single() {
+		return nil
+	}
+	if err := p.ledgers.FenceAll(ctx); err != nil {
+		return err
+	}
+	return errors.Join(p.nouns.jobs.RestartAll(ctx), p.nouns.tasks.Restart(ctx, true))
+}
+
+// startWorkers lets River hand out work. Each kind has its own number of places, so that short work is never kept waiting by long.
+func (p *parts) startWorkers(ctx context.Context) (err error) {
+	c, r := p.o.Config, &p.runners
+	workers := river.NewWorkers()
+	river.AddWorker(workers, r.backups)
+	river.AddWorker(workers, r.restores)
+	river.AddWorker(workers, r.tasks)
+	river.AddWorker(workers, r.deleter)
+	river.AddWorker(workers, &run.Eraser{Store: p.store})
+	p.workers, err = p.db.StartWorkers(context.WithoutCancel(ctx), workers, meta.WorkerOptions{Queues: map[string]int{
+		job.BackupQueue: c.BackupJobs, job.RestoreQueue: c.RestoreJobs, river.QueueDefault: 8,
+	}})
+	return err
+}
+
+// makeHandler joins the routers of the services.
+func (p *parts) makeHandler() {
+	n := &p.nouns
+	options := func(s restjson.Options) restjson.Options {
+		s.Credentials, s.Authorizer, s.Log = p.iam, p.iam, p.o.Log
+		return s
+	}
+	backup := restjson.New(options(restjson.Options{Service: backupapi.Service}))
+	own := restjson.New(options(restjson.Options{Service: lockfastapi.Service}))
+	sts := query.New(query.Options{Service: stsapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
+	n.vaults.Routes(backup, own)
+	n.jobs.Routes(backup, own)
+	n.protected.Routes(backup)
+	n.tags.Routes(backup)
+	n.settings.Routes(backup)
+	n.resources.Routes(own)
+	n.tasks.Routes(own)
+	n.browse.Routes(own)
+	query.Handle(sts, stsapi.GetCallerIdentity, p.iam.GetCallerIdentity, query.Anybody)
+	backup.Unimplemented(backupapi.Operations()...)
+	own.Unimplemented(lockfastapi.Operations()...)
+	sts.Unimplemented(stsapi.Operations()...)
+	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own, stsapi.Service.Name: sts}
+	p.handler = newFront(services, backup, p.ready, p.metrics)
+}
+
+func (p *parts) ready(ctx context.Context) error {
+	return errors.Join(p.db.Ping(ctx), p.store.Ready(ctx))
+}
+
+// background does what nobody asks for, until ctx is done.
+func (p *parts) background(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	n, r := &p.nouns, &p.runners
+	g.Go(func() error { return r.sizes.Run(ctx) })
+	g.Go(func() error { return r.reclaimer.Run(ctx) })
+	g.Go(func() error {
+		return run.Every(ctx, p.o.Log, p.o.Config.LifecycleInterval, func(ctx context.Context) error {
+			due, err := n.vaults.Sweep(ctx)
+			if due > 0 {
+				p.o.Log.InfoContext(ctx, "recovery points expired", "count", due)
+			}
+			return err
+		})
+	})
+	g.Go(func() error {
+		return run.Every(ctx, p.o.Log, 15*time.Second, func(ctx context.Context) error {
+			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))
+		})
+	})
+	return g.Wait()
+}
+
+// single reports whether no other server can work on the database: SQLite belongs to the data directory's owner.
+func (p *parts) single() bool { return strings.HasPrefix(p.o.Config.Metadata, "sqlite:") }
+
+// close releases everything. The workers have been stopped.
+func (p *parts) close() error {
+	var err error
+	if p.store != nil {
+		err = p.store.Close()
+	}
+	if p.blobs != nil {
+		err = errors.Join(err, p.blobs.Close())
+	}
+	if p.db != nil {
+		err = errors.Join(err, p.db.Close())
+	}
+	return err
+}
