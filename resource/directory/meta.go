@@ -156,8 +156,8 @@ func (i *Info) addXattr(x Xattr) bool {
 // check looks at what no single field shows.
 func (i *Info) check() error {
 	device := i.Type == CharDevice || i.Type == BlockDevice
-	if i.Type == Symlink && len(i.LinkTarget) == 0 {
-		return fmt.Errorf("%w: link without a target", errMeta)
+	if (i.Type == Symlink) != (len(i.LinkTarget) > 0) {
+		return fmt.Errorf("%w: a %s with a link target of %d bytes", errMeta, i.Type, len(i.LinkTarget))
 	}
 	if !device && (i.Major != 0 || i.Minor != 0) {
 		return fmt.Errorf("%w: device number of a %s", errMeta, i.Type)

@@ -100,6 +100,7 @@ func TestDecodeMeta_Malformed(t *testing.T) {
 		"mode not shortest":       append([]byte{good[0], 0x81, 0x00}, good[3:]...),
 		"link without a target":   append([]byte{3}, good[1:]...),
 		"too long":                make([]byte, 2<<20),
+		"target of a file":        field(good, 2, "a"),
 		"target with a zero":      field(good, 2, "a\x00b"),
 		"empty target":            field(good, 2, ""),
 		"target twice":            field(field(good, 2, "a"), 2, "b"),

@@ -113,6 +113,9 @@ func (r *restoring) run(ctx context.Context) error {
 	if err == nil {
 		err = r.files.close()
 	}
+	if err == nil && len(r.stack) == 0 {
+		err = fmt.Errorf("%w: it has no root directory", resource.ErrMalformed)
+	}
 	if err != nil {
 		return full(err)
 	}
@@ -155,7 +158,7 @@ func (r *restoring) enter(ctx context.Context, e repo.Entry, leave func(context.
 	if err := leave(ctx, n); err != nil {
 		return nil, nil, err
 	}
-	if n == 0 || !bytes.Equal(r.stack[n-1].place.key, parent) {
+	if n == 0 || !bytes.Equal(r.stack[n-1].place.key, parent) || e.Key[0] == 0 {
 		return nil, nil, fmt.Errorf("%w: it is in no directory", resource.ErrMalformed)
 	}
 	if err := checkName(name); err != nil {
@@ -187,7 +190,7 @@ func (r *restoring) make(ctx context.Context, e repo.Entry) (w repo.Want, fetch 
 	if err != nil {
 		return w, false, err
 	}
-	if info.Type != File && (e.Content.Size != 0 || len(info.LinkTarget) > 0 != (info.Type == Symlink)) {
+	if info.Type != File && e.Content.Size != 0 {
 		return w, false, fmt.Errorf("%w: a %s with contents", resource.ErrMalformed, info.Type)
 	}
 	switch info.Type {

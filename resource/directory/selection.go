@@ -45,8 +45,19 @@ func newSelection(ctx context.Context, p *repo.Point, items [][]byte) (*selectio
 			len(items), Display(bytes.Join(items[:min(1, len(items))], nil)), resource.ErrNotFound)
 	}
 	slices.SortFunc(s.keys, bytes.Compare)
-	s.keys = slices.CompactFunc(s.keys, func(a, b []byte) bool { return below(b, a) })
+	s.keys = outermost(s.keys)
 	return s, nil
+}
+
+// outermost drops, from keys that ascend, those that are below another.
+func outermost(keys [][]byte) [][]byte {
+	kept := keys[:0]
+	for _, key := range keys {
+		if len(kept) == 0 || !below(key, kept[len(kept)-1]) {
+			kept = append(kept, key)
+		}
+	}
+	return kept
 }
 
 // visit calls f for every selected entry in ascending order of keys, each once. The entry is valid during the call.

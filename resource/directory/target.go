@@ -162,10 +162,10 @@ func (t *targetDir) close() {
 	}
 }
 
-// removePartial removes a leftover, unless a living restore holds it.
+// removePartial removes a leftover, unless a living restore holds it. What is not a directory was not left by a restore.
 func removePartial(parent int, work string) error {
 	fd, err := openDir(parent, cstr([]byte(work)))
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return nil
 	}
 	if err == nil {
@@ -205,7 +205,7 @@ func Sweep(ctx context.Context, directory string, names []string) (removed int, 
 			break
 		}
 		var st stat
-		if checkName([]byte(name)) != nil || statAt(parent, cstr([]byte(partial(name))), &st) != nil {
+		if checkName([]byte(name)) != nil || statAt(parent, cstr([]byte(partial(name))), &st) != nil || st.kind() != unix.S_IFDIR {
 			continue
 		}
 		if err := removePartial(parent, partial(name)); err != nil {
