@@ -103,7 +103,7 @@ func (r *results) print(w io.Writer) {
 		}
 		fmt.Fprintln(t)
 	}
-	t.Flush()
+	_ = t.Flush() // to standard output
 }
 
 func median(values []float64) float64 {

@@ -140,7 +140,9 @@ func (d postgresDialect) upgrade(ctx context.Context, db *DB, apply func(context
 	if _, err := lock.ExecContext(ctx, "SELECT pg_advisory_lock($1)", int64(postgresMigrationLock)); err != nil {
 		return fmt.Errorf("lock schema: %w", err)
 	}
-	defer lock.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(postgresMigrationLock))
+	defer func() { // if it fails, the lock goes with the connection
+		_, _ = lock.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(postgresMigrationLock))
+	}()
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("create job tables: %w", err)
 	}

@@ -78,7 +78,7 @@ func (s *server) launch(bin string, attr *syscall.SysProcAttr) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	go c.Wait()
+	go func() { _ = c.Wait() }() // it ends when this process does
 	return s.await()
 }
 
