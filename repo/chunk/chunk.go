@@ -1,8 +1,8 @@
 // Package chunk cuts content into chunks and defines how chunks are named.
 //
-// A chunk is the unit that is stored once: at most 4 MiB of plain bytes with an [ID]. Boundaries of files are found by
-// a keyed Gear hash (docs/format.md section 6). The hash restarts at every chunk start, so where a chunk ends depends on
-// its own bytes alone; a writer that recognises a whole chunk of an earlier version needs no scan.
+// A chunk is the unit that is stored once: at most 4 MiB of plain bytes with an [ID]. Boundaries of files are found
+// by a keyed Gear hash (docs/format.md section 6). The hash restarts at every chunk start, so where a chunk ends
+// depends on its own bytes alone; a writer that recognises a whole chunk of an earlier version needs no scan.
 //
 // The package neither hashes nor stores; see packages seal and pack.
 package chunk
@@ -71,8 +71,8 @@ func New(key [32]byte, p Params) *Chunker {
 func (c *Chunker) Params() Params { return c.p }
 
 // Next returns the length of the chunk at the start of data. With eof, data ends where the content ends. Without, 0
-// means that no boundary is in data yet: call again with more bytes; data of the maximal chunk size always has one. Empty
-// data gives 0.
+// means that no boundary is in data yet: call again with more bytes; data of the maximal chunk size always has one.
+// Empty data gives 0.
 func (c *Chunker) Next(data []byte, eof bool) int {
 	n := min(len(data), c.p.Max)
 	if cut := c.scan(data[:n]); cut > 0 {

@@ -1,7 +1,8 @@
 // Package field encodes records that grow over time as lists of tagged fields (docs/format.md section 10).
 //
-// A field is a uvarint tag, a uvarint length and that many bytes; tags ascend, and a tag may repeat. Readers skip tags they do not
-// know. Manifests, state objects, key objects and the optional part of a directory entry are written this way.
+// A field is a uvarint tag, a uvarint length and that many bytes; tags ascend, and a tag may repeat. Readers skip
+// tags they do not know. Manifests, state objects, key objects and the optional part of a directory entry are written
+// this way.
 package field
 
 import (

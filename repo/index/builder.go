@@ -47,15 +47,18 @@ func (b *Builder) AddPack(info PackInfo, slots []pack.Slot) {
 		b.addBundle(e)
 		off := uint32(0)
 		for _, p := range s.Parts {
-			b.entries = append(b.entries, entry{id: p.ID, pack: row, slot: uint16(no), offset: off, plain: p.Length, kind: chunk.Part})
+			b.entries = append(b.entries, entry{id: p.ID, pack: row, slot: uint16(no), offset: off, plain: p.Length,
+				kind: chunk.Part})
 			off += p.Length
 		}
 	}
 }
 
-// Add adds one content by its location, for instance one that was borrowed from another session. The number in loc.Pack does not matter.
+// Add adds one content by its location, for instance one that was borrowed from another session. The number in
+// loc.Pack does not matter.
 func (b *Builder) Add(id chunk.ID, info PackInfo, loc Location) {
-	e := entry{id: loc.Chunk, pack: b.row(info), slot: loc.Slot, offset: loc.Offset, stored: loc.Stored, plain: loc.Plain, kind: loc.Kind, codec: loc.Codec}
+	e := entry{id: loc.Chunk, pack: b.row(info), slot: loc.Slot, offset: loc.Offset, stored: loc.Stored,
+		plain: loc.Plain, kind: loc.Kind, codec: loc.Codec}
 	if loc.Part {
 		b.addBundle(e)
 		e = entry{id: id, pack: e.pack, slot: loc.Slot, offset: loc.PartOffset, plain: loc.PartLength, kind: chunk.Part}
@@ -63,7 +66,8 @@ func (b *Builder) Add(id chunk.ID, info PackInfo, loc Location) {
 	b.entries = append(b.entries, e)
 }
 
-// Merge adds what a segment holds, and notes that the new segment replaces it. keep decides by pack; entries of other packs are left out.
+// Merge adds what a segment holds, and notes that the new segment replaces it. keep decides by pack; entries of other
+// packs are left out.
 func (b *Builder) Merge(s *Segment, keep func(id pack.ID) bool) {
 	rows := make([]uint32, s.Packs())
 	for i := range rows {
@@ -137,7 +141,8 @@ func (b *Builder) BuildID(id SegmentID) (Built, error) {
 		return Built{}, fmt.Errorf("index segment: build filter: %w", err)
 	}
 	le := binary.LittleEndian
-	out := make([]byte, 0, segmentHead+len(b.packs)*packSize+(len(b.entries)+len(b.bundles))*entrySize+16*len(b.old)+len(filter.Fingerprints))
+	size := segmentHead + len(b.packs)*packSize + (len(b.entries)+len(b.bundles))*entrySize + 16*len(b.old)
+	out := make([]byte, 0, size+len(filter.Fingerprints))
 	out = append(out, segmentMagic...)
 	for _, n := range []int{len(b.packs), len(b.entries), len(b.bundles), len(b.old)} {
 		out = le.AppendUint32(out, uint32(n))

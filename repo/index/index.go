@@ -1,8 +1,9 @@
 // Package index finds where a content is stored: it maps ids to places in packs.
 //
-// A [Segment] is an immutable sorted array with a filter in front (docs/format.md section 8); a session publishes one, merges replace many by one. A [Set] is
-// what a vault looks things up in: all its segments, bound to the numbers that the ledger gave to packs. A [Table] holds what running sessions are storing
-// right now, including what they are only about to store.
+// A [Segment] is an immutable sorted array with a filter in front (docs/format.md section 8); a session publishes
+// one, merges replace many by one. A [Set] is what a vault looks things up in: all its segments, bound to the numbers
+// that the ledger gave to packs. A [Table] holds what running sessions are storing right now, including what they are
+// only about to store.
 //
 // Ids are uniformly distributed, which lookups use: they interpolate instead of bisecting.
 package index
@@ -19,7 +20,8 @@ import (
 // NoPack is the number of a pack that the ledger does not know.
 const NoPack = ^uint32(0)
 
-// Location says where a content is. For a part it names the bundle's chunk and the range of the part in its plain bytes.
+// Location says where a content is. For a part it names the bundle's chunk and the range of the part in its plain
+// bytes.
 type Location struct {
 	Pack       uint32 // number of the pack
 	Slot       uint16
@@ -119,7 +121,8 @@ func comparePlaces(a, b *entry) int {
 
 // chunkEntry returns the record of a slot.
 func chunkEntry(row uint32, no int, s *pack.Slot) entry {
-	return entry{id: s.ID, pack: row, slot: uint16(no), offset: s.Offset, stored: s.Stored, plain: s.Plain, kind: s.Kind, codec: s.Codec}
+	return entry{id: s.ID, pack: row, slot: uint16(no), offset: s.Offset, stored: s.Stored, plain: s.Plain,
+		kind: s.Kind, codec: s.Codec}
 }
 
 func appendPack(dst []byte, p *PackInfo) []byte {

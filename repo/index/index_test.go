@@ -27,12 +27,14 @@ func id(n uint64) (id chunk.ID) {
 	return id
 }
 
-// packOf returns a pack with the given number of chunks, every tenth of which is a bundle of 5 parts; ids start at first.
+// packOf returns a pack with the given number of chunks, every tenth of which is a bundle of 5 parts; ids start at
+// first.
 func packOf(no uint64, first uint64, n int) (index.PackInfo, []pack.Slot) {
 	var slots []pack.Slot
 	off := uint32(pack.HeaderSize)
 	for i := range n {
-		s := pack.Slot{ID: id(first + uint64(i)), Kind: chunk.Data, Codec: chunk.Zstd, Offset: off, Stored: 1000 + uint32(i), Plain: 5000}
+		s := pack.Slot{ID: id(first + uint64(i)), Kind: chunk.Data, Codec: chunk.Zstd, Offset: off,
+			Stored: 1000 + uint32(i), Plain: 5000}
 		if i%10 == 9 {
 			s.Kind = chunk.Bundle
 			for j := range 5 {
@@ -42,14 +44,16 @@ func packOf(no uint64, first uint64, n int) (index.PackInfo, []pack.Slot) {
 		slots = append(slots, s)
 		off += s.Stored
 	}
-	return index.PackInfo{Info: pack.Info{ID: pack.ID(id(2e9 + no)), Type: seal.TypeDataPack, Epoch: 1, Size: int64(off)}, Slots: n}, slots
+	return index.PackInfo{Info: pack.Info{ID: pack.ID(id(2e9 + no)), Type: seal.TypeDataPack, Epoch: 1,
+		Size: int64(off)}, Slots: n}, slots
 }
 
 // want returns the locations that a pack gives.
 func want(no uint32, slots []pack.Slot) map[chunk.ID]index.Location {
 	out := map[chunk.ID]index.Location{}
 	for i, s := range slots {
-		loc := index.Location{Pack: no, Slot: uint16(i), Kind: s.Kind, Codec: s.Codec, Chunk: s.ID, Offset: s.Offset, Stored: s.Stored, Plain: s.Plain}
+		loc := index.Location{Pack: no, Slot: uint16(i), Kind: s.Kind, Codec: s.Codec, Chunk: s.ID, Offset: s.Offset,
+			Stored: s.Stored, Plain: s.Plain}
 		if s.Kind != chunk.Bundle {
 			out[s.ID] = loc
 			continue
@@ -245,7 +249,8 @@ func TestTable_OneStoresTheOthersWait(t *testing.T) {
 							continue
 						}
 						stored.Add(1)
-						table.Store(id(uint64(n)), index.Location{Pack: 9, Slot: uint16(n), Kind: chunk.Data, Chunk: id(uint64(n)), Plain: 5})
+						table.Store(id(uint64(n)), index.Location{Pack: 9, Slot: uint16(n), Kind: chunk.Data,
+							Chunk: id(uint64(n)), Plain: 5})
 						break
 					}
 					if state == index.Stored {
@@ -351,7 +356,8 @@ func TestParseSegmentName(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" || level != 3 || err != nil {
 		t.Errorf("ParseSegmentName = %d, %s, %v", level, got, err)
 	}
-	for _, bad := range []string{"", "x/0/", "x/00/" + want.String(), "x/1/" + want.String() + "0", "d/0/" + want.String()} {
+	for _, bad := range []string{"", "x/0/", "x/00/" + want.String(), "x/1/" + want.String() + "0",
+		"d/0/" + want.String()} {
 		if _, _, err := index.ParseSegmentName(bad); err == nil {
 			t.Errorf("ParseSegmentName(%q) = nil, want an error", bad)
 		}

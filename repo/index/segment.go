@@ -53,7 +53,8 @@ type Segment struct {
 	filter     *xorfilter.BinaryFuse8 // nil without filter
 }
 
-// Open reads the plain text of a segment, which it keeps: a byte slice or a mapped file. It costs nothing per entry; what a lookup finds is checked then.
+// Open reads the plain text of a segment, which it keeps: a byte slice or a mapped file. It costs nothing per entry;
+// what a lookup finds is checked then.
 func Open(name string, b []byte) (*Segment, error) {
 	if len(b) < segmentHead || string(b[:8]) != segmentMagic {
 		return nil, chunk.Damaged(name, "not an index segment")
@@ -63,7 +64,8 @@ func Open(name string, b []byte) (*Segment, error) {
 	prints := le.Uint32(b[40:])
 	want := uint64(packs)*packSize + (uint64(entries)+uint64(bundles))*entrySize + uint64(old)*16 + uint64(prints)
 	if packs > maxPacks || entries > maxEntries || bundles > maxEntries || want != uint64(len(b)-segmentHead) {
-		return nil, chunk.Damaged(name, "%d packs, %d entries and %d bundles in %d bytes", packs, entries, bundles, len(b))
+		return nil, chunk.Damaged(name, "%d packs, %d entries and %d bundles in %d bytes", packs, entries, bundles,
+			len(b))
 	}
 	s := &Segment{id: SegmentID(b[48:64])}
 	rest := b[segmentHead:]
@@ -88,7 +90,8 @@ func Open(name string, b []byte) (*Segment, error) {
 
 // checkFilter makes sure that no hash can point behind the fingerprints.
 func checkFilter(name string, f *xorfilter.BinaryFuse8) error {
-	if bits.OnesCount32(f.SegmentLength) != 1 || f.SegmentCountLength == 0 || f.SegmentCountLength%f.SegmentLength != 0 ||
+	if bits.OnesCount32(f.SegmentLength) != 1 || f.SegmentCountLength == 0 ||
+		f.SegmentCountLength%f.SegmentLength != 0 ||
 		uint64(f.SegmentCountLength)+2*uint64(f.SegmentLength) != uint64(len(f.Fingerprints)) {
 		return chunk.Damaged(name, "its filter does not fit its %d fingerprints", len(f.Fingerprints))
 	}
@@ -128,8 +131,9 @@ func (s *Segment) MayContain(id chunk.ID) bool {
 // filterKey is what the filter is built over.
 func filterKey(id []byte) uint64 { return binary.LittleEndian.Uint64(id) }
 
-// search returns the first entry that is not below id. Ids are uniformly distributed: the place of one among n is known up to about the square root of n, and among those which that leaves it
-// is estimated again. What remains, or is not distributed like that, is bisected.
+// search returns the first entry that is not below id. Ids are uniformly distributed: the place of one among n is
+// known up to about the square root of n, and among those which that leaves it is estimated again. What remains, or
+// is not distributed like that, is bisected.
 func (s *Segment) search(id *chunk.ID) int {
 	lo, hi := 0, s.Len()
 	key, loKey, hiKey := binary.BigEndian.Uint64(id[:]), uint64(0), ^uint64(0)
@@ -189,7 +193,8 @@ func (s *Segment) locate(e *entry) (Location, bool) {
 	if int(c.pack) >= s.Packs() || c.kind < chunk.Data || c.kind > chunk.List {
 		return Location{}, false
 	}
-	loc := Location{Pack: c.pack, Slot: c.slot, Kind: c.kind, Codec: c.codec, Chunk: c.id, Offset: c.offset, Stored: c.stored, Plain: c.plain}
+	loc := Location{Pack: c.pack, Slot: c.slot, Kind: c.kind, Codec: c.codec, Chunk: c.id, Offset: c.offset,
+		Stored: c.stored, Plain: c.plain}
 	if e.kind == chunk.Part {
 		loc.Part, loc.PartOffset, loc.PartLength = true, e.offset, e.plain
 	}

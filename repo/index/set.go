@@ -9,7 +9,8 @@ import (
 	"github.com/lockfast/lockfast/repo/pack"
 )
 
-// Set is the index of a vault: its segments, in which packs have the numbers of the ledger. Lookups need no lock and see either the state before or after a change.
+// Set is the index of a vault: its segments, in which packs have the numbers of the ledger. Lookups need no lock and
+// see either the state before or after a change.
 type Set struct {
 	mu    sync.Mutex // serialises changes
 	state atomic.Pointer[setState]
@@ -34,8 +35,8 @@ func NewSet() *Set {
 	return s
 }
 
-// Add puts segments into the set, in front of those that are there. number gives the ledger's number of a pack, or [NoPack]. Segments
-// that a member supersedes, and such that are there already, are left out.
+// Add puts segments into the set, in front of those that are there. number gives the ledger's number of a pack, or
+// [NoPack]. Segments that a member supersedes, and such that are there already, are left out.
 func (s *Set) Add(number func(pack.ID) uint32, segments ...*Segment) {
 	s.update(number, func(old []*Segment) []*Segment { return append(slices.Clone(segments), old...) })
 }
@@ -104,7 +105,8 @@ func (s *Set) Pack(no uint32) (PackInfo, bool) {
 // PackCount returns the number of packs that are in the ledger and in the set.
 func (s *Set) PackCount() int { return len(s.state.Load().packs) }
 
-// Lookup returns a location of id in a pack that is in the ledger and that skip, if not nil, does not refuse. It does not allocate.
+// Lookup returns a location of id in a pack that is in the ledger and that skip, if not nil, does not refuse. It does
+// not allocate.
 func (s *Set) Lookup(id chunk.ID, skip func(pack uint32) bool) (Location, bool) {
 	st := s.state.Load()
 	for i := range st.segments {

@@ -21,15 +21,17 @@ const (
 // shards is the number of independently locked parts of a table, a power of two.
 const shards = 64
 
-// Table maps the ids that running sessions store to their places, so that no two of them store the same content. It takes about 60 bytes per id.
+// Table maps the ids that running sessions store to their places, so that no two of them store the same content. It
+// takes about 60 bytes per id.
 //
-// Whoever gets Absent from Claim owns the id and has to call Store or Abandon. A location may lie in a pack that is not durable yet: who relies on another session's
-// location waits for that pack.
+// Whoever gets Absent from Claim owns the id and has to call Store or Abandon. A location may lie in a pack that is
+// not durable yet: who relies on another session's location waits for that pack.
 type Table struct {
 	shard [shards]tableShard
 }
 
-// tableShard is an open-addressing map with linear probing. Slots with a zero id are free; ids never move except when it grows.
+// tableShard is an open-addressing map with linear probing. Slots with a zero id are free; ids never move except when
+// it grows.
 type tableShard struct {
 	mu      sync.Mutex
 	ids     []chunk.ID
@@ -57,8 +59,8 @@ func NewTable() *Table { return &Table{} }
 // of returns the shard of an id; the bits are not those that [tableShard.find] uses.
 func (t *Table) of(id chunk.ID) *tableShard { return &t.shard[id[15]%shards] }
 
-// Claim asks for id on behalf of owner, any number that tells sessions apart. With Absent, owner now has to store it. With Pending, other is who is storing it. With
-// Stored, loc says where.
+// Claim asks for id on behalf of owner, any number that tells sessions apart. With Absent, owner now has to store it.
+// With Pending, other is who is storing it. With Stored, loc says where.
 func (t *Table) Claim(id chunk.ID, owner uint32) (state State, other uint32, loc Location) {
 	s := t.of(id)
 	s.mu.Lock()
@@ -86,7 +88,8 @@ func (t *Table) Store(id chunk.ID, loc Location) {
 	s := t.of(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := tableValue{pack: loc.Pack, slot: loc.Slot, offset: loc.Offset, stored: loc.Stored, plain: loc.Plain, kind: loc.Kind, codec: loc.Codec, state: Stored}
+	v := tableValue{pack: loc.Pack, slot: loc.Slot, offset: loc.Offset, stored: loc.Stored, plain: loc.Plain,
+		kind: loc.Kind, codec: loc.Codec, state: Stored}
 	if loc.Part {
 		v.kind, v.offset, v.plain = chunk.Part, loc.PartOffset, loc.PartLength
 		if s.bundles == nil {
@@ -115,8 +118,8 @@ func (t *Table) Abandon(id chunk.ID) {
 	s.wake(id)
 }
 
-// Forget removes ids that lie in packs for which gone reports true, and the claims of owners for which lost reports true: what is found in segments from now on, or what an
-// aborted session leaves.
+// Forget removes ids that lie in packs for which gone reports true, and the claims of owners for which lost reports
+// true: what is found in segments from now on, or what an aborted session leaves.
 func (t *Table) Forget(gone func(pack uint32) bool, lost func(owner uint32) bool) {
 	for i := range t.shard {
 		t.shard[i].forget(gone, lost)
@@ -174,7 +177,8 @@ func (s *tableShard) report(i int) (State, uint32, Location) {
 		loc.Part, loc.PartOffset, loc.PartLength = true, v.offset, v.plain
 		return Stored, 0, loc
 	}
-	return Stored, 0, Location{Pack: v.pack, Slot: v.slot, Kind: v.kind, Codec: v.codec, Chunk: s.ids[i], Offset: v.offset, Stored: v.stored, Plain: v.plain}
+	return Stored, 0, Location{Pack: v.pack, Slot: v.slot, Kind: v.kind, Codec: v.codec, Chunk: s.ids[i],
+		Offset: v.offset, Stored: v.stored, Plain: v.plain}
 }
 
 // find returns the slot of id.

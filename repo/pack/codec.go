@@ -19,7 +19,8 @@ type Compressor struct {
 
 // NewCompressor returns a compressor of the given zstd level; [zstd.SpeedFastest] is the usual one.
 func NewCompressor(level zstd.EncoderLevel) *Compressor {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false),
 		zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(false))
 	if err != nil {
 		panic("pack: " + err.Error()) // only for wrong options
@@ -27,8 +28,8 @@ func NewCompressor(level zstd.EncoderLevel) *Compressor {
 	return &Compressor{enc: enc}
 }
 
-// Compress returns the bytes to store for plain and their codec. The result is either plain itself or stands in dst's array, grown if needed. What
-// gains less than 3 % stays raw.
+// Compress returns the bytes to store for plain and their codec. The result is either plain itself or stands in dst's
+// array, grown if needed. What gains less than 3 % stays raw.
 func (c *Compressor) Compress(dst, plain []byte) ([]byte, chunk.Codec) {
 	if len(plain) < 64 {
 		return plain, chunk.Raw
@@ -55,8 +56,9 @@ func NewDecompressor(n int) *Decompressor {
 	return &Decompressor{dec: dec}
 }
 
-// Decompress appends the plain bytes of stored to dst[:0], which is grown to plain bytes if it is smaller, and returns them. It never writes or allocates
-// more than plain bytes. For raw chunks the result is stored itself. The error wraps [chunk.ErrDamaged].
+// Decompress appends the plain bytes of stored to dst[:0], which is grown to plain bytes if it is smaller, and
+// returns them. It never writes or allocates more than plain bytes. For raw chunks the result is stored itself. The
+// error wraps [chunk.ErrDamaged].
 func (d *Decompressor) Decompress(dst []byte, codec chunk.Codec, stored []byte, plain int) ([]byte, error) {
 	switch codec {
 	case chunk.Raw:

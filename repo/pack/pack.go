@@ -1,7 +1,8 @@
 // Package pack writes and reads packs, the immutable objects that hold sealed chunks (docs/format.md section 7).
 //
-// A pack is a header, numbered slots back to back, a sealed trailer that says what the slots are, and a footer that says where the trailer
-// is. A slot holds one chunk, which may be a bundle of many small parts. Trailers alone are enough to rebuild the index.
+// A pack is a header, numbered slots back to back, a sealed trailer that says what the slots are, and a footer that
+// says where the trailer is. A slot holds one chunk, which may be a bundle of many small parts. Trailers alone are
+// enough to rebuild the index.
 //
 // The package knows pack bytes, not where they go: reading takes a [Fetch] function, writing ends in a byte slice.
 package pack

@@ -155,11 +155,13 @@ func TestOpen_RefusesChangedBytes(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 10, 200, len(p.Bytes) - 1} {
-		if _, err := pack.Open(t.Context(), k, dec, p.Type, p.ID, int64(n), from(p.Bytes[:n])); !errors.Is(err, chunk.ErrDamaged) {
+		if _, err := pack.Open(t.Context(), k, dec, p.Type, p.ID, int64(n), from(p.Bytes[:n])); !errors.Is(err,
+			chunk.ErrDamaged) {
 			t.Errorf("Open of %d bytes = %v, want damage", n, err)
 		}
 	}
-	if _, err := pack.Open(t.Context(), k, dec, p.Type, pack.ID{9}, int64(len(p.Bytes)), from(p.Bytes)); !errors.Is(err, chunk.ErrDamaged) {
+	if _, err := pack.Open(t.Context(), k, dec, p.Type, pack.ID{9}, int64(len(p.Bytes)),
+		from(p.Bytes)); !errors.Is(err, chunk.ErrDamaged) {
 		t.Errorf("Open under another id = %v, want damage", err)
 	}
 }
@@ -183,7 +185,8 @@ func TestOpener_RefusesAnotherPlace(t *testing.T) {
 	} {
 		c, no := s, 0
 		change(&c, &no)
-		if _, err := o.Open(no, c, bytes.Clone(stored)); !errors.Is(err, chunk.ErrDamaged) || !strings.Contains(err.Error(), p.ID.String()) {
+		if _, err := o.Open(no, c, bytes.Clone(stored)); !errors.Is(err, chunk.ErrDamaged) ||
+			!strings.Contains(err.Error(), p.ID.String()) {
 			t.Errorf("Open with another %s = %v, want damage that names the pack", name, err)
 		}
 	}
@@ -303,7 +306,8 @@ func TestName_RoundTrip(t *testing.T) {
 			t.Errorf("ParseName(%s) = %s, %s, %v", name, got, id, err)
 		}
 	}
-	for _, bad := range []string{"", "d/ab/cd", "q/ab/ab010000000000000000000000000000", "d/ac/ab010000000000000000000000000000", "d/AB/AB010000000000000000000000000000"} {
+	for _, bad := range []string{"", "d/ab/cd", "q/ab/ab010000000000000000000000000000",
+		"d/ac/ab010000000000000000000000000000", "d/AB/AB010000000000000000000000000000"} {
 		if _, _, err := pack.ParseName(bad); err == nil {
 			t.Errorf("ParseName(%q) = nil, want an error", bad)
 		}

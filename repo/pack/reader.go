@@ -11,7 +11,8 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// Fetch returns n bytes of an object from offset off on. The result may be kept by the caller. Fewer bytes are an error.
+// Fetch returns n bytes of an object from offset off on. The result may be kept by the caller. Fewer bytes are an
+// error.
 type Fetch func(ctx context.Context, off, n int64) ([]byte, error)
 
 // Info is what has to be known to open slots of a pack.
@@ -35,9 +36,10 @@ type Pack struct {
 // tailRead is how much is read first: usually enough for trailer and footer.
 const tailRead = 160 << 10
 
-// Open reads header, footer and trailer of a pack of the given type, id and size: two or three fetches. The error wraps [chunk.ErrDamaged], [seal.ErrWrongKey],
-// or what fetch returned.
-func Open(ctx context.Context, keys *seal.Keys, dec *Decompressor, t seal.Type, id ID, size int64, fetch Fetch) (*Pack, error) {
+// Open reads header, footer and trailer of a pack of the given type, id and size: two or three fetches. The error
+// wraps [chunk.ErrDamaged], [seal.ErrWrongKey], or what fetch returned.
+func Open(ctx context.Context, keys *seal.Keys, dec *Decompressor, t seal.Type, id ID, size int64,
+	fetch Fetch) (*Pack, error) {
 	name := Name(t, id)
 	if size < HeaderSize+FooterSize || size >= 1<<32 {
 		return nil, chunk.Damaged(name, "%d bytes cannot be a pack", size)
@@ -94,7 +96,8 @@ func parseFooter(name string, tail []byte, size int64) ([]byte, footer, error) {
 	}
 	b := tail[len(tail)-FooterSize:]
 	le := binary.LittleEndian
-	if string(b[:8]) != footerMagic || crc32.Checksum(b[:footerCRC], crc32.MakeTable(crc32.Castagnoli)) != le.Uint32(b[footerCRC:]) {
+	if string(b[:8]) != footerMagic || crc32.Checksum(b[:footerCRC],
+		crc32.MakeTable(crc32.Castagnoli)) != le.Uint32(b[footerCRC:]) {
 		return nil, footer{}, chunk.Damaged(name, "no valid footer")
 	}
 	if len(bytes.Trim(b[48:footerCRC], "\x00"))+len(bytes.Trim(b[42:44], "\x00")) > 0 {
@@ -103,7 +106,8 @@ func parseFooter(name string, tail []byte, size int64) ([]byte, footer, error) {
 	f := footer{length: le.Uint64(b[8:]), trailer: le.Uint64(b[16:]), trailerLen: le.Uint32(b[24:])}
 	parity := uint64(le.Uint32(b[28:]))
 	room := uint64(size - FooterSize)
-	if f.length != uint64(size) || f.trailer < HeaderSize || f.trailer > room || parity > room || f.trailerLen > maxTrailer ||
+	if f.length != uint64(size) || f.trailer < HeaderSize || f.trailer > room || parity > room ||
+		f.trailerLen > maxTrailer ||
 		f.trailer+uint64(f.trailerLen)+parity != room {
 		return nil, footer{}, chunk.Damaged(name, "the footer does not fit the object of %d bytes", size)
 	}
@@ -156,7 +160,8 @@ func NewOpener(keys *seal.Keys, info Info) (Opener, error) {
 // Open decrypts the stored bytes of slot no in place and returns what they hold, still encoded with the slot's codec.
 func (o Opener) Open(no int, s Slot, stored []byte) ([]byte, error) {
 	if len(stored) != int(s.Stored) {
-		return nil, chunk.Damaged(fmt.Sprintf("%s slot %d", o.name, no), "%d bytes instead of %d", len(stored), s.Stored)
+		return nil, chunk.Damaged(fmt.Sprintf("%s slot %d", o.name, no), "%d bytes instead of %d", len(stored),
+			s.Stored)
 	}
 	nonce, aad := slotNonce(uint32(no)), slotAAD(o.id, uint32(no), &s)
 	plain, err := o.key.AEAD.Open(stored[:0], nonce[:], stored, aad[:])
@@ -166,8 +171,8 @@ func (o Opener) Open(no int, s Slot, stored []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// Verify checks the plain bytes of a slot against its id, and a bundle's against the ids of its parts. With parts nil, a bundle is not checked: use
-// [VerifyPart] for what is taken out of it.
+// Verify checks the plain bytes of a slot against its id, and a bundle's against the ids of its parts. With parts
+// nil, a bundle is not checked: use [VerifyPart] for what is taken out of it.
 func Verify(keys *seal.Keys, s Slot, plain []byte) error {
 	if s.Kind != chunk.Bundle {
 		if keys.ID(s.Kind, plain) != s.ID {

@@ -10,7 +10,8 @@ import (
 
 func FuzzParseTable(f *testing.F) {
 	slots := []Slot{{ID: chunk.ID{1}, Kind: chunk.Data, Codec: chunk.Zstd, Offset: HeaderSize, Stored: 50, Plain: 100},
-		{ID: chunk.ID{2}, Kind: chunk.Bundle, Offset: HeaderSize + 50, Stored: 30, Plain: 14, Parts: []Part{{chunk.ID{3}, 6}, {chunk.ID{4}, 8}}}}
+		{ID: chunk.ID{2}, Kind: chunk.Bundle, Offset: HeaderSize + 50, Stored: 30, Plain: 14,
+			Parts: []Part{{chunk.ID{3}, 6}, {chunk.ID{4}, 8}}}}
 	f.Add(appendTable(nil, slots), uint64(HeaderSize+80))
 	f.Add([]byte{0xff, 0xff, 3}, uint64(0))
 	f.Fuzz(func(t *testing.T, b []byte, end uint64) {

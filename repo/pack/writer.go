@@ -27,10 +27,11 @@ type Options struct {
 	Raw    bool      // do not compress the trailer; for vectors
 }
 
-// Writer assembles one pack at a time in a buffer that it keeps. The buffer never grows: memory is touched as the pack fills, so that a small pack costs little.
+// Writer assembles one pack at a time in a buffer that it keeps. The buffer never grows: memory is touched as the
+// pack fills, so that a small pack costs little.
 //
-// mu guards everything but the bytes of the buffer. Add reserves a slot and its range of the buffer under mu and seals into the range outside of it; sealing counts
-// the ranges still being filled.
+// mu guards everything but the bytes of the buffer. Add reserves a slot and its range of the buffer under mu and
+// seals into the range outside of it; sealing counts the ranges still being filled.
 type Writer struct {
 	keys    *seal.Keys
 	opts    Options
@@ -60,8 +61,8 @@ func NewWriter(keys *seal.Keys, opts Options) (*Writer, error) {
 	return w, w.Reset()
 }
 
-// Reset throws the current pack away and begins a new one, with an id and a salt of its own. What [Writer.Finish] returned is no longer valid. It must not run
-// beside Add or Finish.
+// Reset throws the current pack away and begins a new one, with an id and a salt of its own. What [Writer.Finish]
+// returned is no longer valid. It must not run beside Add or Finish.
 func (w *Writer) Reset() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -95,8 +96,9 @@ func (w *Writer) Len() (size, slots int) {
 	return w.end, len(w.slots)
 }
 
-// Add seals stored as the next slot. s says what it is: ID, Kind, Codec, Plain and, for a bundle, Parts, which the writer keeps; Offset and Stored are
-// filled in, and the finished slot is returned with its number. It may be called concurrently and does not keep stored. [ErrFull] says that there is no room.
+// Add seals stored as the next slot. s says what it is: ID, Kind, Codec, Plain and, for a bundle, Parts, which the
+// writer keeps; Offset and Stored are filled in, and the finished slot is returned with its number. It may be called
+// concurrently and does not keep stored. [ErrFull] says that there is no room.
 func (w *Writer) Add(s Slot, stored []byte) (int, Slot, error) {
 	if err := s.check(len(stored)); err != nil {
 		return 0, Slot{}, err
@@ -159,8 +161,8 @@ type Packed struct {
 	Digest [32]byte // unkeyed BLAKE3 of Bytes
 }
 
-// Finish waits for slots that are being sealed, writes the trailer and returns the pack. From then on Add returns [ErrFull], until Reset. It panics when called
-// twice.
+// Finish waits for slots that are being sealed, writes the trailer and returns the pack. From then on Add returns
+// [ErrFull], until Reset. It panics when called twice.
 func (w *Writer) Finish() Packed {
 	w.mu.Lock()
 	if w.closed {
@@ -171,7 +173,8 @@ func (w *Writer) Finish() Packed {
 	w.sealing.Wait()
 
 	total := w.writeTrailer()
-	p := Packed{ID: w.id, Type: w.opts.Type, Epoch: w.header.Epoch, Salt: w.header.Salt, Slots: w.slots, Bytes: w.buf[:total]}
+	p := Packed{ID: w.id, Type: w.opts.Type, Epoch: w.header.Epoch, Salt: w.header.Salt, Slots: w.slots,
+		Bytes: w.buf[:total]}
 	p.Digest = blake3.Sum256(p.Bytes)
 	return p
 }
@@ -194,7 +197,8 @@ func (w *Writer) writeTrailer() int {
 	binary.LittleEndian.PutUint32(plain[8:], uint32(len(stored)))
 	plain = append(plain, stored...)[:total-fixed]
 
-	foot := footer{length: uint64(total), trailer: uint64(w.end), trailerLen: uint32(len(plain) + seal.Overhead)}.encode()
+	foot := footer{length: uint64(total), trailer: uint64(w.end),
+		trailerLen: uint32(len(plain) + seal.Overhead)}.encode()
 	copy(w.buf[total-FooterSize:], foot[:])
 	nonce := slotNonce(trailerSlot)
 	aad := append(append([]byte(nil), w.buf[:HeaderSize]...), foot[:footerCRC]...)

@@ -21,8 +21,8 @@ func merge(a, b Set, onlyA, onlyB func(Slots), both func(x, y Slots)) {
 
 func drop(Slots) {}
 
-// combine applies op to the words of two bitmaps of one pack. A pack of which the two sides know different numbers of slots is damage that decoding has refused;
-// here the larger number counts.
+// combine applies op to the words of two bitmaps of one pack. A pack of which the two sides know different numbers of
+// slots is damage that decoding has refused; here the larger number counts.
 func (s *Set) combine(x, y Slots, op func(v, w uint64) uint64) {
 	if y.Total > x.Total {
 		x = x.widen(y.Total)

@@ -54,8 +54,8 @@ func (b *Builder) Has(pack uint32, slot int) bool {
 // AddAll adds every slot of a pack.
 func (b *Builder) AddAll(pack uint32) { b.pack(pack, 0).all = true }
 
-// Set returns what was collected. slots gives the number of slots of a pack; a pack that it does not know (0), or that has fewer slots than were added, is an error. The
-// builder can be used further.
+// Set returns what was collected. slots gives the number of slots of a pack; a pack that it does not know (0), or
+// that has fewer slots than were added, is an error. The builder can be used further.
 func (b *Builder) Set(slots func(pack uint32) int) (Set, error) {
 	var out Set
 	for _, no := range slices.Sorted(maps.Keys(b.packs)) {

@@ -21,7 +21,8 @@ const (
 	maxPacks     = 1 << 26
 )
 
-// Encode returns the plain text of a refset object. name gives the id of a pack. superset says that the set may have more slots than are needed.
+// Encode returns the plain text of a refset object. name gives the id of a pack. superset says that the set may have
+// more slots than are needed.
 func Encode(s Set, superset bool, name func(pack uint32) (pack.ID, bool)) ([]byte, error) {
 	ids := make([]pack.ID, len(s.packs))
 	order := make([]int, len(s.packs))
@@ -67,7 +68,8 @@ type Record struct {
 	Slots Slots // Slots.Pack is not set
 }
 
-// Parse reads the plain text of a refset object; object is for errors. The records are ascending by id and share nothing with b.
+// Parse reads the plain text of a refset object; object is for errors. The records are ascending by id and share
+// nothing with b.
 func Parse(object string, b []byte) (records []Record, superset bool, err error) {
 	if len(b) < headSize || string(b[:8]) != magic {
 		return nil, false, chunk.Damaged(object, "not a refset")
@@ -129,7 +131,8 @@ func (r *Record) parse(object string, b []byte) ([]byte, error) {
 	return b[n:], nil
 }
 
-// FromRecords returns the set of the records whose pack number knows, and the ids of the others, which the ledger does not have.
+// FromRecords returns the set of the records whose pack number knows, and the ids of the others, which the ledger
+// does not have.
 func FromRecords(records []Record, number func(pack.ID) (uint32, bool)) (s Set, unknown []pack.ID) {
 	all := make([]Slots, 0, len(records))
 	for _, r := range records {

@@ -2,7 +2,8 @@ package refset
 
 import "math/bits"
 
-// join walks many sets in order of packs and calls visit once per pack, with the slots of those sets that have it and which they are. Both slices are valid during the call.
+// join walks many sets in order of packs and calls visit once per pack, with the slots of those sets that have it and
+// which they are. Both slices are valid during the call.
 func join(sets []Set, visit func(slots []Slots, which []int)) {
 	pos := make([]int, len(sets))
 	slots := make([]Slots, 0, len(sets))
@@ -70,8 +71,8 @@ type Share struct {
 	Unique     int64 // of those which no other set has: what goes when the set goes
 }
 
-// Shares returns the share of each set. lengths gives the stored length of every slot of a pack; it is called once per pack. Nothing is kept from call to call:
-// the result cannot drift.
+// Shares returns the share of each set. lengths gives the stored length of every slot of a pack; it is called once
+// per pack. Nothing is kept from call to call: the result cannot drift.
 func Shares(sets []Set, lengths func(pack uint32) []uint32) []Share {
 	out := make([]Share, len(sets))
 	var once, more []uint64 // slots that one set has, or several, of the current pack

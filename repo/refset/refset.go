@@ -1,7 +1,8 @@
-// Package refset holds sets of slots of packs: what a recovery point needs, what a session relies on, what reclaim may not touch
-// (docs/format.md section 9).
+// Package refset holds sets of slots of packs: what a recovery point needs, what a session relies on, what reclaim
+// may not touch (docs/format.md section 9).
 //
-// In memory packs have the dense numbers of the ledger; on the store they have their ids, so that a set survives renumbering. A [Set] is immutable; a [Builder] collects.
+// In memory packs have the dense numbers of the ledger; on the store they have their ids, so that a set survives
+// renumbering. A [Set] is immutable; a [Builder] collects.
 package refset
 
 import (
@@ -10,7 +11,8 @@ import (
 	"slices"
 )
 
-// Set is a set of slots, sorted by pack. The zero Set is empty. Sets share nothing with what they were made from unless it is immutable.
+// Set is a set of slots, sorted by pack. The zero Set is empty. Sets share nothing with what they were made from
+// unless it is immutable.
 type Set struct {
 	packs []entry
 	words []uint64 // bitmaps of those packs that are not full
@@ -132,7 +134,8 @@ func (s Set) Has(pack uint32, slot int) bool {
 	return ok && slots.Has(slot)
 }
 
-// Bytes returns the sum of the slots' lengths. lengths gives the stored length of every slot of a pack; it is called once per pack.
+// Bytes returns the sum of the slots' lengths. lengths gives the stored length of every slot of a pack; it is called
+// once per pack.
 func (s Set) Bytes(lengths func(pack uint32) []uint32) int64 {
 	var n int64
 	for slots := range s.Packs() {

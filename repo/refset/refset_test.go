@@ -122,7 +122,10 @@ func TestEncode_RoundTrip(t *testing.T) {
 		if err != nil || sup != superset {
 			rt.Fatalf("Parse = %v, %v", sup, err)
 		}
-		got, unknown := refset.FromRecords(records, func(id pack.ID) (uint32, bool) { return uint32(id[1]), id[1] != 3 })
+		got, unknown := refset.FromRecords(records, func(id pack.ID) (uint32, bool) {
+			return uint32(id[1]),
+				id[1] != 3
+		})
 		for k := range model {
 			if k.pack == 3 {
 				delete(model, k)

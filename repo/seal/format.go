@@ -57,7 +57,8 @@ func (f Format) Name() string {
 // Writable reports whether this version knows every feature that a writer has to know.
 func (f Format) Writable() error {
 	if f.ReadOnly != 0 {
-		return &UnsupportedError{Object: f.Name(), Feature: "read-only compatible feature", Value: bits.TrailingZeros64(f.ReadOnly)}
+		return &UnsupportedError{Object: f.Name(), Feature: "read-only compatible feature",
+			Value: bits.TrailingZeros64(f.ReadOnly)}
 	}
 	return nil
 }
@@ -74,7 +75,8 @@ func (f Format) Encode(k *Keys) ([]byte, error) {
 	b = le.AppendUint64(b, f.Compatible)
 	b = le.AppendUint64(b, uint64(f.Created.UnixNano()))
 	b = append(b, ChunkerGear, byte(len(chunk.ID{})), 0, 0)
-	for _, v := range []uint32{uint32(f.Chunk.Min), uint32(f.Chunk.Avg), uint32(f.Chunk.Max), f.DataPack, f.MetaPack, f.ColdPack, 0, f.Epoch} {
+	for _, v := range []uint32{uint32(f.Chunk.Min), uint32(f.Chunk.Avg), uint32(f.Chunk.Max), f.DataPack, f.MetaPack,
+		f.ColdPack, 0, f.Epoch} {
 		b = le.AppendUint32(b, v)
 	}
 	b = b[:formatCRC]
@@ -92,7 +94,8 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 	if crc32.Checksum(b[:formatCRC], castagnoli()) != le.Uint32(b[formatCRC:]) {
 		return Format{}, chunk.Damaged(name, "checksum differs")
 	}
-	f := Format{Generation: le.Uint32(b[12:]), UUID: [16]byte(b[16:32]), Incompatible: le.Uint64(b[32:]), ReadOnly: le.Uint64(b[40:]),
+	f := Format{Generation: le.Uint32(b[12:]), UUID: [16]byte(b[16:32]), Incompatible: le.Uint64(b[32:]),
+		ReadOnly:   le.Uint64(b[40:]),
 		Compatible: le.Uint64(b[48:]), Created: time.Unix(0, int64(le.Uint64(b[56:]))).UTC(),
 		Chunk:    chunk.Params{Min: int(le.Uint32(b[68:])), Avg: int(le.Uint32(b[72:])), Max: int(le.Uint32(b[76:]))},
 		DataPack: le.Uint32(b[80:]), MetaPack: le.Uint32(b[84:]), ColdPack: le.Uint32(b[88:]), Epoch: le.Uint32(b[96:])}
@@ -112,7 +115,7 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 		return unsupported("id length", int(b[65]))
 	case b[92]|b[93] != 0 && f.ReadOnly&1 == 0:
 		return Format{}, chunk.Damaged(name, "parity without its feature")
-	case len(bytes.Trim(b[66:68], "\x00"))+len(bytes.Trim(b[94:96], "\x00"))+len(bytes.Trim(b[100:formatCRC], "\x00")) > 0:
+	case !zero(b[66:68]) || !zero(b[94:96]) || !zero(b[100:formatCRC]):
 		return Format{}, chunk.Damaged(name, "reserved bytes are not zero")
 	}
 	if err := f.Chunk.Check(); err != nil {
@@ -120,6 +123,9 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 	}
 	return f, nil
 }
+
+// zero reports whether all bytes are zero.
+func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 // Verify checks the MAC of the bytes that f was decoded from.
 func (f Format) Verify(k *Keys, b []byte) error {

@@ -27,7 +27,8 @@ const (
 	TypeClaim        Type = 13
 )
 
-var typeNames = [...]string{"unknown", "format", "key", "data pack", "meta pack", "cold pack", "index segment", "manifest",
+var typeNames = [...]string{"unknown", "format", "key", "data pack", "meta pack", "cold pack", "index segment",
+	"manifest",
 	"refset", "stream extent", "journal head", "vault state", "recovery-point state", "claim"}
 
 func (t Type) String() string {

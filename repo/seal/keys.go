@@ -1,8 +1,8 @@
-// Package seal holds the keys of a vault and everything that is done with them: ids of content, keys of packs, and the sealing of
-// small objects (docs/format.md sections 3 to 5).
+// Package seal holds the keys of a vault and everything that is done with them: ids of content, keys of packs, and
+// the sealing of small objects (docs/format.md sections 3 to 5).
 //
-// A vault has one domain key, from which ids and chunk boundaries follow, and one vault key per epoch, from which pack and object keys
-// follow. Keys arrive in the clear here; wrapping them is the business of a key wrapper above.
+// A vault has one domain key, from which ids and chunk boundaries follow, and one vault key per epoch, from which
+// pack and object keys follow. Keys arrive in the clear here; wrapping them is the business of a key wrapper above.
 package seal
 
 import (
@@ -37,12 +37,14 @@ type roots struct {
 	vault, pack, object, format Secret
 }
 
-// New derives the keys of the vault uuid from its domain key and the vault keys by epoch. New objects use the highest epoch.
+// New derives the keys of the vault uuid from its domain key and the vault keys by epoch. New objects use the highest
+// epoch.
 func New(uuid [16]byte, domain Secret, vault map[uint32]Secret) (*Keys, error) {
 	if len(vault) == 0 {
 		return nil, fmt.Errorf("keys of vault %x: no vault key", uuid)
 	}
-	k := &Keys{uuid: uuid, current: slices.Max(slices.Collect(maps.Keys(vault))), epochs: make(map[uint32]roots, len(vault))}
+	k := &Keys{uuid: uuid, current: slices.Max(slices.Collect(maps.Keys(vault))),
+		epochs: make(map[uint32]roots, len(vault))}
 	for epoch, v := range vault {
 		k.epochs[epoch] = roots{
 			vault:  v,
@@ -76,8 +78,8 @@ func (k *Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
 // ChunkerKey returns the key of the Gear table.
 func (k *Keys) ChunkerKey() [32]byte { return k.chunker }
 
-// ID returns the id of a content of the given kind. For a bundle, data is the encoding of its table of parts; see package pack. It does not
-// allocate and may be called concurrently.
+// ID returns the id of a content of the given kind. For a bundle, data is the encoding of its table of parts; see
+// package pack. It does not allocate and may be called concurrently.
 func (k *Keys) ID(kind chunk.Kind, data []byte) (id chunk.ID) {
 	k.ids[kind].sum(id[:], data)
 	return id

@@ -18,8 +18,8 @@ func SealedSize(n int) int { return HeaderSize + n + blocks(n)*Overhead }
 // blocks returns the number of blocks of n plain bytes; there is always one.
 func blocks(n int) int { return max(1, (n+BlockSize-1)/BlockSize) }
 
-// Seal returns plain as a sealed object of type t with the given name in the vault (docs/format.md section 5.3). Each call draws a new
-// salt, so two results differ.
+// Seal returns plain as a sealed object of type t with the given name in the vault (docs/format.md section 5.3). Each
+// call draws a new salt, so two results differ.
 func (k *Keys) Seal(t Type, name string, plain []byte) ([]byte, error) {
 	return k.SealRand(rand.Reader, t, name, plain)
 }
@@ -45,8 +45,8 @@ func (k *Keys) SealRand(random io.Reader, t Type, name string, plain []byte) ([]
 	return out, nil
 }
 
-// Open returns the plain text of an object that was sealed with the same type and name. The error wraps [chunk.ErrDamaged] when bytes were
-// changed, and [ErrWrongKey] when the key does not fit.
+// Open returns the plain text of an object that was sealed with the same type and name. The error wraps
+// [chunk.ErrDamaged] when bytes were changed, and [ErrWrongKey] when the key does not fit.
 func (k *Keys) Open(t Type, name string, sealed []byte) ([]byte, error) {
 	key, err := k.openHeader(t, name, sealed)
 	if err != nil {

@@ -2,8 +2,8 @@ package seal
 
 import "fmt"
 
-// NewPack draws nothing itself: it derives the key of a new pack with the given id and salt under the current epoch and returns it with the header
-// that goes to the beginning of the pack.
+// NewPack draws nothing itself: it derives the key of a new pack with the given id and salt under the current epoch
+// and returns it with the header that goes to the beginning of the pack.
 func (k *Keys) NewPack(t Type, id [16]byte, salt [32]byte) (PackKey, Header, error) {
 	key, err := k.PackKey(t, k.current, id, salt)
 	if err != nil {

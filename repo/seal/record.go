@@ -69,10 +69,12 @@ func DecodeKeyRecord(name string, b []byte) (KeyRecord, error) {
 	if crc32.Checksum(body, castagnoli()) != binary.LittleEndian.Uint32(b[len(body):]) {
 		return KeyRecord{}, chunk.Damaged(name, "checksum differs")
 	}
-	if Type(b[8]) != TypeKey || b[11] != 0 || uint64(binary.LittleEndian.Uint32(b[36:])) != uint64(len(body)-keyRecordHead) {
+	fields := uint64(binary.LittleEndian.Uint32(b[36:]))
+	if Type(b[8]) != TypeKey || b[11] != 0 || fields != uint64(len(body)-keyRecordHead) {
 		return KeyRecord{}, chunk.Damaged(name, "not a key object")
 	}
-	r := KeyRecord{Epoch: binary.LittleEndian.Uint32(b[12:]), Generation: binary.LittleEndian.Uint32(b[16:]), UUID: [16]byte(b[20:36])}
+	r := KeyRecord{Epoch: binary.LittleEndian.Uint32(b[12:]), Generation: binary.LittleEndian.Uint32(b[16:]),
+		UUID: [16]byte(b[20:36])}
 	f := field.Reader{Data: body[keyRecordHead:]}
 	for f.Next() {
 		switch f.Tag {

@@ -29,7 +29,8 @@ func TestOpen_ReturnsWhatWasSealed(t *testing.T) {
 	t.Parallel()
 	k := keys(t, map[uint32]seal.Secret{1: {7}})
 	rapid.Check(t, func(rt *rapid.T) {
-		n := rapid.SampledFrom([]int{0, 1, 100, seal.BlockSize - 1, seal.BlockSize, seal.BlockSize + 1, 3 * seal.BlockSize}).Draw(rt, "n")
+		n := rapid.SampledFrom([]int{0, 1, 100, seal.BlockSize - 1, seal.BlockSize, seal.BlockSize + 1,
+			3 * seal.BlockSize}).Draw(rt, "n")
 		plain := bytes.Repeat([]byte{rapid.Byte().Draw(rt, "byte")}, n)
 		sealed, err := k.Seal(seal.TypeManifest, "r/x", plain)
 		if err != nil || len(sealed) != seal.SealedSize(n) {
@@ -63,7 +64,8 @@ func TestOpen_RefusesEverythingElse(t *testing.T) {
 		"a byte more":    append(bytes.Clone(sealed), 0),
 		"swapped blocks": swapped,
 	} {
-		if _, err := k.Open(seal.TypeManifest, "r/x", b); !errors.Is(err, chunk.ErrDamaged) || !strings.Contains(err.Error(), "r/x") {
+		if _, err := k.Open(seal.TypeManifest, "r/x", b); !errors.Is(err, chunk.ErrDamaged) ||
+			!strings.Contains(err.Error(), "r/x") {
 			t.Errorf("Open(%s) = %v, want damage that names the object", name, err)
 		}
 	}
@@ -83,10 +85,12 @@ func TestOpen_RefusesEverythingElse(t *testing.T) {
 	if _, err := k.Open(seal.TypeRefset, "r/x", sealed); !errors.Is(err, chunk.ErrDamaged) {
 		t.Errorf("Open as another type = %v, want damage", err)
 	}
-	if _, err := keys(t, map[uint32]seal.Secret{1: {8}}).Open(seal.TypeManifest, "r/x", sealed); !errors.Is(err, seal.ErrWrongKey) {
+	if _, err := keys(t, map[uint32]seal.Secret{1: {8}}).Open(seal.TypeManifest, "r/x", sealed); !errors.Is(err,
+		seal.ErrWrongKey) {
 		t.Errorf("Open with another key = %v, want ErrWrongKey", err)
 	}
-	if _, err := keys(t, map[uint32]seal.Secret{2: {7}}).Open(seal.TypeManifest, "r/x", sealed); err == nil || !strings.Contains(err.Error(), "epoch 1") {
+	if _, err := keys(t, map[uint32]seal.Secret{2: {7}}).Open(seal.TypeManifest, "r/x", sealed); err == nil ||
+		!strings.Contains(err.Error(), "epoch 1") {
 		t.Errorf("Open without the epoch = %v, want an error that names it", err)
 	}
 }

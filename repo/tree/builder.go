@@ -10,15 +10,16 @@ import (
 
 // BuilderOptions tunes a builder; the zero value works.
 type BuilderOptions struct {
-	// Leaf, if not nil, is called once for every leaf of the new map, in order. kept says that the leaf was taken over from an earlier map: then it was not given to Store.Put.
-	// The node is valid during the call.
+	// Leaf, if not nil, is called once for every leaf of the new map, in order. kept says that the leaf was taken
+	// over from an earlier map: then it was not given to Store.Put. The node is valid during the call.
 	Leaf func(id chunk.ID, n Node, kept bool) error
 }
 
 // Builder writes a map in key order. It is for one goroutine.
 //
-// Entries that Keep takes over are only counted as long as they are the whole beginning of a leaf of the earlier map and the new map has a node boundary there; a leaf counted to
-// its end is taken over by its id. Anything else that arrives in between makes the counted entries ordinary ones (settle).
+// Entries that Keep takes over are only counted as long as they are the whole beginning of a leaf of the earlier map
+// and the new map has a node boundary there; a leaf counted to its end is taken over by its id. Anything else that
+// arrives in between makes the counted entries ordinary ones (settle).
 type Builder struct {
 	store     Store
 	boundary  Boundary
@@ -62,7 +63,8 @@ func (b *Builder) Put(ctx context.Context, e Entry) error {
 	return b.add(ctx, &e)
 }
 
-// Keep adds the entry under the cursor of an earlier map. A leaf of which every entry is kept is taken over without being encoded or stored again.
+// Keep adds the entry under the cursor of an earlier map. A leaf of which every entry is kept is taken over without
+// being encoded or stored again.
 func (b *Builder) Keep(ctx context.Context, c *Cursor) error {
 	if c.state != atEntry {
 		panic("tree: cursor is not on an entry")

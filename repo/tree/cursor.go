@@ -9,14 +9,15 @@ import (
 
 // CursorOptions tunes a cursor; the zero value works.
 type CursorOptions struct {
-	// Prefetch, if not nil, is told the ids of leaves that will be needed next, whenever the cursor enters a leaf. It must not block; the slice is valid during the call.
+	// Prefetch, if not nil, is told the ids of leaves that will be needed next, whenever the cursor enters a leaf. It
+	// must not block; the slice is valid during the call.
 	Prefetch func(ids []chunk.ID)
 	// Ahead is how many leaves Prefetch is told about; 0 means 4.
 	Ahead int
 }
 
-// Cursor moves over the entries of a map in key order. It is for one goroutine. It keeps the context it was made with, as an iterator does. Moving over
-// the entries of a leaf does not allocate.
+// Cursor moves over the entries of a map in key order. It is for one goroutine. It keeps the context it was made
+// with, as an iterator does. Moving over the entries of a leaf does not allocate.
 type Cursor struct {
 	ctx    context.Context
 	store  Store
@@ -92,7 +93,8 @@ func (c *Cursor) Next() bool {
 	return c.state == atEntry
 }
 
-// Seek moves to the first entry whose key is key or above, and reports whether there is one. It may move in either direction.
+// Seek moves to the first entry whose key is key or above, and reports whether there is one. It may move in either
+// direction.
 func (c *Cursor) Seek(key []byte) bool {
 	if c.err != nil {
 		return false

@@ -19,7 +19,8 @@ func leafBytes() []byte {
 	for _, e := range []Entry{
 		{Key: []byte{}, Meta: []byte("dir")},
 		{Key: []byte("a"), Meta: []byte("dim"), Content: Content{Size: 2, Inline: []byte("xy")}},
-		{Key: []byte("ab"), Content: Content{Size: 9, Extents: []Extent{{chunk.ID{1}, 9}}}, Refs: []Extent{{chunk.ID{4}, 77}}},
+		{Key: []byte("ab"), Content: Content{Size: 9, Extents: []Extent{{chunk.ID{1}, 9}}},
+			Refs: []Extent{{chunk.ID{4}, 77}}},
 		{Key: []byte("b"), Content: Content{Size: 12, Extents: []Extent{{chunk.ID{1}, 9}, {Length: 3}}}},
 		{Key: []byte("c"), Content: Content{Size: 1 << 40, List: chunk.ID{5}}},
 	} {

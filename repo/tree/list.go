@@ -19,7 +19,8 @@ const (
 	listMask     = 0x3ff
 )
 
-// ContentWriter collects the extents of one content. Up to [MaxExtents] they become part of the entry, more go to list chunks. It is for one goroutine.
+// ContentWriter collects the extents of one content. Up to [MaxExtents] they become part of the entry, more go to
+// list chunks. It is for one goroutine.
 type ContentWriter struct {
 	store  Store
 	size   int64
@@ -203,7 +204,8 @@ func (l *list) length(v uint64) (length int64, hole bool) {
 	return int64(v >> 1), v&1 == 1
 }
 
-// Extents yields the extents of a content that end behind offset from, with the offset at which each begins. List chunks that end before it are not read.
+// Extents yields the extents of a content that end behind offset from, with the offset at which each begins. List
+// chunks that end before it are not read.
 func Extents(ctx context.Context, s Store, c Content, from int64) iter.Seq2[At, error] {
 	return func(yield func(At, error) bool) {
 		if !c.List.IsZero() {
@@ -237,7 +239,8 @@ type listReader struct {
 	yield func(At, error) bool
 }
 
-// read yields the extents of a list that begins at offset off, and returns where it ends; false when the iteration is over.
+// read yields the extents of a list that begins at offset off, and returns where it ends; false when the iteration is
+// over.
 func (r *listReader) read(id chunk.ID, level int, off int64) (int64, bool) {
 	l, err := getList(r.ctx, r.store, id, level)
 	if err != nil {

@@ -1,9 +1,13 @@
-// Package tree keeps the entries of a recovery point as a sorted map that is cut into nodes (docs/format.md section 11).
+// Package tree keeps the entries of a recovery point as a sorted map that is cut into nodes (docs/format.md section
+// 11).
 //
-// Where a node ends depends on the entries alone, not on the way the map came about: equal maps have equal nodes with equal ids, and two versions of a map share all nodes that no
-// change touches. A [Builder] writes a map in key order and takes over whole leaves of an earlier map; a [Cursor] reads one; [Diff] compares two; [Walk] lists everything a map refers to.
+// Where a node ends depends on the entries alone, not on the way the map came about: equal maps have equal nodes with
+// equal ids, and two versions of a map share all nodes that no change touches. A [Builder] writes a map in key order
+// and takes over whole leaves of an earlier map; a [Cursor] reads one; [Diff] compares two; [Walk] lists everything a
+// map refers to.
 //
-// Nodes are chunks of kind node, extents of long contents are chunks of kind list. Both go through a [Store], which compresses, seals and deduplicates.
+// Nodes are chunks of kind node, extents of long contents are chunks of kind list. Both go through a [Store], which
+// compresses, seals and deduplicates.
 package tree
 
 import (
@@ -19,7 +23,8 @@ type Extent struct {
 	Length int64    // in bytes
 }
 
-// Content is what the bytes of an entry are. At most one of Inline, Extents and List is set; a content of size 0 has none.
+// Content is what the bytes of an entry are. At most one of Inline, Extents and List is set; a content of size 0 has
+// none.
 type Content struct {
 	Size    int64    // logical size in bytes
 	Inline  []byte   // up to 512 bytes, whole

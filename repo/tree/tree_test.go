@@ -97,7 +97,8 @@ func (m *memory) read(t testing.TB, root chunk.ID) []tree.Entry {
 }
 
 func same(a, b tree.Entry) bool {
-	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Meta, b.Meta) && tree.SameContent(a.Content, b.Content) && slices.Equal(a.Refs, b.Refs)
+	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Meta, b.Meta) && tree.SameContent(a.Content, b.Content) &&
+		slices.Equal(a.Refs, b.Refs)
 }
 
 func id(n uint64) (id chunk.ID) {
@@ -118,7 +119,8 @@ func files(n int, seed uint64) []tree.Entry {
 
 func file(key string, content uint64, size int64) tree.Entry {
 	meta := binary.LittleEndian.AppendUint64([]byte{1, 0xa4, 3, 0, 0, 1}, content%1e9)
-	return tree.Entry{Key: []byte(key), Meta: meta, Content: tree.Content{Size: size, Extents: []tree.Extent{{ID: id(content), Length: size}}}}
+	return tree.Entry{Key: []byte(key), Meta: meta, Content: tree.Content{Size: size,
+		Extents: []tree.Extent{{ID: id(content), Length: size}}}}
 }
 
 func TestBuilder_ReadsBackWhatWasPut(t *testing.T) {
@@ -127,7 +129,8 @@ func TestBuilder_ReadsBackWhatWasPut(t *testing.T) {
 	entries := files(5000, 1)
 	entries[0] = tree.Entry{Key: []byte{}, Meta: []byte{2}}
 	entries[10].Content = tree.Content{Size: 3, Inline: []byte("abc")}
-	entries[11].Content = tree.Content{Size: 1 << 40, Extents: []tree.Extent{{Length: 1<<40 - 5}, {ID: id(7), Length: 5}}}
+	entries[11].Content = tree.Content{Size: 1 << 40, Extents: []tree.Extent{{Length: 1<<40 - 5},
+		{ID: id(7), Length: 5}}}
 	entries[12].Content = tree.Content{Size: 1 << 50, List: id(99)}
 	entries[13].Refs = []tree.Extent{{ID: id(1), Length: 5000}, {ID: id(2), Length: 6000}}
 	entries[14].Content = tree.Content{Size: 1 << 40, Extents: []tree.Extent{{Length: 1 << 40}}}
@@ -222,7 +225,10 @@ func TestBuilder_SameEntriesSameNodesWhateverTheRoute(t *testing.T) {
 		old := m.build(t, sorted(before))
 		want := m.build(t, sorted(after))
 		kept := m.mergeKeep(rt, old.ID, sorted(after), func() bool { return false })
-		mixed := m.mergeKeep(rt, old.ID, sorted(after), func() bool { return rapid.IntRange(0, 500).Draw(rt, "put") == 0 })
+		mixed := m.mergeKeep(rt, old.ID, sorted(after), func() bool {
+			return rapid.IntRange(0, 500).Draw(rt,
+				"put") == 0
+		})
 		if kept != want || mixed != want {
 			rt.Fatalf("roots: put %v, kept %v, mixed %v", want, kept, mixed)
 		}
@@ -324,7 +330,8 @@ func TestCursor_Seek(t *testing.T) {
 		if !c.Seek(entries[i].Key) || !bytes.Equal(c.Entry().Key, entries[i].Key) {
 			t.Errorf("Seek(%q) is on %q", entries[i].Key, c.Entry().Key)
 		}
-		if i+1 < len(entries) && (!c.Seek(append(bytes.Clone(entries[i].Key), 0)) || !bytes.Equal(c.Entry().Key, entries[i+1].Key)) {
+		if i+1 < len(entries) && (!c.Seek(append(bytes.Clone(entries[i].Key), 0)) ||
+			!bytes.Equal(c.Entry().Key, entries[i+1].Key)) {
 			t.Errorf("Seek(after %q) is on %q", entries[i].Key, c.Entry().Key)
 		}
 	}
@@ -360,7 +367,8 @@ func TestBuilder_DeepPath(t *testing.T) {
 	if size > 64<<20 {
 		t.Errorf("a path of 4,096 components takes %d bytes", size)
 	}
-	if got := m.read(t, root.ID); len(got) != len(entries) || !bytes.Equal(got[len(got)-1].Key, entries[len(entries)-1].Key) {
+	if got := m.read(t, root.ID); len(got) != len(entries) ||
+		!bytes.Equal(got[len(got)-1].Key, entries[len(entries)-1].Key) {
 		t.Errorf("%d entries, want %d", len(got), len(entries))
 	}
 }

@@ -8,13 +8,16 @@ import (
 
 // Visitor is told what a map refers to. Ids are as in the nodes: the same one may come many times.
 type Visitor interface {
-	// Node is called for every node and list chunk before it is read; false leaves it and what is below it out, for instance because it was visited before.
+	// Node is called for every node and list chunk before it is read; false leaves it and what is below it out, for
+	// instance because it was visited before.
 	Node(kind chunk.Kind, id chunk.ID) (descend bool, err error)
-	// Contents is called with the ids of chunks and parts that a leaf or list refers to: 16 bytes each, valid during the call.
+	// Contents is called with the ids of chunks and parts that a leaf or list refers to: 16 bytes each, valid during
+	// the call.
 	Contents(ids []byte) error
 }
 
-// Walk visits everything that the map with the given root needs, from the nodes and lists alone: entries are not decoded.
+// Walk visits everything that the map with the given root needs, from the nodes and lists alone: entries are not
+// decoded.
 func Walk(ctx context.Context, s Store, root chunk.ID, v Visitor) error {
 	if root.IsZero() {
 		return nil

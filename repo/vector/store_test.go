@@ -23,7 +23,8 @@ import (
 
 func TestChunker(t *testing.T) {
 	t.Parallel()
-	f := file{Description: "Lengths of the chunks of noise(12 MiB): u64 x(0) = 1, x(i+1) = x(i) * 6364136223846793005 + 1442695040888963407, byte i the highest byte of x(i).", Section: "6", Vectors: []vector{inputs()}}
+	f := file{Description: "Lengths of the chunks of noise(12 MiB): u64 x(0) = 1, x(i+1) = x(i) * 6364136223846793005 + " +
+		"1442695040888963407, byte i the highest byte of x(i).", Section: "6", Vectors: []vector{inputs()}}
 	data := make([]byte, 12<<20)
 	x := uint64(1)
 	for i := range data {
@@ -37,13 +38,15 @@ func TestChunker(t *testing.T) {
 		lengths = append(lengths, itoa(n))
 		rest = rest[n:]
 	}
-	f.Vectors = append(f.Vectors, vector{Name: "noise", Values: map[string]string{"lengths": strings.Join(lengths, " ")}})
+	f.Vectors = append(f.Vectors, vector{Name: "noise", Values: map[string]string{"lengths": strings.Join(lengths,
+		" ")}})
 	compare(t, "chunker.json", f)
 }
 
 // slots returns the chunks of the sample pack.
 func slots(k *seal.Keys) (s []pack.Slot, plain [][]byte) {
-	parts := []pack.Part{{ID: k.ID(chunk.Part, stream(600)), Length: 600}, {ID: k.ID(chunk.Part, stream(700)), Length: 700}}
+	parts := []pack.Part{{ID: k.ID(chunk.Part, stream(600)), Length: 600},
+		{ID: k.ID(chunk.Part, stream(700)), Length: 700}}
 	plain = [][]byte{stream(1000), slices.Concat(stream(600), stream(700)), {}}
 	s = []pack.Slot{{ID: k.ID(chunk.Data, plain[0]), Kind: chunk.Data, Plain: 1000},
 		{ID: pack.BundleID(k, parts), Kind: chunk.Bundle, Plain: 1300, Parts: parts},
@@ -73,9 +76,10 @@ func open(t *testing.T, typ seal.Type, id pack.ID, object []byte) {
 	k := keys(t)
 	dec := pack.NewDecompressor(1)
 	defer dec.Close()
-	p, err := pack.Open(t.Context(), k, dec, typ, id, int64(len(object)), func(_ context.Context, off, n int64) ([]byte, error) {
-		return bytes.Clone(object[off : off+n]), nil
-	})
+	p, err := pack.Open(t.Context(), k, dec, typ, id, int64(len(object)),
+		func(_ context.Context, off, n int64) ([]byte, error) {
+			return bytes.Clone(object[off : off+n]), nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,9 +106,11 @@ func TestPack(t *testing.T) {
 	t.Parallel()
 	p := samplePack(t)
 	open(t, p.Type, p.ID, p.Bytes)
-	compare(t, "pack.json", file{Description: "A data pack of three raw slots: stream(1000), a bundle of stream(600) and stream(700), and nothing. The trailer is raw.", Section: "7",
-		Vectors: []vector{inputs(), {Name: pack.Name(p.Type, p.ID), Values: map[string]string{"object": toHex(p.Bytes), "digest": toHex(p.Digest[:]),
-			"ids": idHex(p.Slots[0].ID) + " " + idHex(p.Slots[1].ID) + " " + idHex(p.Slots[2].ID)}}}})
+	compare(t, "pack.json", file{Description: "A data pack of three raw slots: stream(1000), a bundle of stream(600) and stream(700), and " +
+		"nothing. The trailer is raw.", Section: "7",
+		Vectors: []vector{inputs(), {Name: pack.Name(p.Type, p.ID),
+			Values: map[string]string{"object": toHex(p.Bytes), "digest": toHex(p.Digest[:]),
+				"ids": idHex(p.Slots[0].ID) + " " + idHex(p.Slots[1].ID) + " " + idHex(p.Slots[2].ID)}}}})
 }
 
 // TestPackZstd only decodes: encoders differ between releases.
@@ -119,12 +125,14 @@ func TestPackZstd(t *testing.T) {
 		}
 		plain := bytes.Repeat(stream(100), 100)
 		stored, codec := pack.NewCompressor(zstd.SpeedFastest).Compress(nil, plain)
-		if _, _, err := w.Add(pack.Slot{ID: k.ID(chunk.Node, plain), Kind: chunk.Node, Codec: codec, Plain: uint32(len(plain))}, stored); err != nil {
+		if _, _, err := w.Add(pack.Slot{ID: k.ID(chunk.Node, plain), Kind: chunk.Node, Codec: codec,
+			Plain: uint32(len(plain))}, stored); err != nil {
 			t.Fatal(err)
 		}
 		p := w.Finish()
 		compare(t, "pack-zstd.json", file{Description: "A meta pack of one zstd slot, 100 times stream(100). For decoding only.", Section: "7",
-			Vectors: []vector{inputs(), {Name: pack.Name(p.Type, p.ID), Values: map[string]string{"object": toHex(p.Bytes)}}}})
+			Vectors: []vector{inputs(), {Name: pack.Name(p.Type, p.ID),
+				Values: map[string]string{"object": toHex(p.Bytes)}}}})
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -162,12 +170,14 @@ func TestSegment(t *testing.T) {
 	set.Add(func(pack.ID) uint32 { return 5 }, s)
 	part := p.Slots[1].Parts[1]
 	loc, ok := set.Lookup(part.ID, nil)
-	if want := (index.Location{Pack: 5, Slot: 1, Kind: chunk.Bundle, Chunk: p.Slots[1].ID, Offset: p.Slots[1].Offset, Stored: p.Slots[1].Stored,
-		Plain: 1300, Part: true, PartOffset: 600, PartLength: 700}); !ok || loc != want {
+	if want := (index.Location{Pack: 5, Slot: 1, Kind: chunk.Bundle, Chunk: p.Slots[1].ID, Offset: p.Slots[1].Offset,
+		Stored: p.Slots[1].Stored,
+		Plain:  1300, Part: true, PartOffset: 600, PartLength: 700}); !ok || loc != want {
 		t.Errorf("Lookup = %+v, %v, want %+v", loc, ok, want)
 	}
 	compare(t, "segment.json", file{Description: "The plain text of the index segment of the pack in pack.json, without a filter.", Section: "8",
-		Vectors: []vector{{Name: index.SegmentName(0, built.ID), Values: map[string]string{"plain": toHex(built.Plain)}}}})
+		Vectors: []vector{{Name: index.SegmentName(0, built.ID),
+			Values: map[string]string{"plain": toHex(built.Plain)}}}})
 }
 
 func TestRefset(t *testing.T) {
@@ -181,11 +191,15 @@ func TestRefset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := refset.Encode(s, false, func(no uint32) (pack.ID, bool) { return pack.ID(count(byte(0xc0-16*no), 16)), true })
+	plain, err := refset.Encode(s, false, func(no uint32) (pack.ID,
+		bool) {
+		return pack.ID(count(byte(0xc0-16*no), 16)), true
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare(t, "refset.json", file{Description: "The plain text of a refset: slots 0, 3, 64, 69 of pack a0a1.. and all slots of pack b0b1.., both of 70 slots.", Section: "9",
+	compare(t, "refset.json", file{Description: "The plain text of a refset: slots 0, 3, 64, 69 of pack a0a1.. and all slots of pack b0b1.., " +
+		"both of 70 slots.", Section: "9",
 		Vectors: []vector{{Name: "refset", Values: map[string]string{"plain": toHex(plain)}}}})
 }
 
@@ -213,9 +227,12 @@ func TestTree(t *testing.T) {
 	entries := []tree.Entry{
 		{Key: []byte{}, Meta: []byte("dir")},
 		{Key: []byte("etc"), Meta: []byte("dir")},
-		{Key: []byte("etc\x00hosts"), Meta: []byte("file one"), Content: tree.Content{Size: 9, Inline: []byte("localhost")}},
-		{Key: []byte("etc\x00passwd"), Meta: []byte("file two"), Content: tree.Content{Size: 600, Extents: []tree.Extent{{ID: chunk.ID(count(1, 16)), Length: 600}}}},
-		{Key: []byte("etc\x00sparse"), Meta: []byte("file"), Content: tree.Content{Size: 1 << 40, Extents: []tree.Extent{{Length: 1<<40 - 7}, {ID: chunk.ID(count(2, 16)), Length: 7}}},
+		{Key: []byte("etc\x00hosts"), Meta: []byte("file one"),
+			Content: tree.Content{Size: 9, Inline: []byte("localhost")}},
+		{Key: []byte("etc\x00passwd"), Meta: []byte("file two"),
+			Content: tree.Content{Size: 600, Extents: []tree.Extent{{ID: chunk.ID(count(1, 16)), Length: 600}}}},
+		{Key: []byte("etc\x00sparse"), Meta: []byte("file"), Content: tree.Content{Size: 1 << 40,
+			Extents: []tree.Extent{{Length: 1<<40 - 7}, {ID: chunk.ID(count(2, 16)), Length: 7}}},
 			Refs: []tree.Extent{{ID: chunk.ID(count(3, 16)), Length: 5000}}},
 		{Key: []byte("long"), Content: tree.Content{Size: 1 << 41, List: chunk.ID(count(4, 16))}},
 	}
@@ -228,8 +245,11 @@ func TestTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := file{Description: "A leaf with every form of content; a map of 3,000 entries, key the decimal number in 6 digits, Meta its last digit, content 1 byte inline 'x'; a list of 100 extents of 4 MiB, id of extent i = id of the data byte i.", Section: "11",
-		Vectors: []vector{inputs(), {Name: "leaf", Values: map[string]string{"id": idHex(root.ID), "node": toHex(n.put[0])}}}}
+	f := file{Description: "A leaf with every form of content; a map of 3,000 entries, key the decimal number in 6 digits, " +
+		"Meta its last digit, content 1 byte inline 'x'; a list of 100 extents of 4 MiB, id of extent i " +
+		"= id of the data byte i.", Section: "11",
+		Vectors: []vector{inputs(), {Name: "leaf", Values: map[string]string{"id": idHex(root.ID),
+			"node": toHex(n.put[0])}}}}
 	f.Vectors = append(f.Vectors, numbers(t), listVector(t))
 	compare(t, "tree.json", f)
 }
@@ -242,7 +262,8 @@ func numbers(t *testing.T) vector {
 		for j, v := 5, i; v > 0; j, v = j-1, v/10 {
 			key[j] = '0' + byte(v%10)
 		}
-		if err := b.Put(t.Context(), tree.Entry{Key: key, Meta: key[5:], Content: tree.Content{Size: 1, Inline: []byte("x")}}); err != nil {
+		if err := b.Put(t.Context(), tree.Entry{Key: key, Meta: key[5:],
+			Content: tree.Content{Size: 1, Inline: []byte("x")}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -250,7 +271,8 @@ func numbers(t *testing.T) vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := vector{Name: "numbers", Values: map[string]string{"root": idHex(root.ID), "root_node": toHex(n.put[len(n.put)-1])}}
+	v := vector{Name: "numbers", Values: map[string]string{"root": idHex(root.ID),
+		"root_node": toHex(n.put[len(n.put)-1])}}
 	var ids []string
 	for _, id := range n.ids {
 		ids = append(ids, id.String())
@@ -263,7 +285,8 @@ func listVector(t *testing.T) vector {
 	n := &nodes{keys: keys(t)}
 	w := tree.NewContentWriter(n)
 	for i := range 100 {
-		if err := w.Add(t.Context(), tree.Extent{ID: n.keys.ID(chunk.Data, []byte{byte(i)}), Length: 4 << 20}); err != nil {
+		if err := w.Add(t.Context(), tree.Extent{ID: n.keys.ID(chunk.Data, []byte{byte(i)}),
+			Length: 4 << 20}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -101,20 +101,23 @@ func idHex[T ~[16]byte](id T) string { b := [16]byte(id); return hex.EncodeToStr
 // inputs are the keys that a file's vectors start from.
 func inputs() vector {
 	d, v, u := domainKey(), vaultKey(), uuid()
-	return vector{Name: "inputs", Values: map[string]string{"domain_key": toHex(d[:]), "vault_key": toHex(v[:]), "uuid": toHex(u[:]), "epoch": "1"}}
+	return vector{Name: "inputs", Values: map[string]string{"domain_key": toHex(d[:]), "vault_key": toHex(v[:]),
+		"uuid": toHex(u[:]), "epoch": "1"}}
 }
 
 func TestIDs(t *testing.T) {
 	t.Parallel()
 	k := keys(t)
-	f := file{Description: "Ids of contents, and boundary hashes of keys as u64 little-endian. stream(n) is n bytes, byte i the low 8 bits of i*i>>3.", Section: "4.2, 5.2", Vectors: []vector{inputs()}}
+	f := file{Description: "Ids of contents, and boundary hashes of keys as u64 little-endian. stream(n) is n bytes, byte i " +
+		"the low 8 bits of i*i>>3.", Section: "4.2, 5.2", Vectors: []vector{inputs()}}
 	for _, n := range []int{0, 1, 16, 1024, 1025, 8192, 8193, 100_000} {
 		values := map[string]string{}
 		for _, kind := range []chunk.Kind{chunk.Data, chunk.Bundle, chunk.Node, chunk.List} {
 			values[kind.String()] = idHex(k.ID(kind, stream(n)))
 		}
 		b := k.Boundary(stream(n))
-		values["boundary"] = toHex([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24), byte(b >> 32), byte(b >> 40), byte(b >> 48), byte(b >> 56)})
+		values["boundary"] = toHex([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24), byte(b >> 32),
+			byte(b >> 40), byte(b >> 48), byte(b >> 56)})
 		f.Vectors = append(f.Vectors, vector{Name: "stream(" + json.Number(itoa(n)).String() + ")", Values: values})
 	}
 	compare(t, "id.json", f)
@@ -123,7 +126,8 @@ func TestIDs(t *testing.T) {
 func TestKeyDerivation(t *testing.T) {
 	t.Parallel()
 	k := keys(t)
-	f := file{Description: "Keys of packs: commitment, and the AEAD shown by sealing nothing with nonce zero.", Section: "5.2", Vectors: []vector{inputs()}}
+	f := file{Description: "Keys of packs: commitment, and the AEAD shown by sealing nothing with nonce zero.",
+		Section: "5.2", Vectors: []vector{inputs()}}
 	chunker := k.ChunkerKey()
 	f.Vectors = append(f.Vectors, vector{Name: "chunker key", Values: map[string]string{"key": toHex(chunker[:])}})
 	for _, typ := range []seal.Type{seal.TypeDataPack, seal.TypeMetaPack, seal.TypeColdPack} {
@@ -141,7 +145,8 @@ func TestKeyDerivation(t *testing.T) {
 func TestSealedObjects(t *testing.T) {
 	t.Parallel()
 	k := keys(t)
-	f := file{Description: "Sealed objects. The plain text of the long one is stream(65537), of which only the BLAKE3 id as data is given for the sealed bytes.", Section: "5.3", Vectors: []vector{inputs()}}
+	f := file{Description: "Sealed objects. The plain text of the long one is stream(65537), of which only the BLAKE3 id as " +
+		"data is given for the sealed bytes.", Section: "5.3", Vectors: []vector{inputs()}}
 	for name, plain := range map[string][]byte{"r/empty": {}, "r/short": []byte("plain text")} {
 		sealed, err := k.SealRand(random(), seal.TypeManifest, name, plain)
 		if err != nil {
@@ -150,7 +155,8 @@ func TestSealedObjects(t *testing.T) {
 		if got, err := k.Open(seal.TypeManifest, name, sealed); !bytes.Equal(got, plain) || err != nil {
 			t.Errorf("Open = %q, %v", got, err)
 		}
-		f.Vectors = append(f.Vectors, vector{Name: name, Values: map[string]string{"type": "7", "plain": toHex(plain), "sealed": toHex(sealed)}})
+		f.Vectors = append(f.Vectors, vector{Name: name, Values: map[string]string{"type": "7", "plain": toHex(plain),
+			"sealed": toHex(sealed)}})
 	}
 	if f.Vectors[1].Name == "r/short" {
 		f.Vectors[1], f.Vectors[2] = f.Vectors[2], f.Vectors[1]
@@ -159,7 +165,8 @@ func TestSealedObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Vectors = append(f.Vectors, vector{Name: "x/0/long", Values: map[string]string{"type": "6", "sealed_length": itoa(len(long)), "sealed_id": idHex(k.ID(chunk.Data, long))}})
+	f.Vectors = append(f.Vectors, vector{Name: "x/0/long", Values: map[string]string{"type": "6",
+		"sealed_length": itoa(len(long)), "sealed_id": idHex(k.ID(chunk.Data, long))}})
 	compare(t, "object.json", f)
 }
 
@@ -170,14 +177,16 @@ func TestKeyAndFormatObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := seal.KeyRecord{Epoch: 1, Generation: 2, UUID: uuid(), KeyID: "key-1", Wrapped: []byte("wrapped by its wrapper"), Links: [][]byte{[]byte("link")}, Domain: domain, Created: created()}
+	r := seal.KeyRecord{Epoch: 1, Generation: 2, UUID: uuid(), KeyID: "key-1",
+		Wrapped: []byte("wrapped by its wrapper"), Links: [][]byte{[]byte("link")}, Domain: domain, Created: created()}
 	format, err := seal.DefaultFormat(uuid(), created()).Encode(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare(t, "vault.json", file{Description: "The key object and the format object of a new vault.", Section: "3, 5.4", Vectors: []vector{inputs(),
-		{Name: r.Name(), Values: map[string]string{"object": toHex(r.Encode()), "bind": toHex(r.Bind())}},
-		{Name: "format", Values: map[string]string{"object": toHex(format)}}}})
+	compare(t, "vault.json", file{Description: "The key object and the format object of a new vault.",
+		Section: "3, 5.4", Vectors: []vector{inputs(),
+			{Name: r.Name(), Values: map[string]string{"object": toHex(r.Encode()), "bind": toHex(r.Bind())}},
+			{Name: "format", Values: map[string]string{"object": toHex(format)}}}})
 }
 
 func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
