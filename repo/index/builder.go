@@ -16,12 +16,12 @@ import (
 // minFilter is the number of entries from which a filter pays.
 const minFilter = 32
 
-// Builder collects entries for one segment, 40 bytes each. It is for one goroutine at a time.
+// Builder collects entries for one segment, 32 bytes each. It is for one goroutine at a time.
 type Builder struct {
 	rows    map[pack.ID]uint32
 	packs   []PackInfo
-	entries []entry
-	bundles []entry
+	entries []record
+	bundles []record
 	seen    map[uint64]bool // bundles by row and slot
 	old     []SegmentID
 }
@@ -41,15 +41,15 @@ func (b *Builder) AddPack(info PackInfo, slots []pack.Slot) {
 		s := &slots[no]
 		e := chunkEntry(row, no, s)
 		if s.Kind != chunk.Bundle {
-			b.entries = append(b.entries, e)
+			b.entries = append(b.entries, e.record())
 			continue
 		}
-		b.addBundle(e)
-		off := uint32(0)
+		b.addBundle(e.record())
+		part := entry{pack: row, slot: uint16(no), kind: chunk.Part}
 		for _, p := range s.Parts {
-			b.entries = append(b.entries, entry{id: p.ID, pack: row, slot: uint16(no), offset: off, plain: p.Length,
-				kind: chunk.Part})
-			off += p.Length
+			part.id, part.plain = p.ID, p.Length
+			b.entries = append(b.entries, part.record())
+			part.offset += p.Length
 		}
 	}
 }
@@ -60,10 +60,10 @@ func (b *Builder) Add(id chunk.ID, info PackInfo, loc Location) {
 	e := entry{id: loc.Chunk, pack: b.row(info), slot: loc.Slot, offset: loc.Offset, stored: loc.Stored,
 		plain: loc.Plain, kind: loc.Kind, codec: loc.Codec}
 	if loc.Part {
-		b.addBundle(e)
+		b.addBundle(e.record())
 		e = entry{id: id, pack: e.pack, slot: loc.Slot, offset: loc.PartOffset, plain: loc.PartLength, kind: chunk.Part}
 	}
-	b.entries = append(b.entries, e)
+	b.entries = append(b.entries, e.record())
 }
 
 // Merge adds what a segment holds, and notes that the new segment replaces it. keep decides by pack; entries of other
@@ -77,20 +77,26 @@ func (b *Builder) Merge(s *Segment, keep func(id pack.ID) bool) {
 		}
 	}
 	for i := range len(s.bundles) / entrySize {
-		e := parseEntry(s.bundles[i*entrySize:][:entrySize])
-		if int(e.pack) < len(rows) && rows[e.pack] != NoPack {
-			e.pack = rows[e.pack]
-			b.addBundle(e)
+		if r := record(s.bundles[i*entrySize:][:entrySize]); moveRow(&r, rows) {
+			b.addBundle(r)
 		}
 	}
 	for i := range s.Len() {
-		e := parseEntry(s.entries[i*entrySize:][:entrySize])
-		if int(e.pack) < len(rows) && rows[e.pack] != NoPack {
-			e.pack = rows[e.pack]
-			b.entries = append(b.entries, e)
+		if r := record(s.entries[i*entrySize:][:entrySize]); moveRow(&r, rows) {
+			b.entries = append(b.entries, r)
 		}
 	}
 	b.old = append(b.old, s.id)
+}
+
+// moveRow gives a record its new row; false when the record is left out.
+func moveRow(r *record, rows []uint32) bool {
+	row := r.row()
+	if uint64(row) >= uint64(len(rows)) || rows[row] == NoPack {
+		return false
+	}
+	r.setRow(rows[row])
+	return true
 }
 
 // row returns the provisional row of a pack.
@@ -107,10 +113,10 @@ func (b *Builder) row(info PackInfo) uint32 {
 	return r
 }
 
-func (b *Builder) addBundle(e entry) {
-	if k := uint64(e.pack)<<16 | uint64(e.slot); !b.seen[k] {
+func (b *Builder) addBundle(r record) {
+	if k := r.place(); !b.seen[k] {
 		b.seen[k] = true
-		b.bundles = append(b.bundles, e)
+		b.bundles = append(b.bundles, r)
 	}
 }
 
@@ -156,10 +162,10 @@ func (b *Builder) BuildID(id SegmentID) (Built, error) {
 		out = appendPack(out, &b.packs[i])
 	}
 	for i := range b.entries {
-		out = b.entries[i].append(out)
+		out = append(out, b.entries[i][:]...)
 	}
 	for i := range b.bundles {
-		out = b.bundles[i].append(out)
+		out = append(out, b.bundles[i][:]...)
 	}
 	for _, o := range b.old {
 		out = append(out, o[:]...)
@@ -178,15 +184,14 @@ func (b *Builder) sort() {
 		order[b.rows[p.ID]] = uint32(i)
 	}
 	b.packs = sorted
-	for i := range b.entries {
-		b.entries[i].pack = order[b.entries[i].pack]
+	for _, records := range [][]record{b.entries, b.bundles} {
+		for i := range records {
+			records[i].setRow(order[records[i].row()])
+		}
 	}
-	for i := range b.bundles {
-		b.bundles[i].pack = order[b.bundles[i].pack]
-	}
-	slices.SortFunc(b.entries, func(x, y entry) int { return compareEntries(&x, &y) })
-	b.entries = slices.CompactFunc(b.entries, func(x, y entry) bool { return compareEntries(&x, &y) == 0 })
-	slices.SortFunc(b.bundles, func(x, y entry) int { return comparePlaces(&x, &y) })
+	slices.SortFunc(b.entries, compareRecords)
+	b.entries = slices.Compact(b.entries)
+	slices.SortFunc(b.bundles, comparePlaces)
 	slices.SortFunc(b.old, func(x, y SegmentID) int { return bytes.Compare(x[:], y[:]) })
 	b.old = slices.Compact(b.old)
 }
@@ -198,7 +203,7 @@ func (b *Builder) filter() (xorfilter.BinaryFuse8, error) {
 	}
 	keys := make([]uint64, 0, len(b.entries))
 	for i := range b.entries {
-		if k := filterKey(b.entries[i].id[:]); i == 0 || k != keys[len(keys)-1] {
+		if k := filterKey(b.entries[i][:]); i == 0 || k != keys[len(keys)-1] {
 			keys = append(keys, k)
 		}
 	}

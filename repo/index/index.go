@@ -10,6 +10,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -79,17 +80,33 @@ type entry struct {
 	codec  chunk.Codec
 }
 
-func (e *entry) append(dst []byte) []byte {
-	dst = append(dst, e.id[:]...)
-	dst = append(dst, byte(e.pack), byte(e.pack>>8), byte(e.pack>>16))
-	dst = binary.LittleEndian.AppendUint16(dst, e.slot)
-	dst = binary.LittleEndian.AppendUint32(dst, e.offset)
-	dst = append(dst, byte(e.stored), byte(e.stored>>8), byte(e.stored>>16))
-	dst = append(dst, byte(e.plain), byte(e.plain>>8), byte(e.plain>>16))
-	return append(dst, byte(e.kind)<<4|byte(e.codec))
+// record is an entry as it is stored.
+type record [entrySize]byte
+
+func (e *entry) record() (r record) {
+	copy(r[:], e.id[:])
+	putU24(r[16:], e.pack)
+	binary.LittleEndian.PutUint16(r[19:], e.slot)
+	binary.LittleEndian.PutUint32(r[21:], e.offset)
+	putU24(r[25:], e.stored)
+	putU24(r[28:], e.plain)
+	r[31] = byte(e.kind)<<4 | byte(e.codec)
+	return r
+}
+
+// row returns the row of the pack table, and setRow changes it.
+func (r *record) row() uint32 { return u24(r[16:]) }
+
+func (r *record) setRow(row uint32) { putU24(r[16:], row) }
+
+// place is a number that orders records of one segment by pack and slot.
+func (r *record) place() uint64 {
+	return uint64(r.row())<<16 | uint64(binary.LittleEndian.Uint16(r[19:]))
 }
 
 func u24(b []byte) uint32 { return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 }
+
+func putU24(b []byte, v uint32) { b[0], b[1], b[2] = byte(v), byte(v>>8), byte(v>>16) }
 
 func parseEntry(b []byte) (e entry) {
 	_ = b[entrySize-1]
@@ -103,21 +120,16 @@ func parseEntry(b []byte) (e entry) {
 	return e
 }
 
-// compareEntries orders by id, pack, slot.
-func compareEntries(a, b *entry) int {
-	if c := bytes.Compare(a.id[:], b.id[:]); c != 0 {
+// compareRecords orders by id, pack, slot.
+func compareRecords(a, b record) int {
+	if c := bytes.Compare(a[:16], b[:16]); c != 0 {
 		return c
 	}
 	return comparePlaces(a, b)
 }
 
 // comparePlaces orders by pack, slot.
-func comparePlaces(a, b *entry) int {
-	if a.pack != b.pack {
-		return int(a.pack) - int(b.pack)
-	}
-	return int(a.slot) - int(b.slot)
-}
+func comparePlaces(a, b record) int { return cmp.Compare(a.place(), b.place()) }
 
 // chunkEntry returns the record of a slot.
 func chunkEntry(row uint32, no int, s *pack.Slot) entry {

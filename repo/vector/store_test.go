@@ -23,8 +23,9 @@ import (
 
 func TestChunker(t *testing.T) {
 	t.Parallel()
-	f := file{Description: "Lengths of the chunks of noise(12 MiB): u64 x(0) = 1, x(i+1) = x(i) * 6364136223846793005 + " +
-		"1442695040888963407, byte i the highest byte of x(i).", Section: "6", Vectors: []vector{inputs()}}
+	f := file{
+		Description: "Lengths of the chunks of noise(12 MiB): u64 x(0) = 1, x(i+1) = x(i) * 6364136223846793005 + " +
+			"1442695040888963407, byte i the highest byte of x(i).", Section: "6", Vectors: []vector{inputs()}}
 	data := make([]byte, 12<<20)
 	x := uint64(1)
 	for i := range data {
@@ -106,8 +107,9 @@ func TestPack(t *testing.T) {
 	t.Parallel()
 	p := samplePack(t)
 	open(t, p.Type, p.ID, p.Bytes)
-	compare(t, "pack.json", file{Description: "A data pack of three raw slots: stream(1000), a bundle of stream(600) and stream(700), and " +
-		"nothing. The trailer is raw.", Section: "7",
+	compare(t, "pack.json", file{
+		Description: "A data pack of three raw slots: stream(1000), a bundle of stream(600) and stream(700), and " +
+			"nothing. The trailer is raw.", Section: "7",
 		Vectors: []vector{inputs(), {Name: pack.Name(p.Type, p.ID),
 			Values: map[string]string{"object": toHex(p.Bytes), "digest": toHex(p.Digest[:]),
 				"ids": idHex(p.Slots[0].ID) + " " + idHex(p.Slots[1].ID) + " " + idHex(p.Slots[2].ID)}}}})
@@ -198,8 +200,9 @@ func TestRefset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare(t, "refset.json", file{Description: "The plain text of a refset: slots 0, 3, 64, 69 of pack a0a1.. and all slots of pack b0b1.., " +
-		"both of 70 slots.", Section: "9",
+	compare(t, "refset.json", file{
+		Description: "The plain text of a refset: slots 0, 3, 64, 69 of pack a0a1.. and all slots of pack b0b1.., " +
+			"both of 70 slots.", Section: "9",
 		Vectors: []vector{{Name: "refset", Values: map[string]string{"plain": toHex(plain)}}}})
 }
 
@@ -245,9 +248,10 @@ func TestTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := file{Description: "A leaf with every form of content; a map of 3,000 entries, key the decimal number in 6 digits, " +
-		"Meta its last digit, content 1 byte inline 'x'; a list of 100 extents of 4 MiB, id of extent i " +
-		"= id of the data byte i.", Section: "11",
+	f := file{
+		Description: "A leaf with every form of content; a map of 3,000 entries, key the decimal number in 6 digits, " +
+			"Meta its last digit, content 1 byte inline 'x'; a list of 100 extents of 4 MiB, id of extent i " +
+			"= id of the data byte i.", Section: "11",
 		Vectors: []vector{inputs(), {Name: "leaf", Values: map[string]string{"id": idHex(root.ID),
 			"node": toHex(n.put[0])}}}}
 	f.Vectors = append(f.Vectors, numbers(t), listVector(t))

@@ -108,8 +108,9 @@ func inputs() vector {
 func TestIDs(t *testing.T) {
 	t.Parallel()
 	k := keys(t)
-	f := file{Description: "Ids of contents, and boundary hashes of keys as u64 little-endian. stream(n) is n bytes, byte i " +
-		"the low 8 bits of i*i>>3.", Section: "4.2, 5.2", Vectors: []vector{inputs()}}
+	f := file{
+		Description: "Ids of contents, and boundary hashes of keys as u64 little-endian. stream(n) is n bytes, byte i " +
+			"the low 8 bits of i*i>>3.", Section: "4.2, 5.2", Vectors: []vector{inputs()}}
 	for _, n := range []int{0, 1, 16, 1024, 1025, 8192, 8193, 100_000} {
 		values := map[string]string{}
 		for _, kind := range []chunk.Kind{chunk.Data, chunk.Bundle, chunk.Node, chunk.List} {
@@ -145,8 +146,9 @@ func TestKeyDerivation(t *testing.T) {
 func TestSealedObjects(t *testing.T) {
 	t.Parallel()
 	k := keys(t)
-	f := file{Description: "Sealed objects. The plain text of the long one is stream(65537), of which only the BLAKE3 id as " +
-		"data is given for the sealed bytes.", Section: "5.3", Vectors: []vector{inputs()}}
+	f := file{
+		Description: "Sealed objects. The plain text of the long one is stream(65537), of which only the BLAKE3 id as " +
+			"data is given for the sealed bytes.", Section: "5.3", Vectors: []vector{inputs()}}
 	for name, plain := range map[string][]byte{"r/empty": {}, "r/short": []byte("plain text")} {
 		sealed, err := k.SealRand(random(), seal.TypeManifest, name, plain)
 		if err != nil {
