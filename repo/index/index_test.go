@@ -444,3 +444,24 @@ func BenchmarkTableClaim(b *testing.B) {
 		i++
 	}
 }
+
+func BenchmarkBuild(b *testing.B) {
+	var packs []index.PackInfo
+	var slots [][]pack.Slot
+	for no := range uint64(100) {
+		info, s := packOf(no, no*1e5, 1000)
+		packs, slots = append(packs, info), append(slots, s)
+	}
+	n := 0
+	for b.Loop() {
+		w := index.NewBuilder()
+		for i := range packs {
+			w.AddPack(packs[i], slots[i])
+		}
+		n = w.Len()
+		if _, err := w.Build(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/entry")
+}

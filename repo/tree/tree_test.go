@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -216,8 +219,26 @@ func (m *memory) mergeKeep(t *rapid.T, before chunk.ID, after []tree.Entry, puts
 	return r
 }
 
+// soak repeats a random test as often as LOCKFAST_SOAK says, or as long if that is a duration; once without it.
+func soak(t *testing.T, check func(t *testing.T)) {
+	t.Helper()
+	v := os.Getenv("LOCKFAST_SOAK")
+	n, _ := strconv.Atoi(v)
+	d, _ := time.ParseDuration(v)
+	for i, start := 0, time.Now(); i == 0 || i < n || time.Since(start) < d; i++ {
+		check(t)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
 func TestBuilder_SameEntriesSameNodesWhateverTheRoute(t *testing.T) {
 	t.Parallel()
+	soak(t, sameEntriesSameNodes)
+}
+
+func sameEntriesSameNodes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.SampledFrom([]int{0, 1, 2, 100, 600, 3000, 9000}).Draw(rt, "n")
 		before, after := history(rt, n)
