@@ -2,7 +2,8 @@
 //
 // It keeps everything that a Linux tree holds: names as bytes, owners, modes, times in nanoseconds, symbolic and hard
 // links, holes of sparse files, extended attributes with ACLs and capabilities, devices and FIFOs. Sockets are recorded
-// and not made again. Access times and times of birth are not kept.
+// and not made again. Access times and times of birth are not kept, nor are holes in files of up to 128 KiB; a larger
+// file that holds long runs of zeros may be restored with holes in their place.
 //
 // # Capture
 //

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	smallFile = 128 << 10 // read in one go
+	smallFile = 128 << 10 // read in one go, holes and all
 	retries   = 3         // for a file that changes while it is read
 )
 
@@ -168,8 +168,7 @@ func (r *reader) content(ctx context.Context, fd int, st *stat, t *task) (repo.C
 		r.bytes.Add(int64(n))
 		t.bytes.Add(int64(n))
 	}
-	src := newSource(fd, st, count)
-	if st.size <= smallFile && !src.hasHoles() {
+	if st.size <= smallFile {
 		buf := r.buffers.Get().(*[]byte)
 		defer r.buffers.Put(buf)
 		n, err := pread(fd, (*buf)[:st.size], 0)
@@ -179,6 +178,7 @@ func (r *reader) content(ctx context.Context, fd int, st *stat, t *task) (repo.C
 		count(n)
 		return r.writer.Small(ctx, (*buf)[:n])
 	}
+	src := newSource(fd, st, count)
 	defer src.finish()
 	return r.writer.Stream(ctx, src, t.guide)
 }

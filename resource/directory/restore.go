@@ -293,7 +293,7 @@ func (r *restoring) complete(ctx context.Context, e repo.Entry) error {
 			return r.link(m, up, name, e)
 		}
 	}
-	if info.Type == File && e.Content.List != (repo.ID{}) {
+	if c := e.Content; info.Type == File && c.Size != int64(len(c.Inline)) && !onePiece(c) {
 		return r.completeFile(ctx, up, name, e)
 	}
 	return nil

@@ -9,13 +9,15 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/resource"
 	"golang.org/x/sys/unix"
 )
 
-// output is a file that is being restored.
+// output is a file whose data is being fetched. Pieces come in any order, from several goroutines, and some of them
+// twice.
 type output struct {
 	place *place
 	name  []byte // with a terminating zero
@@ -23,10 +25,10 @@ type output struct {
 	meta  []byte
 	refs  []repo.Extent
 	size  int64
-
-	mu   sync.Mutex
-	made bool  // it exists
-	left int64 // bytes of data not yet written; the file is complete with the last; unknown for lists
+	// whole says that all of the file comes as one piece: it is made, filled and completed then. Other files are made
+	// before their first piece comes and completed by the second pass, when it is sure that all have come.
+	whole bool
+	done  atomic.Bool // a whole file was made
 
 	// Guarded by files.mu.
 	fd   int // -1 while closed
@@ -34,39 +36,25 @@ type output struct {
 	elem *list.Element
 }
 
-// unknown is the left of files that the second pass completes.
-const unknown = int64(1) << 62
-
 // makeFile makes a file that needs no data from packs, and prepares the others.
 func (r *restoring) makeFile(ctx context.Context, m *maker, e repo.Entry) (w repo.Want, fetch bool, err error) {
-	c := cloneContent(e.Content)
+	c := e.Content
 	o := &output{
 		place: m.place, name: m.name, key: m.key, meta: bytes.Clone(e.Meta), refs: slices.Clone(e.Refs), size: c.Size, fd: -1,
 	}
 	w = repo.Want{Content: c, Tag: o}
-	o.left = dataBytes(c)
 	switch {
-	case o.left == 0:
+	case c.Size == int64(len(c.Inline)):
 		return w, false, r.writeWhole(ctx, o, c.Inline)
-	case o.left == c.Size && len(c.Extents) == 1:
-		return w, true, nil // one piece: made when it comes
+	case onePiece(c):
+		o.whole = true
+		return w, true, nil
 	}
 	return w, true, r.files.start(&r.places, o)
 }
 
-// dataBytes is how many bytes of a content come from packs.
-func dataBytes(c repo.Content) int64 {
-	if c.List != (repo.ID{}) {
-		return unknown
-	}
-	var n int64
-	for _, x := range c.Extents {
-		if x.ID != (repo.ID{}) {
-			n += x.Length
-		}
-	}
-	return n
-}
+// onePiece reports whether a content is a single extent with data.
+func onePiece(c repo.Content) bool { return len(c.Extents) == 1 && c.Extents[0].ID != (repo.ID{}) }
 
 // write takes a piece of a file. It is called from several goroutines, also for one file.
 func (r *restoring) write(ctx context.Context, w repo.Want, off int64, data []byte) error {
@@ -78,40 +66,25 @@ func (r *restoring) write(ctx context.Context, w repo.Want, off int64, data []by
 }
 
 func (r *restoring) writePiece(ctx context.Context, o *output, off int64, data []byte) error {
-	if off < 0 || off+int64(len(data)) > o.size {
-		return fmt.Errorf("%w: more data than its size", resource.ErrMalformed)
+	if off < 0 || off+int64(len(data)) > o.size || o.whole && int64(len(data)) != o.size {
+		return fmt.Errorf("%w: data at %d does not fit a file of %d bytes", resource.ErrMalformed, off, o.size)
 	}
-	o.mu.Lock()
-	if !o.made && int64(len(data)) == o.size {
-		o.mu.Unlock()
+	if o.whole {
+		if o.done.Swap(true) {
+			return nil
+		}
 		return r.writeWhole(ctx, o, data)
 	}
-	var err error
-	if !o.made {
-		err = r.files.start(&r.places, o)
-	}
-	o.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	err = r.files.with(&r.places, o, func(fd int) error {
+	return r.files.with(&r.places, o, func(fd int) error {
 		if err := pwrite(fd, data, off); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		r.bytes.Add(int64(len(data)))
-		o.mu.Lock()
-		o.left -= int64(len(data))
-		last := o.left == 0
-		o.mu.Unlock()
-		if last {
-			return r.applyFile(ctx, fd, o)
-		}
 		return nil
 	})
-	return err
 }
 
-// writeWhole makes a file, fills it and completes it in one go. A file without data is a hole of its size.
+// writeWhole makes a file, fills it and completes it in one go.
 func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) error {
 	return r.places.with(o.place, func(dir int) (err error) {
 		fd, err := openAt(dir, o.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
@@ -119,12 +92,7 @@ func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) erro
 			return fmt.Errorf("create: %w", err)
 		}
 		defer func() { err = errors.Join(err, unix.Close(fd)) }()
-		if len(data) == 0 && o.size > 0 {
-			err = unix.Ftruncate(fd, o.size)
-		} else {
-			err = pwrite(fd, data, 0)
-		}
-		if err != nil {
+		if err := pwrite(fd, data, 0); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		r.bytes.Add(int64(len(data)))
@@ -145,7 +113,7 @@ func (r *restoring) applyFile(ctx context.Context, fd int, o *output) error {
 	return r.apply.apply(&target{fd: fd, key: o.key, x: xattrs{fd: fd}}, &info)
 }
 
-// completeFile gives a file with a list its metadata: only now is it known that all its data came.
+// completeFile gives a file that came in pieces its metadata.
 func (r *restoring) completeFile(ctx context.Context, up *place, name []byte, e repo.Entry) error {
 	o := &output{place: up, name: cstr(name), key: e.Key, meta: e.Meta, refs: e.Refs, size: e.Content.Size, fd: -1}
 	return r.files.with(&r.places, o, func(fd int) error { return r.applyFile(ctx, fd, o) })
@@ -174,7 +142,7 @@ type files struct {
 
 const openFiles = 64
 
-// start makes the file with its full size, all of it a hole. o.mu is held, or nobody else has o yet.
+// start makes the file with its full size, all of it a hole. Nobody else has o yet.
 func (f *files) start(ps *places, o *output) error {
 	err := ps.with(o.place, func(dir int) error {
 		fd, err := openAt(dir, o.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
@@ -190,7 +158,6 @@ func (f *files) start(ps *places, o *output) error {
 	if err != nil {
 		return err
 	}
-	o.made = true
 	return f.with(ps, o, func(fd int) error {
 		if err := unix.Ftruncate(fd, o.size); err != nil {
 			return fmt.Errorf("set size: %w", err)

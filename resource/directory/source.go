@@ -98,15 +98,6 @@ func (s *source) NextData(off int64) (start, end int64, err error) {
 	return start, max(start, min(end, s.size)), nil
 }
 
-// hasHoles reports whether a file that takes fewer blocks than its size has holes, or is only compressed.
-func (s *source) hasHoles() bool {
-	if s.solid {
-		return false
-	}
-	_, end, err := s.NextData(0)
-	return err != nil || end < s.size
-}
-
 // pread fills p from off as far as the file goes.
 func pread(fd int, p []byte, off int64) (int, error) {
 	n := 0

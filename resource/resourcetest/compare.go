@@ -17,7 +17,7 @@ import (
 )
 
 // CompareTrees returns the differences between two directory trees, the roots included: type, mode, owner, modification
-// time, attributes, link targets, device numbers, which names are one file, size, bytes and holes. Inode numbers, change
+// time, attributes, link targets, device numbers, which names are one file, size, bytes, and data in place of holes. Inode numbers, change
 // and access times are not compared. Sockets are left out.
 func CompareTrees(t testing.TB, want, got string) []string {
 	t.Helper()
@@ -34,6 +34,11 @@ func CompareTrees(t testing.TB, want, got string) []string {
 				differences = append(differences, fmt.Sprintf("%q: %s is %s, want %s", path, what, other[what], a[path][what]))
 			}
 		}
+		if a[path]["size"] != "" && other["size"] == a[path]["size"] {
+			if d := compareFiles(t, filepath.Join(want, path), filepath.Join(got, path)); d != "" {
+				differences = append(differences, fmt.Sprintf("%q: %s", path, d))
+			}
+		}
 		for what := range other {
 			if _, ok := a[path][what]; !ok {
 				differences = append(differences, fmt.Sprintf("%q: %s is %s, want none", path, what, other[what]))
@@ -46,6 +51,27 @@ func CompareTrees(t testing.TB, want, got string) []string {
 		}
 	}
 	return differences
+}
+
+// compareFiles compares the contents of two files of the same size.
+func compareFiles(t testing.TB, want, got string) string {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Lstat(want, &st); err != nil {
+		t.Fatal(err)
+	}
+	wantData, wantHash, err := contents(want, st.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotData, gotHash, err := contents(got, st.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wantHash != gotHash {
+		return "bytes differ"
+	}
+	return filled(wantData, gotData, st.Size)
 }
 
 // scan describes every item of a tree by path.
@@ -102,7 +128,6 @@ func describe(path string, st *unix.Stat_t) (map[string]string, error) {
 		item["device"] = fmt.Sprint(st.Rdev)
 	case unix.S_IFREG:
 		item["size"] = fmt.Sprint(st.Size)
-		item["data"], item["bytes"], err = contents(path, st.Size)
 	}
 	if err != nil {
 		return nil, err
@@ -133,11 +158,11 @@ func attributes(path string, item map[string]string) error {
 	return nil
 }
 
-// contents returns where the data of a file is and a hash of it.
-func contents(path string, size int64) (ranges, hash string, err error) {
+// contents returns where the data of a file is, and a hash of those blocks of 4 KiB that are not zeros.
+func contents(path string, size int64) (ranges []span, hash string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", "", err
+		return nil, "", err
 	}
 	defer f.Close()
 	h := sha256.New()
@@ -147,17 +172,55 @@ func contents(path string, size int64) (ranges, hash string, err error) {
 			break
 		}
 		if err != nil {
-			return "", "", err
+			return nil, "", err
 		}
 		end, err := unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
 		if err != nil {
-			return "", "", err
+			return nil, "", err
 		}
-		ranges += fmt.Sprintf("%d-%d ", start, end)
-		if _, err := io.Copy(h, io.NewSectionReader(f, start, end-start)); err != nil {
-			return "", "", err
+		ranges = append(ranges, span{start, end})
+		if err := hashBlocks(h, f, start&^4095, end); err != nil {
+			return nil, "", err
 		}
 		off = end
 	}
 	return ranges, fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+func hashBlocks(h io.Writer, f io.ReaderAt, start, end int64) error {
+	block, zero := make([]byte, 4096), make([]byte, 4096)
+	for off := start; off < end; off += 4096 {
+		n, err := f.ReadAt(block, off)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if !bytes.Equal(block[:n], zero[:n]) {
+			fmt.Fprintf(h, "%d %d ", off, n)
+			h.Write(block[:n])
+		}
+	}
+	return nil
+}
+
+// span is a range of a file that holds data.
+type span struct{ start, end int64 }
+
+// filled returns the first range of got that is a hole in want. A restore may leave out zeros, and small files may be
+// filled.
+func filled(want, got []span, size int64) string {
+	if size <= 128<<10 {
+		return ""
+	}
+	for _, g := range got {
+		covered := g.start
+		for _, w := range want {
+			if w.start <= covered && covered < w.end {
+				covered = w.end
+			}
+		}
+		if covered < g.end {
+			return fmt.Sprintf("data from %d to %d where there is a hole", covered, g.end)
+		}
+	}
+	return ""
 }

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/localledger"
 	"github.com/lockfast/lockfast/resource"
 )
@@ -208,11 +210,21 @@ func noDifference(t *testing.T, differences []string) {
 	}
 }
 
-// NewVault returns a new vault in memory. It is closed at the end of the test.
+// NewVault returns a new vault in memory with small chunks and packs, so that little data makes many of them. It is
+// closed at the end of the test.
 func NewVault(t testing.TB) *repo.Vault {
 	t.Helper()
-	v, err := repo.Create(context.Background(), mem.New(), localledger.New(localledger.Options{}), openKey{},
-		repo.CreateOptions{UUID: [16]byte{1}, DomainKey: [32]byte{2}})
+	return OpenVault(t, mem.New(), repo.CreateOptions{
+		DataPack: 4 << 20, MetaPack: 4 << 20, Chunk: chunk.Params{Min: 64 << 10, Avg: 256 << 10, Max: 1 << 20},
+		Options: repo.Options{MemoryLimit: 32 << 20},
+	})
+}
+
+// OpenVault returns a new vault in the store. It is closed at the end of the test.
+func OpenVault(t testing.TB, s blob.Store, o repo.CreateOptions) *repo.Vault {
+	t.Helper()
+	o.UUID, o.DomainKey = [16]byte{1}, [32]byte{2}
+	v, err := repo.Create(context.Background(), s, localledger.New(localledger.Options{}), openKey{}, o)
 	if err != nil {
 		t.Fatalf("create vault: %v", err)
 	}
