@@ -68,6 +68,8 @@ const (
 	trailerHead  = 12
 	trailerSlot  = 0xffffffff
 	maxTrailer   = 64 << 20
+	minTarget    = 256 << 10
+	maxTarget    = 1<<32 - 1
 	footerMagic  = "lockfend"
 	footerCRC    = 60
 	paddingUnit  = 64 << 10

@@ -382,3 +382,35 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	}
 }
+
+func TestNewWriter_RefusesSizesThatDoNotWork(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{-1, 0, 1000, 1 << 33} {
+		if _, err := pack.NewWriter(keys(t), pack.Options{Target: n}); err == nil {
+			t.Errorf("NewWriter with a target of %d = nil, want an error", n)
+		}
+	}
+	w, err := pack.NewWriter(keys(t), pack.Options{Target: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, keys(t), w.Finish())
+}
+
+func TestAdd_RefusesWhatTheFormatCannotHold(t *testing.T) {
+	t.Parallel()
+	w, err := pack.NewWriter(keys(t), pack.Options{Target: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]pack.Slot{
+		"part":            {Kind: chunk.Part},
+		"no kind":         {},
+		"too long":        {Kind: chunk.Data, Plain: chunk.MaxPlain + 1},
+		"parts of a node": {Kind: chunk.Node, Parts: []pack.Part{{}}},
+	} {
+		if _, _, err := w.Add(s, nil); err == nil || errors.Is(err, pack.ErrFull) {
+			t.Errorf("Add(%s) = %v, want an error", name, err)
+		}
+	}
+}

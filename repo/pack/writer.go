@@ -22,7 +22,7 @@ var ErrFull = errors.New("pack is full")
 // Options say how packs are made. The zero value of each field but Target is useful.
 type Options struct {
 	Type   seal.Type // default [seal.TypeDataPack]
-	Target int       // largest length of a pack, and size of the writer's buffer
+	Target int       // largest length of a pack, and size of the writer's buffer; at least 256 KiB
 	Rand   io.Reader // source of ids and salts; default crypto/rand, anything else is for vectors
 	Raw    bool      // do not compress the trailer; for vectors
 }
@@ -53,6 +53,9 @@ type Writer struct {
 func NewWriter(keys *seal.Keys, opts Options) (*Writer, error) {
 	if opts.Type == 0 {
 		opts.Type = seal.TypeDataPack
+	}
+	if opts.Target < minTarget || opts.Target > maxTarget {
+		return nil, fmt.Errorf("pack size %d: want %d to %d", opts.Target, minTarget, maxTarget)
 	}
 	if opts.Rand == nil {
 		opts.Rand = rand.Reader

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
@@ -122,10 +123,7 @@ func OpenDomain(uuid [16]byte, epoch uint32, vault Secret, sealed []byte) (domai
 	return Secret(plain), nil
 }
 
-func domainAEAD(uuid [16]byte, epoch uint32, vault Secret, salt []byte) interface {
-	Seal(dst, nonce, plaintext, additionalData []byte) []byte
-	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
-} {
+func domainAEAD(uuid [16]byte, epoch uint32, vault Secret, salt []byte) cipher.AEAD {
 	info := binary.LittleEndian.AppendUint32(append([]byte("lockfast v1 domain"), uuid[:]...), epoch)
 	return newAEAD(expand(vault, salt, string(info), 32))
 }
@@ -133,7 +131,7 @@ func domainAEAD(uuid [16]byte, epoch uint32, vault Secret, salt []byte) interfac
 // castagnoli returns the table of CRC32C; the standard library keeps one.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-// FormatMAC returns the MAC of a format object under the format key of an epoch.
+// formatMAC returns the MAC of a format object under the format key of an epoch.
 func (k *Keys) formatMAC(epoch uint32, b []byte) ([]byte, error) {
 	r, ok := k.epochs[epoch]
 	if !ok {
