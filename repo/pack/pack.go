@@ -68,7 +68,7 @@ const (
 	trailerHead  = 12
 	trailerSlot  = 0xffffffff
 	maxTrailer   = 64 << 20
-	minTarget    = 256 << 10
+	minTarget    = 16 << 10
 	maxTarget    = 1<<32 - 1
 	footerMagic  = "lockfend"
 	footerCRC    = 60

@@ -390,9 +390,15 @@ func TestNewWriter_RefusesSizesThatDoNotWork(t *testing.T) {
 			t.Errorf("NewWriter with a target of %d = nil, want an error", n)
 		}
 	}
-	w, err := pack.NewWriter(keys(t), pack.Options{Target: 256 << 10})
+	w, err := pack.NewWriter(keys(t), pack.Options{Target: 16 << 10})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for err == nil {
+		err = add(t, w, keys(t), chunk.Data, noise(1, 500), nil)
+	}
+	if _, n := w.Len(); n < 10 || !errors.Is(err, pack.ErrFull) {
+		t.Errorf("%d slots, then %v", n, err)
 	}
 	check(t, keys(t), w.Finish())
 }

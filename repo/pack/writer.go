@@ -22,7 +22,7 @@ var ErrFull = errors.New("pack is full")
 // Options say how packs are made. The zero value of each field but Target is useful.
 type Options struct {
 	Type   seal.Type // default [seal.TypeDataPack]
-	Target int       // largest length of a pack, and size of the writer's buffer; at least 256 KiB
+	Target int       // largest length of a pack, and size of the writer's buffer; at least 16 KiB
 	Rand   io.Reader // source of ids and salts; default crypto/rand, anything else is for vectors
 	Raw    bool      // do not compress the trailer; for vectors
 }
@@ -135,7 +135,8 @@ func (w *Writer) reserve(s Slot, n int) (int, Slot, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	size := n + seal.Overhead
-	if w.closed || len(w.slots) == MaxSlots || w.end+size+w.tail(len(w.slots)+1, w.parts+len(s.Parts)) > len(w.buf) {
+	total := padded(int64(w.end + size + tail(len(w.slots)+1, w.parts+len(s.Parts))))
+	if w.closed || len(w.slots) == MaxSlots || total > int64(len(w.buf)) {
 		return 0, Slot{}, ErrFull
 	}
 	s.Offset, s.Stored = uint32(w.end), uint32(size)
@@ -147,10 +148,10 @@ func (w *Writer) reserve(s Slot, n int) (int, Slot, error) {
 	return no, s, nil
 }
 
-// tail bounds the bytes that trailer, padding and footer take.
-func (w *Writer) tail(slots, parts int) int {
+// tail bounds the bytes that trailer and footer take, before padding.
+func tail(slots, parts int) int {
 	table := 16 + slots*(16+2+4+4+3) + parts*(16+4)
-	return trailerHead + table + table>>8 + 64 + seal.Overhead + paddingUnit + FooterSize
+	return trailerHead + table + table>>8 + 64 + seal.Overhead + FooterSize
 }
 
 // Packed is a finished pack.
