@@ -160,7 +160,7 @@ func vaultARN(account, region, name string) string {
 // checkARN refuses what does not have the form of an ARN.
 func checkARN(text string) error {
 	if _, err := arn.Parse(text); err != nil {
-		return backupapi.InvalidParameterValueExceptionf("Invalid ARN: %v", err)
+		return backupapi.InvalidParameterValueExceptionf("%v", err)
 	}
 	return nil
 }

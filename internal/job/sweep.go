@@ -9,8 +9,11 @@ import (
 )
 
 const (
-	// requeueAfter is how long an enqueued job may wait for a worker before it is enqueued once more.
-	requeueAfter = 5 * time.Minute
+	// requeueAfter is how long a job that waits may go without a worker before it is enqueued once more. It would only be
+	// needed if River lost the work, so it is long: what is enqueued twice takes room in the queue.
+	requeueAfter = 30 * time.Minute
+	// restartAfter is the same for a job whose worker was lost.
+	restartAfter = 5 * time.Minute
 	// sweepBatch is how many jobs one transaction of a sweep deals with.
 	sweepBatch = 500
 )
@@ -90,7 +93,9 @@ func (s *Service) requeue(ctx context.Context, tx *meta.Tx, k Kind) (int, error)
 		return 0, err
 	}
 	for _, id := range lost {
-		err := exec1(ctx, tx, "UPDATE "+table(k)+" SET lease = '', lease_until = ? WHERE id = ?", micros(now.Add(requeueAfter)), id)
+		err := exec1(ctx, tx, "UPDATE "+table(k)+` SET lease = '', lease_until = CASE WHEN state IN ('CREATED', 'PENDING')
+			THEN CAST(? AS BIGINT) ELSE CAST(? AS BIGINT) END WHERE id = ?`,
+			micros(now.Add(requeueAfter)), micros(now.Add(restartAfter)), id)
 		if err != nil {
 			return 0, err
 		}

@@ -201,7 +201,7 @@ func (s *Service) read(ctx context.Context, tx *meta.Tx, name, arn, lock string)
 // checkARN refuses what does not have the form of an ARN.
 func checkARN(text string) error {
 	if _, err := arn.Parse(text); err != nil {
-		return backupapi.InvalidParameterValueExceptionf("Invalid ARN: %v", err)
+		return backupapi.InvalidParameterValueExceptionf("%v", err)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestDescribeRecoveryPoint_Errors(t *testing.T) {
 		arn := f.completed(f.vault("home"), 1)
 		f.vault("other")
 		tests := []struct{ name, vault, arn, want, text string }{
-			{"not an ARN", "home", "foo", "InvalidParameterValueException", `Invalid ARN: "foo"`},
+			{"not an ARN", "home", "foo", "InvalidParameterValueException", `malformed ARN "foo": does not begin with "arn:"`},
 			{"unknown vault", "absent", arn, "ResourceNotFoundException", "Backup vault absent does not exist"},
 			{"unknown ARN", "home", pointARN(2), "ResourceNotFoundException", "Recovery point " + pointARN(2) + " does not exist in backup vault home"},
 			{"wrong vault", "other", arn, "ResourceNotFoundException", "Recovery point " + arn + " does not exist in backup vault other"},
@@ -235,7 +235,7 @@ func TestListRecoveryPointsByBackupVault_Filters(t *testing.T) {
 			t.Errorf("ListRecoveryPointsByResource = %+v, %v", byResource, err)
 		}
 		_, err = f.ListRecoveryPointsByResource(f.ctx, &backupapi.ListRecoveryPointsByResourceInput{ResourceArn: "foo"})
-		wantError(t, err, "InvalidParameterValueException", `Invalid ARN: "foo"`)
+		wantError(t, err, "InvalidParameterValueException", `malformed ARN "foo": does not begin with "arn:"`)
 	})
 }
 
