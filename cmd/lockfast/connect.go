@@ -131,7 +131,7 @@ func (a *app) startPrivate(cmd *cobra.Command) (*client, error) {
 	}
 	config := a.config
 	config.Listen, config.TLSCert, config.TLSKey = "127.0.0.1:0", "", ""
-	log := slog.New(slog.NewTextHandler(a.out.stderr, &slog.HandlerOptions{Level: max(config.LogLevel, slog.LevelWarn)}))
+	log := slog.New(slog.NewTextHandler(a.out.stderr, &slog.HandlerOptions{Level: max(config.LogLevel, slog.LevelError)}))
 	s, err := server.Open(cmd.Context(), server.Options{Config: config, Private: true, Log: log})
 	if err != nil {
 		return nil, err

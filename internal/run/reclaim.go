@@ -101,7 +101,7 @@ func (r *Reclaimer) background(ctx context.Context, vaultUUID string) {
 	err := guard(ctx, log, func(ctx context.Context) error {
 		report, err := r.Reclaim(ctx, vaultUUID, repo.ReclaimOptions{Threshold: r.Threshold})
 		if err == nil && report.PacksRemoved+report.ObjectsSwept > 0 {
-			log.InfoContext(ctx, "space reclaimed", "bytes_freed", report.BytesFreed, "packs_removed", report.PacksRemoved)
+			log.InfoContext(ctx, "space reclaimed", "bytes_freed", report.BytesRemoved-report.BytesWritten, "packs_removed", report.PacksRemoved)
 		}
 		return err
 	})

@@ -53,15 +53,15 @@ func paced(pause time.Duration, fn func(context.Context) error) func(context.Con
 	}
 }
 
-// errPanic is wrapped by the error of work that panicked.
-var errPanic = errors.New("internal error")
+// errPanic is the error of work that panicked.
+var errPanic = errors.New("internal error; the log of the server says more")
 
 // guard runs fn and turns a panic into an error, so that a fault in a driver costs a job and not the server.
 func guard(ctx context.Context, log *slog.Logger, fn func(context.Context) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			log.ErrorContext(ctx, "job panicked", "cause", fmt.Sprint(r), "stack", string(debug.Stack()))
-			err = fmt.Errorf("%w: %v", errPanic, r)
+			err = errPanic
 		}
 	}()
 	return fn(ctx)

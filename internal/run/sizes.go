@@ -15,22 +15,23 @@ type Sizes struct {
 	Vaults *vault.Service
 	Store  *Store
 	Log    *slog.Logger
-	// Every is the least time between two computations for a vault; a burst of changes costs one.
-	Every time.Duration
 
 	mu    sync.Mutex
 	dirty map[string]bool      // vaults to compute anew; guarded by mu
-	done  map[string]time.Time // end of the last computation; guarded by mu
+	rest  map[string]time.Time // when a vault may be computed again; guarded by mu
 }
 
+// sizesShare is the share of time, one part in so many, that goes into computing the sizes of one vault.
+const sizesShare = 20
+
 // Changed says that recovery points of a vault came or went. It computes their sizes unless that was done just before;
-// then [Sizes.Run] does it later.
+// then [Sizes.Run] does it later, once for a burst of changes.
 func (s *Sizes) Changed(ctx context.Context, vaultUUID string) {
 	s.mu.Lock()
 	if s.dirty == nil {
-		s.dirty, s.done = map[string]bool{}, map[string]time.Time{}
+		s.dirty, s.rest = map[string]bool{}, map[string]time.Time{}
 	}
-	later := time.Since(s.done[vaultUUID]) < s.Every
+	later := time.Now().Before(s.rest[vaultUUID])
 	s.dirty[vaultUUID] = true
 	s.mu.Unlock()
 	if !later {
@@ -40,7 +41,7 @@ func (s *Sizes) Changed(ctx context.Context, vaultUUID string) {
 
 // Run computes what is due until ctx is done.
 func (s *Sizes) Run(ctx context.Context) error {
-	for wait(ctx, max(s.Every, time.Second)) {
+	for wait(ctx, time.Second) {
 		for _, id := range s.due() {
 			s.compute(ctx, id)
 		}
@@ -52,7 +53,7 @@ func (s *Sizes) due() (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.dirty {
-		if time.Since(s.done[id]) >= s.Every {
+		if !time.Now().Before(s.rest[id]) {
 			ids = append(ids, id)
 		}
 	}
@@ -60,13 +61,14 @@ func (s *Sizes) due() (ids []string) {
 }
 
 func (s *Sizes) compute(ctx context.Context, vaultUUID string) {
+	start := time.Now()
 	s.mu.Lock()
 	delete(s.dirty, vaultUUID)
-	s.done[vaultUUID] = time.Now() // nobody else computes it meanwhile
+	s.rest[vaultUUID] = start.Add(time.Hour) // nobody else computes it meanwhile
 	s.mu.Unlock()
 	err := s.record(ctx, vaultUUID)
 	s.mu.Lock()
-	s.done[vaultUUID] = time.Now()
+	s.rest[vaultUUID] = time.Now().Add(sizesShare * time.Since(start))
 	s.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		s.Log.WarnContext(ctx, "sizes of recovery points not computed", "vault", vaultUUID, "error", err)

@@ -75,11 +75,14 @@ func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]stri
 	if err != nil {
 		return err
 	}
-	report["bytes_freed"] = strconv.FormatInt(r.BytesFreed, 10)
+	report["bytes_freed"] = strconv.FormatInt(r.BytesRemoved-r.BytesWritten, 10)
 	report["packs_removed"] = strconv.FormatInt(r.PacksRemoved, 10)
 	report["packs_written"] = strconv.FormatInt(r.PacksWritten, 10)
 	report["objects_swept"] = strconv.FormatInt(r.ObjectsSwept, 10)
 	w.Sizes.Changed(ctx, t.VaultUUID)
+	if r.DamagedPacks > 0 {
+		return fmt.Errorf("%d packs are damaged and were left alone; verify the vault to see what they affect", r.DamagedPacks)
+	}
 	return nil
 }
 

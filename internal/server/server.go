@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/resource"
 )
 
 // How long the steps of stopping take at most; together less than the 30 s that an init system grants.
@@ -23,6 +25,11 @@ type Options struct {
 	// ends only when the other commands that found it meanwhile are done.
 	Private bool
 	Log     *slog.Logger
+	// Now is the clock of policy, by which lifecycles and windows count; nil is time.Now. Leases and signatures use real
+	// time in any case.
+	Now func() time.Time
+	// wrap lets tests get between a runner and its driver.
+	wrap func(resource.Driver) resource.Driver
 }
 
 // Server is a server that owns its data directory and its port.
@@ -36,6 +43,9 @@ type Server struct {
 // Open locks the data directory, binds the port, brings the database up to date, and cleans up what a killed server left.
 // Connections wait until [Server.Serve], which must follow.
 func Open(ctx context.Context, o Options) (*Server, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	s := &Server{o: o}
 	err := s.open(ctx)
 	if err != nil {
@@ -91,7 +101,11 @@ func (s *Server) stop(ctx context.Context) error {
 	if s.listener.http.Shutdown(httpCtx) != nil {
 		err = errors.Join(err, s.listener.http.Close())
 	}
-	workCtx, cancel := context.WithTimeout(ctx, workGrace)
+	grace := workGrace
+	if s.o.Private {
+		grace = 0 // whoever wanted work done has hung up
+	}
+	workCtx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	return errors.Join(err, s.parts.workers.Stop(workCtx))
 }

@@ -34,6 +34,8 @@ import (
 	"github.com/lockfast/lockfast/internal/tag"
 	"github.com/lockfast/lockfast/internal/task"
 	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/resource"
 	"github.com/lockfast/lockfast/resource/directory"
 )
 
@@ -47,12 +49,14 @@ type parts struct {
 	iam     *iam.Service
 	ledgers *ledger.DB
 	nouns   nouns
-	driver  *directory.Driver
+	driver  resource.Driver
 	store   *run.Store
 	runners runners
 	metrics *prometheus.Registry
 	workers *meta.Runner
 	handler http.Handler
+	// operations are the names of those that have behaviour, as in api/unimplemented.txt.
+	operations []string
 }
 
 // nouns are the owners of the API's behaviour.
@@ -130,6 +134,9 @@ func (p *parts) makeIdentity(ctx context.Context) error {
 		}
 	}
 	id, secret, created, err := p.iam.EnsureAdministrator(ctx, p.o.Config.Account)
+	if errors.Is(err, repo.ErrWrongKey) {
+		return fmt.Errorf("%s is not the root key of this data; put the right one back: %w", p.o.Config.KeyFile, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,6 +164,9 @@ func (p *parts) makeStore(context.Context) error {
 		Log:     p.o.Log,
 	})
 	p.driver = directory.New(directory.Options{})
+	if p.o.wrap != nil {
+		p.driver = p.o.wrap(p.driver)
+	}
 	return nil
 }
 
@@ -168,13 +178,13 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
 	n.settings = setting.New(registry.EFS)
-	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: time.Now,
+	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Meter: p.store,
-		Pager: pager})
+		Pager: pager, Now: p.o.Now})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links,
-		Pager: pager})
-	n.tasks = task.New(p.db, links, time.Now)
+		Pager: pager, Now: p.o.Now})
+	n.tasks = task.New(p.db, links, p.o.Now)
 	n.browse = browse.New(links, pager)
 	return p.declare(ctx)
 }
@@ -194,7 +204,7 @@ func (p *parts) declare(ctx context.Context) error {
 func (p *parts) makeRunners(context.Context) error {
 	c, n, r := p.o.Config, &p.nouns, &p.runners
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
-	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log, Every: 10 * time.Second}
+	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.iam.RoleUsable,
@@ -260,6 +270,12 @@ func (p *parts) makeHandler() {
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
 	sts.Unimplemented(stsapi.Operations()...)
+	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
+		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations()} {
+		for _, name := range names {
+			p.operations = append(p.operations, service+"/"+name)
+		}
+	}
 	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own, stsapi.Service.Name: sts}
 	p.handler = newFront(services, backup, p.ready, p.metrics)
 }

@@ -1,0 +1,28 @@
+package server
+
+import (
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/stsapi"
+	"github.com/lockfast/lockfast/internal/wire"
+	"github.com/lockfast/lockfast/resource"
+)
+
+// Operations returns the operations that have behaviour, as api/unimplemented.txt names them.
+func (s *Server) Operations() []string { return s.parts.operations }
+
+// WithDriver returns options of a server whose driver is wrapped.
+func WithDriver(o Options, wrap func(resource.Driver) resource.Driver) Options {
+	o.wrap = wrap
+	return o
+}
+
+// ModelOperations returns every operation of the models, in the same form.
+func ModelOperations() (names []string) {
+	for _, ops := range [][]*wire.Descriptor{backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations()} {
+		for _, op := range ops {
+			names = append(names, op.Service.Name+"/"+op.Name)
+		}
+	}
+	return names
+}

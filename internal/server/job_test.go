@@ -1,0 +1,181 @@
+package server_test
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/backup"
+	"github.com/aws/aws-sdk-go-v2/service/backup/types"
+
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/server"
+	"github.com/lockfast/lockfast/resource"
+)
+
+// hooked is a driver that does something before it captures.
+type hooked struct {
+	resource.Driver
+	before func(context.Context) error
+}
+
+func (h hooked) Capture(ctx context.Context, c resource.Capture) (resource.Report, error) {
+	if err := h.before(ctx); err != nil {
+		return resource.Report{}, err
+	}
+	return h.Driver.Capture(ctx, c)
+}
+
+// with starts a server that does something before every capture, and registers a directory.
+func with(t *testing.T, before func(context.Context) error) (f *fixture, arn string) {
+	t.Helper()
+	o := server.WithDriver(options(t, t.TempDir()), func(d resource.Driver) resource.Driver { return hooked{d, before} })
+	f = start(t, o)
+	f.vault("home")
+	return f, f.directory(map[string]string{"one": "1"})
+}
+
+// directory makes and registers a directory.
+func (f *fixture) directory(files map[string]string) (arn string) {
+	f.Helper()
+	home := filepath.Join(f.TempDir(), "home")
+	write(f, home, files)
+	return own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+}
+
+// points returns how many recovery points the vault has, of whatever status.
+func (f *fixture) points() int64 {
+	f.Helper()
+	v := must(f.sdk.DescribeBackupVault(f.Context(), &backup.DescribeBackupVaultInput{BackupVaultName: aws.String("home")}))(f)
+	return v.NumberOfRecoveryPoints
+}
+
+func TestStopBackupJob(t *testing.T) {
+	t.Parallel()
+	running := make(chan struct{}, 1)
+	f, arn := with(t, func(ctx context.Context) error {
+		running <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	id, _ := f.startBackup("home", arn)
+	<-running
+	if n := f.points(); n != 1 {
+		t.Errorf("a running job has %d recovery points, want one that is CREATING", n)
+	}
+	asked := time.Now()
+	must(f.sdk.StopBackupJob(t.Context(), &backup.StopBackupJobInput{BackupJobId: &id}))(f)
+	j := f.awaitBackup(id)
+	if j.State != types.BackupJobStateAborted || aws.ToString(j.StatusMessage) != "Backup job was stopped by user." || j.CompletionDate == nil {
+		t.Errorf("stopped job = %s, %q", j.State, aws.ToString(j.StatusMessage))
+	}
+	if took := time.Since(asked); took > 5*time.Second {
+		t.Errorf("stopping took %s, want about a second at most", took)
+	}
+	if n := f.points(); n != 0 {
+		t.Errorf("a stopped job left %d recovery points", n)
+	}
+}
+
+func TestBackupJob_PanicInDriverFailsTheJobAlone(t *testing.T) {
+	t.Parallel()
+	var once sync.Once
+	f, arn := with(t, func(context.Context) error {
+		once.Do(func() { panic("no such luck") })
+		return nil
+	})
+	id, _ := f.startBackup("home", arn)
+	if j := f.awaitBackup(id); j.State != types.BackupJobStateFailed || !strings.Contains(aws.ToString(j.StatusMessage), "internal error") {
+		t.Errorf("job = %s, %q, want FAILED by an internal error", j.State, aws.ToString(j.StatusMessage))
+	}
+	if n := f.points(); n != 0 {
+		t.Errorf("a failed job left %d recovery points", n)
+	}
+	f.backup("home", arn)
+}
+
+func TestShutdown_InterruptedJobIsDoneByTheNextServer(t *testing.T) {
+	t.Parallel()
+	running := make(chan struct{}, 1)
+	dir := t.TempDir()
+	o := server.WithDriver(options(t, dir), func(d resource.Driver) resource.Driver {
+		return hooked{d, func(ctx context.Context) error {
+			running <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+	})
+	o.Private = true // which gives jobs no time to finish
+	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	id, _ := f.startBackup("home", arn)
+	<-running
+	f.stop()
+	f = start(t, options(t, dir))
+	if j := f.awaitBackup(id); j.State != types.BackupJobStateCompleted {
+		t.Errorf("job = %s, %q, want COMPLETED", j.State, aws.ToString(j.StatusMessage))
+	}
+}
+
+// hangUp closes the connections of the clients.
+func (f *fixture) hangUp() {
+	f.own.HTTP.CloseIdleConnections()
+	f.sdkHTTP.CloseIdleConnections()
+}
+
+func TestDeleteAfterDays(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	now := time.Now()
+	o := options(t, t.TempDir())
+	o.Now = func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}
+	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	kept := f.backup("home", arn)
+	out := must(f.sdk.StartBackupJob(t.Context(), &backup.StartBackupJobInput{BackupVaultName: aws.String("home"),
+		ResourceArn: &arn, IamRoleArn: aws.String(role), Lifecycle: &types.Lifecycle{DeleteAfterDays: aws.Int64(7)}}))(f)
+	if j := f.awaitBackup(*out.BackupJobId); j.State != types.BackupJobStateCompleted {
+		t.Fatalf("job = %s, %q", j.State, aws.ToString(j.StatusMessage))
+	}
+	mu.Lock()
+	now = now.Add(7*24*time.Hour + time.Minute)
+	mu.Unlock()
+	f.gone("home", *out.RecoveryPointArn)
+	must(f.sdk.DescribeRecoveryPoint(t.Context(), &backup.DescribeRecoveryPointInput{
+		BackupVaultName: aws.String("home"), RecoveryPointArn: &kept}))(f)
+}
+
+func TestRestore_IntoNewFileSystem(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	placement := t.TempDir()
+	o.Config.Placements = []server.Placement{{Name: "us-east-1a", Directory: placement}}
+	f := start(t, o)
+	f.vault("home")
+	point := f.backup("home", f.directory(map[string]string{"one": "1", "two": "2"}))
+	out := must(f.sdk.StartRestoreJob(t.Context(), &backup.StartRestoreJobInput{RecoveryPointArn: &point, IamRoleArn: aws.String(role),
+		Metadata: map[string]string{"newFileSystem": "true", "file-system-id": "fs-1", "Encrypted": "false",
+			"PerformanceMode": "generalPurpose", "CreationToken": "copy", "ItemsToRestore": `["/one","/absent"]`}}))(f)
+	j := f.awaitRestore(*out.RestoreJobId)
+	if j.Status != types.RestoreJobStatusCompleted || !strings.Contains(aws.ToString(j.StatusMessage), "1 items were skipped") {
+		t.Fatalf("restore job = %s, %q", j.Status, aws.ToString(j.StatusMessage))
+	}
+	landed, err := filepath.Glob(filepath.Join(placement, "*", "aws-backup-restore_*", "*"))
+	if err != nil || len(landed) != 1 || filepath.Base(landed[0]) != "one" {
+		t.Errorf("the restore made %q, want the one item", landed)
+	}
+	made := own(f, lockfastapi.DescribeResource, &lockfastapi.DescribeResourceInput{ResourceArn: *j.CreatedResourceArn})
+	if made.Name != "copy" || filepath.Dir(made.Path) != placement {
+		t.Errorf("created resource = %+v", made)
+	}
+}

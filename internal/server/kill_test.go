@@ -1,0 +1,186 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/backup"
+	"github.com/aws/aws-sdk-go-v2/service/backup/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/server"
+)
+
+// serveIn makes the test binary a server on a data directory, that can be killed.
+const serveIn = "LOCKFAST_TEST_SERVE_IN"
+
+func serveHere(dir string) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	c := server.DefaultConfig()
+	c.Data, c.Listen, c.ReclaimDelay = dir, "127.0.0.1:0", time.Second
+	err := c.Check()
+	if err == nil {
+		var s *server.Server
+		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		if s, err = server.Open(ctx, server.Options{Config: c, Log: log}); err == nil {
+			fmt.Println(s.Address().URL)
+			err = s.Serve(ctx)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// process is a server in a process of its own.
+type process struct {
+	cmd *exec.Cmd
+	url string
+}
+
+func spawn(t *testing.T, dir string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), serveIn+"="+dir)
+	p.cmd.Stderr = testLog{t}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("server did not start: %v", err)
+	}
+	p.url = strings.TrimSpace(line)
+	return p
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// TestKill kills a server at random moments of a backup and a restore. After each, the next server has to end every job,
+// show no half recovery point, and restore every one that was committed.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	rounds, seed := 4, uint64(time.Now().UnixNano())
+	if os.Getenv("LOCKFAST_SOAK") != "" {
+		rounds = 100
+	}
+	if s := os.Getenv("LOCKFAST_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	dir, home := t.TempDir(), filepath.Join(t.TempDir(), "home")
+	points := map[string]map[string]string{} // recovery points with what they must restore
+	for round := range rounds {
+		p := spawn(t, dir)
+		f := &fixture{T: t}
+		f.connect(p.url, dir)
+		write(t, home, map[string]string{
+			fmt.Sprintf("dir%d/file", round%7): random(uint64(round), 1<<20), "same": "same", "big": random(uint64(round+1), 6<<20)})
+		want := tree(t, home)
+		if round == 0 {
+			f.vault("home")
+		}
+		arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+		job, point := f.startBackup("home", arn)
+		time.Sleep(time.Duration(rng.IntN(120)) * time.Millisecond)
+		p.kill()
+
+		p = spawn(t, dir)
+		f.connect(p.url, dir)
+		if j := f.awaitBackup(job); j.State != types.BackupJobStateCompleted {
+			t.Fatalf("round %d: backup job ended %s: %s", round, j.State, aws.ToString(j.StatusMessage))
+		}
+		points[point] = want
+		restore := f.interrupted(p, dir, rng, point)
+		p = restore
+		f.check(points)
+		for old := range points {
+			if len(points) > 3 {
+				f.remove(old)
+				delete(points, old)
+			}
+		}
+		p.kill()
+	}
+}
+
+// interrupted kills the server during a restore, which the next one, that it returns, has to end.
+func (f *fixture) interrupted(p *process, dir string, rng *rand.Rand, point string) *process {
+	f.Helper()
+	to := filepath.Join(f.TempDir(), "restored")
+	id := own(f, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: point, Directory: to}).RestoreJobId
+	time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
+	p.kill()
+	p = spawn(f.T, dir)
+	f.connect(p.url, dir)
+	f.awaitRestore(id) // it completes, or fails because a part is there; it is not stuck
+	return p
+}
+
+// check restores every recovery point there is and compares; there must be exactly those wanted.
+func (f *fixture) check(points map[string]map[string]string) {
+	f.Helper()
+	list := must(f.sdk.ListRecoveryPointsByBackupVault(f.Context(), &backup.ListRecoveryPointsByBackupVaultInput{
+		BackupVaultName: aws.String("home")}))(f)
+	if len(list.RecoveryPoints) != len(points) {
+		f.Errorf("the vault holds %d recovery points, want %d", len(list.RecoveryPoints), len(points))
+	}
+	for _, p := range list.RecoveryPoints {
+		want, ok := points[*p.RecoveryPointArn]
+		if !ok || p.Status != types.RecoveryPointStatusCompleted {
+			f.Errorf("recovery point %s has the status %s, known: %t", *p.RecoveryPointArn, p.Status, ok)
+			continue
+		}
+		if diff := cmp.Diff(want, f.restoredInto(*p.RecoveryPointArn)); diff != "" {
+			f.Errorf("restore of %s differs (%d bytes of difference)", *p.RecoveryPointArn, len(diff))
+		}
+	}
+}
+
+// restoredInto restores a recovery point into a directory and returns what landed.
+func (f *fixture) restoredInto(point string) map[string]string {
+	f.Helper()
+	to := filepath.Join(f.TempDir(), "restored")
+	id := own(f, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: point, Directory: to}).RestoreJobId
+	if j := f.awaitRestore(id); j.Status != types.RestoreJobStatusCompleted {
+		f.Fatalf("restore job ended %s: %s", j.Status, aws.ToString(j.StatusMessage))
+	}
+	got := tree(f, to)
+	if err := os.RemoveAll(to); err != nil {
+		f.Fatal(err)
+	}
+	return got
+}
+
+// remove deletes a recovery point.
+func (f *fixture) remove(point string) {
+	f.Helper()
+	must(f.sdk.DeleteRecoveryPoint(f.Context(), &backup.DeleteRecoveryPointInput{
+		BackupVaultName: aws.String("home"), RecoveryPointArn: &point}))(f)
+	f.gone("home", point)
+}
