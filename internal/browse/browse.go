@@ -48,7 +48,9 @@ func (s *Service) Routes(own *restjson.Router) {
 		})
 }
 
-func on(action, arn string) []restjson.Access { return []restjson.Access{{Action: action, Resource: arn}} }
+func on(action, arn string) []restjson.Access {
+	return []restjson.Access{{Action: action, Resource: arn}}
+}
 
 func (s *Service) open(ctx context.Context, arn string) (*repo.Point, error) {
 	c := caller.From(ctx)

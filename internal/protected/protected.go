@@ -16,6 +16,7 @@ import (
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
+	"github.com/lockfast/lockfast/internal/wire"
 )
 
 // Vaults knows the vaults.
@@ -120,7 +121,7 @@ func (s *Service) ListProtectedResources(ctx context.Context, in *backupapi.List
 func (s *Service) ListProtectedResourcesByBackupVault(ctx context.Context, in *backupapi.ListProtectedResourcesByBackupVaultInput) (*backupapi.ListProtectedResourcesByBackupVaultOutput, error) {
 	c := caller.From(ctx)
 	if in.BackupVaultAccountId != nil && *in.BackupVaultAccountId != c.Account {
-		return nil, backupapi.InvalidParameterValueExceptionf("BackupVaultAccountId: only the caller's own account can be named.")
+		return nil, &wire.Denied{Message: "Insufficient privileges to perform this action."}
 	}
 	page, err := restjson.OpenPage(ctx, s.pager, backupapi.ListProtectedResourcesByBackupVault, in)
 	if err != nil {

@@ -229,7 +229,7 @@ func query(ctx context.Context, tx *meta.Tx, where string, args ...any) (map[str
 // Check refuses tags that break a rule of AWS, with an API error that names the key.
 func Check(tags map[string]string) error {
 	if len(tags) > MaxTags {
-		return backupapi.InvalidParameterValueExceptionf("More than %d tags specified: %d.", MaxTags, len(tags))
+		return backupapi.LimitExceededExceptionf("More than %d tags specified: %d.", MaxTags, len(tags))
 	}
 	for key, value := range tags {
 		switch {
