@@ -157,6 +157,10 @@ func (s *Service) protect(ctx context.Context, tx *meta.Tx, p Point) error {
 	if err != nil {
 		return err
 	}
+	// The list over all vaults changes in the order of the commits.
+	if err := addVaults(ctx, tx, p.Account, p.Region, 0); err != nil {
+		return err
+	}
 	return s.protectIn(ctx, tx, p, "", " WHERE p.account = ? AND p.region = ? AND p.resource_arn = ?",
 		p.Account, p.Region, p.ResourceARN)
 }

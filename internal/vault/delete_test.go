@@ -254,3 +254,34 @@ func TestSweep(t *testing.T) {
 		sweep(1) // what is EXPIRED is not tried again
 	})
 }
+
+func TestProtected_RaceOfTwoVaults(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		a, b := f.vault("home"), f.vault("other")
+		for i := range 10 {
+			old, added := f.completed(a, 2*i), f.creating(b, 2*i+1)
+			if err := f.delete(old); err != nil {
+				t.Fatal(err)
+			}
+			f.clock.add(time.Second)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if err := f.removePoint(a, old); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() {
+				err := f.db.Update(f.ctx, func(ctx context.Context, tx *meta.Tx) error {
+					return f.CompletePointTx(ctx, tx, b, added, completion(i))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Wait()
+			if diff := cmp.Diff(map[string]string{b + dataARN: added, dataARN: added}, f.others.protected); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+	})
+}

@@ -146,7 +146,7 @@ func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, tags map[str
 	}
 	old, err := byName(ctx, tx, v.Account, v.Region, v.Name, "")
 	if err == nil {
-		if err := count1(ctx, tx, v.Account, v.Region, -1); err != nil {
+		if err := addVaults(ctx, tx, v.Account, v.Region, -1); err != nil {
 			return Vault{}, err
 		}
 		return old, repeated(v, old)
@@ -175,7 +175,8 @@ func repeated(v, old Vault) error {
 	return err
 }
 
-func count1(ctx context.Context, tx *meta.Tx, account, region string, n int) error {
+// addVaults changes the number of vaults, and locks the row that holds it. Who also locks a vault does that first.
+func addVaults(ctx context.Context, tx *meta.Tx, account, region string, n int) error {
 	_, err := tx.Exec(ctx, "UPDATE vault_partition SET vaults = vaults + ? WHERE account = ? AND region = ?", n, account, region)
 	if err != nil {
 		return fmt.Errorf("count vaults: %w", err)
@@ -248,9 +249,6 @@ func member(v Vault) backupapi.BackupVaultListMember {
 func (s *Service) DeleteBackupVault(ctx context.Context, in *backupapi.DeleteBackupVaultInput) (*backupapi.DeleteBackupVaultOutput, error) {
 	c := caller.From(ctx)
 	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		if err := count1(ctx, tx, c.Account, c.Region, -1); err != nil {
-			return err
-		}
 		v, err := byName(ctx, tx, c.Account, c.Region, in.BackupVaultName, tx.ForUpdate())
 		if err != nil {
 			return err
@@ -271,6 +269,9 @@ func (s *Service) remove(ctx context.Context, tx *meta.Tx, v Vault) error {
 	}
 	if _, err := tx.Exec(ctx, "DELETE FROM vault WHERE uuid = ?", v.UUID); err != nil {
 		return fmt.Errorf("delete vault %q: %w", v.Name, err)
+	}
+	if err := addVaults(ctx, tx, v.Account, v.Region, -1); err != nil {
+		return err
 	}
 	if err := s.tags.DropTagsTx(ctx, tx, v.Account, v.ARN()); err != nil {
 		return err

@@ -1,5 +1,6 @@
 -- vault_partition counts the vaults of an account in a region, for the quota; its
--- row is the lock under which vaults are made and removed.
+-- row is the lock under which vaults are made and removed, and under which the list of
+-- protected resources over all vaults changes.
 CREATE TABLE vault_partition (
 	account TEXT NOT NULL,
 	region TEXT NOT NULL,
