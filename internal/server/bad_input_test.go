@@ -1,0 +1,271 @@
+package server_test
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/backup"
+	"github.com/aws/aws-sdk-go-v2/service/backup/types"
+	"golang.org/x/sys/unix"
+
+	"github.com/lockfast/lockfast/internal/keys"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/restjson"
+	"github.com/lockfast/lockfast/internal/server"
+)
+
+// healthy expects that the server still makes recovery points, and that an old one still restores.
+func (f *fixture) healthy(arn, old string) {
+	f.Helper()
+	f.backup("home", arn)
+	if got := f.restoredInto(old); len(got) < 2 {
+		f.Errorf("restore of %s made %v", old, got)
+	}
+}
+
+func TestBadInput_Requests(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	good := f.backup("home", arn)
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, filepath.Dir(file), map[string]string{"file": "x"})
+	register := func(path string) error {
+		_, err := restjson.Call(t.Context(), f.own, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: path, Type: "EFS"})
+		return err
+	}
+	backUp := func(vault, resource string) error {
+		_, err := f.sdk.StartBackupJob(t.Context(), &backup.StartBackupJobInput{
+			BackupVaultName: &vault, ResourceArn: &resource, IamRoleArn: aws.String(role)})
+		return err
+	}
+	missing := "arn:aws:backup:us-east-1:000000000000:recovery-point:11111111-2222-3333-4444-555555555555"
+	for name, c := range map[string]struct {
+		got  error
+		want []string // in the error
+	}{
+		"malformed ARN":          {backUp("home", "nonsense"), []string{"InvalidParameterValueException", "nonsense"}},
+		"unknown vault":          {backUp("absent", arn), []string{"ResourceNotFoundException", "absent"}},
+		"unsupported type":       {backUp("home", "arn:aws:dynamodb:us-east-1:000000000000:table/t"), []string{"Unsupported resource type"}},
+		"path that is absent":    {register(file + ".absent"), []string{"InvalidParameterValueException", file + ".absent", "does not exist"}},
+		"path that is a file":    {register(file), []string{"InvalidParameterValueException", file}},
+		"path that is relative":  {register("home"), []string{"InvalidParameterValueException", "home"}},
+		"unknown recovery point": {f.restoreError(missing), []string{"ResourceNotFoundException", missing}},
+	} {
+		for _, want := range c.want {
+			if c.got == nil || !strings.Contains(c.got.Error(), want) {
+				t.Errorf("%s: error = %v, want it to contain %q", name, c.got, want)
+			}
+		}
+	}
+	f.healthy(arn, good)
+}
+
+func (f *fixture) restoreError(point string) error {
+	_, err := f.sdk.StartRestoreJob(f.Context(), &backup.StartRestoreJobInput{RecoveryPointArn: &point, IamRoleArn: aws.String(role),
+		Metadata: map[string]string{"file-system-id": "fs-1", "newFileSystem": "false"}})
+	return err
+}
+
+// fails starts a backup that must fail with a message that contains some words.
+func (f *fixture) fails(arn string, words ...string) {
+	f.Helper()
+	id, _ := f.startBackup("home", arn)
+	j := f.awaitBackup(id)
+	if j.State != types.BackupJobStateFailed {
+		f.Errorf("job = %s, want FAILED", j.State)
+	}
+	for _, w := range words {
+		if !strings.Contains(aws.ToString(j.StatusMessage), w) {
+			f.Errorf("job failed with %q, want it to contain %q", aws.ToString(j.StatusMessage), w)
+		}
+	}
+}
+
+func TestBadInput_Resources(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	good := f.backup("home", arn)
+	f.fails("arn:aws:elasticfilesystem:us-east-1:000000000000:file-system/fs-00000000000000000", "does not exist", "fs-00000000000000000")
+
+	home := filepath.Join(t.TempDir(), "vanishing")
+	write(t, home, map[string]string{"one": "1"})
+	gone := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+	if err := os.RemoveAll(home); err != nil {
+		t.Fatal(err)
+	}
+	f.fails(gone, "does not exist", home)
+	write(t, filepath.Dir(home), map[string]string{"vanishing": "now a file"})
+	f.fails(gone, home)
+	f.healthy(arn, good)
+}
+
+// tmpfs mounts a small file system of its own on a new directory.
+func tmpfs(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("mount a tmpfs, which takes root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestBadInput_FullDisk(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	o.Config.Store = filepath.Join(tmpfs(t, "24m"), "store")
+	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": random(1, 4<<20)})
+	good := f.backup("home", arn)
+	f.fails(f.directory(map[string]string{"big": random(2, 80<<20)}), "no space left")
+	f.healthy(arn, good)
+
+	small := filepath.Join(tmpfs(t, "1m"), "restored")
+	id := own(f, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: good, Directory: small}).RestoreJobId
+	j := f.awaitRestore(id)
+	if j.Status != types.RestoreJobStatusFailed || !strings.Contains(aws.ToString(j.StatusMessage), "no space left") {
+		t.Errorf("restore on a full disk = %s, %q", j.Status, aws.ToString(j.StatusMessage))
+	}
+	if _, err := os.Stat(small); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a failed restore left something: %v", err)
+	}
+	f.healthy(arn, good)
+}
+
+// damage changes the middle of every object of a kind; it returns the name of one.
+func damage(t *testing.T, store, kind string) (name string) {
+	t.Helper()
+	objects, err := filepath.Glob(filepath.Join(store, "*", kind, "*", "*"))
+	if err != nil || len(objects) == 0 {
+		t.Fatalf("no objects of kind %s: %v", kind, err)
+	}
+	for _, path := range objects {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := len(data) / 4; i < len(data)/2; i++ {
+			data[i] ^= 0x55
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		name = filepath.Base(path)
+	}
+	return name
+}
+
+func TestBadInput_DamagedPack(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": random(1, 3<<20)})
+	bad := f.backup("home", arn)
+	name := damage(t, filepath.Join(f.options.Config.Data, "store"), "d")
+
+	id := own(f, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: bad,
+		Directory: filepath.Join(t.TempDir(), "restored")}).RestoreJobId
+	j := f.awaitRestore(id)
+	if j.Status != types.RestoreJobStatusFailed || !strings.Contains(aws.ToString(j.StatusMessage), "damaged") ||
+		!strings.Contains(aws.ToString(j.StatusMessage), name) {
+		t.Errorf("restore of damaged data = %s, %q, want FAILED with the name of %s", j.Status, aws.ToString(j.StatusMessage), name)
+	}
+	task := own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId
+	var done *lockfastapi.DescribeTaskOutput
+	f.eventually(func() bool {
+		done = own(f, lockfastapi.DescribeTask, &lockfastapi.DescribeTaskInput{TaskId: task})
+		return done.State != lockfastapi.TaskStateRunning
+	})
+	if done.State != lockfastapi.TaskStateFailed || !strings.Contains(aws.ToString(done.StatusMessage), name) {
+		t.Errorf("verification of damaged data = %s, %q, want FAILED with the name of %s", done.State, aws.ToString(done.StatusMessage), name)
+	}
+	other := f.directory(map[string]string{"two": random(2, 1<<20)})
+	f.healthy(other, f.backup("home", other))
+}
+
+func TestBadInput_DamagedIndex(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := start(t, options(t, dir))
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": random(1, 3<<20)})
+	good := f.backup("home", arn)
+	f.stop()
+	damage(t, filepath.Join(dir, "store"), "x")
+	f = start(t, options(t, dir))
+	f.healthy(arn, good) // a damaged index is made anew from the packs
+}
+
+func TestBadInput_WrongKeyFile(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	f := start(t, o)
+	f.stop()
+	o.Config = f.options.Config
+	if err := os.Remove(o.Config.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, o, o.Config.KeyFile, "missing")
+	if _, err := keys.Create(o.Config.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, o, o.Config.KeyFile, "not the root key")
+	if err := os.WriteFile(o.Config.KeyFile, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, o, o.Config.KeyFile)
+}
+
+// refused expects that a server does not open, with an error that contains some words.
+func refused(t *testing.T, o server.Options, words ...string) {
+	t.Helper()
+	if err := o.Config.Check(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.Open(t.Context(), o)
+	if err == nil {
+		t.Fatalf("server opened at %s, want an error with %q", s.Address().URL, words)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("Open = %v, want an error with %q", err, w)
+		}
+	}
+}
+
+func TestBadInput_TwoServers(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	refused(t, f.options, f.options.Config.Data, "pid")
+	f.vault("home")
+}
+
+func TestBadInput_PortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	o := options(t, t.TempDir())
+	o.Config.Listen = l.Addr().String()
+	refused(t, o, o.Config.Listen, "--listen")
+}
