@@ -31,7 +31,7 @@ func newList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List recovery points with their sizes",
-		Long: `List the recovery points of one vault or of all, oldest first in each vault.
+		Long: `List the recovery points of one vault or of all, newest first.
 
 LOGICAL is the size of the files, STORED what their data takes in the vault, UNIQUE what deleting this recovery point
 alone would free.`,

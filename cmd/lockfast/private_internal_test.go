@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/server"
+)
+
+// cli runs commands on a data directory, each with a private server.
+type cli struct {
+	*testing.T
+	data string
+}
+
+func newCLI(t *testing.T) *cli {
+	t.Setenv("AWS_ENDPOINT_URL", "")
+	return &cli{t, filepath.Join(t.TempDir(), "data")}
+}
+
+// do runs a command that must end with a code.
+func (c *cli) do(want int, args ...string) (stdout, stderr string) {
+	c.Helper()
+	code, stdout, stderr := lockfast(c.T, append(args, "--data", c.data)...)
+	if code != want {
+		c.Fatalf("lockfast %s = %d, want %d\n%s%s", strings.Join(args, " "), code, want, stdout, stderr)
+	}
+	return strings.TrimSpace(stdout), stderr
+}
+
+// lines runs a command with --json and returns the objects of one type.
+func (c *cli) lines(want int, typ string, args ...string) (lines []map[string]any) {
+	c.Helper()
+	stdout, _ := c.do(want, append(args, "--json")...)
+	for line := range strings.Lines(stdout) {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			c.Fatalf("lockfast %s printed %q: %v", strings.Join(args, " "), line, err)
+		}
+		if v["type"] == typ {
+			lines = append(lines, v)
+		}
+	}
+	return lines
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func read(t *testing.T, elem ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestStory is the whole life of a recovery point on the command line.
+func TestStory(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1", "dir/two": strings.Repeat("2", 600)})
+	first, _ := c.do(exitDone, "backup", home)
+	write(t, home, map[string]string{"one": "one", "three": "3"})
+	result := c.lines(exitDone, "result", "backup", home)
+	second, _ := result[0]["recovery_point_arn"].(string)
+	if result[0]["skipped"] != 0.0 || result[0]["resource_arn"] == "" || result[0]["bytes_read"] == nil || result[0]["bytes_stored"] == nil {
+		t.Errorf("result of backup = %v", result[0])
+	}
+
+	list := c.lines(exitDone, "result", "list", "--vault", "Default")
+	if len(list) != 2 || list[0]["status"] != "COMPLETED" || list[0]["logical_bytes"] == nil || list[0]["status_message"] != "" {
+		t.Errorf("list = %v", list)
+	}
+	if out, _ := c.do(exitDone, "ls", "-R", first); !strings.Contains(out, "dir/two") || !strings.Contains(out, " 600 ") {
+		t.Errorf("ls = %s", out)
+	}
+	if out, _ := c.do(exitDone, "cat", second, "one"); out != "one" {
+		t.Errorf("cat = %q", out)
+	}
+	if out, _ := c.do(exitDone, "diff", first, second); !strings.Contains(out, "M one") || !strings.Contains(out, "+ three") {
+		t.Errorf("diff = %q", out)
+	}
+	to := filepath.Join(t.TempDir(), "restored")
+	c.do(exitDone, "restore", first, "--to", to)
+	if got := read(t, to, "one"); got != "1" {
+		t.Errorf("restored file = %q", got)
+	}
+	_, stderr := c.do(exitFailed, "restore", first, "--to", to)
+	if !strings.Contains(stderr, "not empty") {
+		t.Errorf("restore into a directory that is not empty says %q", stderr)
+	}
+	some := filepath.Join(t.TempDir(), "some")
+	if _, stderr := c.do(exitSkipped, "restore", first, "--to", some, "--item", "dir/two", "--item", "absent"); !strings.Contains(stderr, "absent") {
+		t.Errorf("restore of an absent item says %q", stderr)
+	}
+	if _, err := os.Stat(filepath.Join(some, "one")); err == nil || read(t, some, "dir", "two") == "" {
+		t.Error("restore of one item restored another")
+	}
+	c.afterwards(first, second)
+}
+
+// afterwards deletes one of two recovery points and looks after the vault.
+func (c *cli) afterwards(first, second string) {
+	c.Helper()
+	c.do(exitDone, "delete", "--dry-run", second)
+	if n := len(c.lines(exitDone, "result", "list")); n != 2 {
+		c.Errorf("after delete --dry-run there are %d recovery points", n)
+	}
+	c.do(exitDone, "delete", second)
+	_, stderr := c.do(exitFailed, "delete", second)
+	if !strings.Contains(stderr, second) || !strings.Contains(stderr, "lockfast list") {
+		c.Errorf("delete of what is gone says %q", stderr)
+	}
+	reclaimed := c.lines(exitDone, "result", "vault", "reclaim", "Default")
+	if report, _ := reclaimed[0]["report"].(map[string]any); report["bytes_freed"] == nil {
+		c.Errorf("vault reclaim = %v", reclaimed)
+	}
+	c.do(exitDone, "vault", "verify")
+	if stats := c.lines(exitDone, "result", "vault", "stats"); len(stats) != 1 || stats[0]["recovery_points"] != 1.0 {
+		c.Errorf("vault stats = %v", stats)
+	}
+	if out, _ := c.do(exitDone, "vault", "list"); !strings.Contains(out, "Default") {
+		c.Errorf("vault list = %s", out)
+	}
+	c.withoutServer(first)
+}
+
+// withoutServer reads the store alone.
+func (c *cli) withoutServer(arn string) {
+	c.Helper()
+	store, key := filepath.Join(c.data, "store"), filepath.Join(c.data, "root.key")
+	list := c.lines(exitDone, "result", "store", "list", store, "--key", key)
+	if len(list) != 1 || list[0]["recovery_point_arn"] != arn {
+		c.Fatalf("store list = %v", list)
+	}
+	vault, _ := list[0]["vault"].(string)
+	c.do(exitDone, "store", "verify", filepath.Join(store, vault), "--key", key)
+	to := filepath.Join(c.TempDir(), "restored")
+	c.do(exitDone, "store", "restore", store, arn, "--to", to, "--key", key)
+	if got := read(c.T, to, "one"); got != "1" {
+		c.Errorf("file restored from the store = %q", got)
+	}
+	if _, stderr := c.do(exitFailed, "store", "list", c.TempDir(), "--key", key); !strings.Contains(stderr, "no vault") {
+		c.Errorf("store list of an empty directory says %q", stderr)
+	}
+}
+
+func TestBackup_SeveralPathsOfWhichOneIsBad(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	results := c.lines(exitFailed, "result", "backup", filepath.Join(home, "absent"), home)
+	if len(results) != 1 || results[0]["path"] != home {
+		t.Errorf("results = %v, want one for %s", results, home)
+	}
+	errors := c.lines(exitFailed, "error", "backup", filepath.Join(home, "absent"), home)
+	if len(errors) != 1 || !strings.Contains(errors[0]["message"].(string), "absent") {
+		t.Errorf("errors = %v", errors)
+	}
+}
+
+func TestResourceCommands(t *testing.T) {
+	c := newCLI(t)
+	dir := t.TempDir()
+	arn, _ := c.do(exitDone, "resource", "add", "--type", "EFS", "--path", dir, "--name", "homes", "--tag", "a=b", "--tag", "c=d=e")
+	list := c.lines(exitDone, "result", "resource", "list")
+	if len(list) != 1 || list[0]["resource_arn"] != arn || list[0]["name"] != "homes" {
+		t.Errorf("resource list = %v", list)
+	}
+	if tags, _ := list[0]["tags"].(map[string]any); tags["a"] != "b" || tags["c"] != "d=e" {
+		t.Errorf("tags = %v", list[0]["tags"])
+	}
+	c.do(exitDone, "resource", "test", arn)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr := c.do(exitFailed, "resource", "test", arn); !strings.Contains(stderr, dir) {
+		t.Errorf("test of a directory that vanished says %q", stderr)
+	}
+	c.do(exitDone, "resource", "remove", arn)
+	if list := c.lines(exitDone, "result", "resource", "list"); len(list) != 0 {
+		t.Errorf("resource list after remove = %v", list)
+	}
+}
+
+// TestConnect_ToTheServerOfTheDirectory finds the server that runs on the data directory, and refuses nobody while it
+// starts or ends.
+func TestConnect_ToTheServerOfTheDirectory(t *testing.T) {
+	c := newCLI(t)
+	a := &app{out: &output{stdout: t.Output(), stderr: t.Output()}}
+	root := newRoot(a)
+	root.SetContext(t.Context())
+	a.config.Data = c.data
+	private, err := a.startPrivate(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := server.ReadAddress(c.data)
+	if u, _ := url.Parse(addr.URL); err != nil || u == nil || private.rest.URL != addr.URL {
+		t.Fatalf("server.json = %+v, %v, want %s", addr, err, private.rest.URL)
+	}
+	c.do(exitDone, "list") // by that server: it has the lock
+	done := make(chan error, 1)
+	go func() { done <- private.stop() }()
+	c.do(exitDone, "list") // by that server or, when it has ended, by another one
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfig_UnknownKey(t *testing.T) {
+	c := newCLI(t)
+	file := filepath.Join(t.TempDir(), "lockfast.yaml")
+	write(t, filepath.Dir(file), map[string]string{"lockfast.yaml": "region: us-east-1\nbucket: x\n"})
+	for _, command := range []string{"serve", "list"} {
+		_, stderr := c.do(exitFailed, command, "--config", file)
+		for _, want := range []string{file, "line 2", `unknown key "bucket"`} {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("lockfast %s says %q, want %q in it", command, stderr, want)
+			}
+		}
+	}
+}
+
+// firstLine hands on the first line that is written to it.
+type firstLine chan string
+
+func (l firstLine) Write(p []byte) (int, error) {
+	select {
+	case l <- string(p):
+	default:
+	}
+	return len(p), nil
+}
+
+func TestServe(t *testing.T) {
+	c := newCLI(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	line, code := make(firstLine, 1), make(chan int, 1)
+	go func() { code <- run(ctx, []string{"serve", "--data", c.data, "--listen", "127.0.0.1:0"}, line, t.Output()) }()
+	got := <-line
+	if !strings.HasPrefix(got, "lockfast: serving on http://127.0.0.1:") {
+		t.Fatalf("serve prints %q", got)
+	}
+	base := strings.TrimSpace(strings.TrimPrefix(got, "lockfast: serving on "))
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		resp, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("GET %s = %s", path, resp.Status)
+		}
+	}
+	home := t.TempDir()
+	c.do(exitDone, "backup", home, "--server", base)
+	if _, stderr := c.do(exitFailed, "serve", "--listen", "127.0.0.1:0"); !strings.Contains(stderr, "pid") || !strings.Contains(stderr, c.data) {
+		t.Errorf("a second server says %q", stderr)
+	}
+	cancel()
+	if got := <-code; got != exitDone {
+		t.Errorf("serve ended with %d, want %d", got, exitDone)
+	}
+	c.do(exitDone, "list")
+}
+
+// TestPrivateServer_IsQuick bounds what a private server adds to a command; on an idle machine it is some 20 ms.
+func TestPrivateServer_IsQuick(t *testing.T) {
+	c := newCLI(t)
+	c.do(exitDone, "list")
+	best := time.Hour
+	for range 5 {
+		start := time.Now()
+		c.do(exitDone, "list")
+		best = min(best, time.Since(start))
+	}
+	if best > 200*time.Millisecond {
+		t.Errorf("lockfast list takes %s at best, want at most 200 ms", best)
+	}
+}
