@@ -109,10 +109,16 @@ func (a *applier) apply(t *target, i *Info) error {
 			a.miss("extended attribute "+Display(x.Name), t.key, err)
 		}
 	}
+	if i.Flags != 0 {
+		a.miss("inode flags", t.key, errFlags)
+	}
 	return t.setTimes(i)
 }
 
-var errOwner = errors.New("the owner differs")
+var (
+	errOwner = errors.New("the owner differs")
+	errFlags = errors.New("immutable, append-only and no-dump are recorded and left to the operator")
+)
 
 // chown reports whether the inode has its owner now.
 func (a *applier) chown(t *target, i *Info) (bool, error) {

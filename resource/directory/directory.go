@@ -63,11 +63,11 @@ func (d *Driver) Probe(_ context.Context, r resource.Resource) (resource.Facts, 
 	if err := again(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
 		return resource.Facts{}, rootError("probe", path, err)
 	}
-	used := int64(fs.Blocks-fs.Bfree) * int64(fs.Bsize)
+	used := int64(fs.Blocks-fs.Bfree) * fs.Bsize
 	return resource.Facts{Bytes: used, Values: map[string]string{
 		PathKey:             path,
-		"file-system":       fileSystem(int64(fs.Type)),
-		"file-system-bytes": strconv.FormatInt(int64(fs.Blocks)*int64(fs.Bsize), 10),
+		"file-system":       fileSystem(fs.Type),
+		"file-system-bytes": strconv.FormatInt(int64(fs.Blocks)*fs.Bsize, 10),
 		"used-bytes":        strconv.FormatInt(used, 10),
 	}}, nil
 }

@@ -107,16 +107,13 @@ func (c *capture) emit(ctx context.Context, p *pending) error {
 func (c *capture) emitFile(ctx context.Context, p *pending) error {
 	t := p.task
 	c.finished.Add(t.bytes.Load())
-	switch {
-	case t.err != nil:
+	if t.err != nil {
 		return fmt.Errorf("store %s: %w", Display(Path(t.key)), t.err)
-	case t.gone:
-		c.vanish()
+	}
+	if c.missing(t) {
 		return nil
-	case t.skip != nil:
-		c.skip(t.key, t.skip, false)
-		return nil
-	case t.warning != nil:
+	}
+	if t.warning != nil {
 		c.skip(t.key, t.warning, true)
 	}
 	c.meta = t.info.AppendMeta(c.meta[:0])
@@ -126,6 +123,16 @@ func (c *capture) emitFile(ctx context.Context, p *pending) error {
 	c.items.Add(1)
 	c.logical.Add(t.content.Size)
 	return c.tree.Put(ctx, repo.Entry{Key: t.key, Meta: c.meta, Content: t.content, Refs: t.refs})
+}
+
+// missing accounts for a file that is not stored.
+func (c *capture) missing(t *task) bool {
+	if t.gone {
+		c.vanish()
+	} else if t.skip != nil {
+		c.skip(t.key, t.skip, false)
+	}
+	return t.gone || t.skip != nil
 }
 
 // emitLink puts a further name of a file.

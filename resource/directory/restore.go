@@ -62,6 +62,7 @@ type restoring struct {
 	items  atomic.Int64
 	bytes  atomic.Int64
 	total  int64
+	early  earlySync
 }
 
 // inside is a directory that a pass is in. Only the second pass needs more than the place.
@@ -91,11 +92,11 @@ func (r *restoring) progress() resource.Progress {
 	return resource.Progress{Items: r.items.Load(), Bytes: r.bytes.Load(), TotalBytes: r.total}
 }
 
-func (r *restoring) run(ctx context.Context) error {
+func (r *restoring) run(ctx context.Context) (err error) {
 	defer r.places.close()
-	defer r.files.close()
+	defer func() { err = errors.Join(err, r.files.close(), r.early.wait()) }()
 	stop := errors.New("stop")
-	err := r.point.Fetch(ctx, func(yield func(repo.Want, error) bool) {
+	err = r.point.Fetch(ctx, func(yield func(repo.Want, error) bool) {
 		err := r.sel.visit(ctx, func(e repo.Entry) error {
 			w, ok, err := r.make(ctx, e)
 			if err != nil {
@@ -111,7 +112,7 @@ func (r *restoring) run(ctx context.Context) error {
 		}
 	}, r.write)
 	if err == nil {
-		err = r.files.close()
+		err = r.files.close() // before the times are set
 	}
 	if err == nil && len(r.stack) == 0 {
 		err = fmt.Errorf("%w: it has no root directory", resource.ErrMalformed)

@@ -79,7 +79,7 @@ func (r *restoring) writePiece(ctx context.Context, o *output, off int64, data [
 		if err := pwrite(fd, data, off); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		r.bytes.Add(int64(len(data)))
+		r.wrote(len(data))
 		return nil
 	})
 }
@@ -95,9 +95,17 @@ func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) erro
 		if err := pwrite(fd, data, 0); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		r.bytes.Add(int64(len(data)))
+		r.wrote(len(data))
 		return r.applyFile(ctx, fd, o)
 	})
+}
+
+// wrote counts bytes, and has the disk work while the store is read.
+func (r *restoring) wrote(n int) {
+	now := r.bytes.Add(int64(n))
+	if now/earlyStep != (now-int64(n))/earlyStep {
+		r.early.start(r.root.fd)
+	}
 }
 
 // applyFile gives a file whose data is complete its metadata.
@@ -222,7 +230,10 @@ func (f *files) close() error {
 	for e := f.order.Front(); e != nil; e = f.order.Front() {
 		f.shut(e.Value.(*output))
 	}
-	return f.err
+	if f.err != nil {
+		return fmt.Errorf("close a restored file: %w", full(f.err))
+	}
+	return nil
 }
 
 // readRef reads the value that Meta speaks of as reference ref (see [Xattr]).

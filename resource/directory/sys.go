@@ -109,9 +109,15 @@ func openAt(dir int, name []byte, flags int, mode uint32) (int, error) {
 // dotDot and dot are names as statAt and openAt take them.
 var dotDot, dot = []byte("..\x00"), []byte(".\x00")
 
-// openDir opens a directory for listing. A link in its place is refused, as is anything else.
+// openDir opens a directory for listing, without touching its access time if that is allowed. A link in its place is
+// refused, as is anything else.
 func openDir(dir int, name []byte) (int, error) {
-	return openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
+	fd, err := openAt(dir, name, flags|unix.O_NOATIME, 0)
+	if errors.Is(err, unix.EPERM) {
+		return openAt(dir, name, flags, 0)
+	}
+	return fd, err
 }
 
 // readLinkAt returns the target of the link name, which ends with a zero, in the directory dir.

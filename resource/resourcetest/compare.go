@@ -195,8 +195,7 @@ func hashBlocks(h io.Writer, f io.ReaderAt, start, end int64) error {
 			return err
 		}
 		if !bytes.Equal(block[:n], zero[:n]) {
-			fmt.Fprintf(h, "%d %d ", off, n)
-			h.Write(block[:n])
+			fmt.Fprintf(h, "%d %x ", off, sha256.Sum256(block[:n]))
 		}
 	}
 	return nil
