@@ -256,7 +256,9 @@ func TestServe(t *testing.T) {
 	c := newCLI(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	line, code := make(firstLine, 1), make(chan int, 1)
-	go func() { code <- run(ctx, []string{"serve", "--data", c.data, "--listen", "127.0.0.1:0"}, line, t.Output()) }()
+	go func() {
+		code <- run(ctx, []string{"serve", "--data", c.data, "--listen", "127.0.0.1:0"}, line, t.Output())
+	}()
 	got := <-line
 	if !strings.HasPrefix(got, "lockfast: serving on http://127.0.0.1:") {
 		t.Fatalf("serve prints %q", got)
