@@ -1,0 +1,391 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+// catalog is what a vault knows of its packs and segments: the ledger's rows, and the index over the live segments.
+//
+// In memory packs have dense numbers, given in the order in which this process met them and never used again. An entry
+// of a segment counts only as long as the row of its pack says so: skipping is by state, so that a retired pack needs
+// no change of the index.
+type catalog struct {
+	v   *Vault
+	set *index.Set
+
+	refreshing sync.Mutex // one refresh at a time
+	revision   uint64     // guarded by refreshing
+	segments   map[ID]int // loaded segments and their levels; guarded by refreshing
+	damaged    map[ID]error
+	segmentRow map[ID]Object // all rows of segments; guarded by refreshing
+
+	mu      sync.RWMutex // guards what follows
+	numbers map[ID]uint32
+	rows    []packRow
+
+	states atomic.Pointer[[]ObjectState] // by number; for lookups without a lock
+}
+
+// packRow is what is known about one pack.
+type packRow struct {
+	id        ID
+	kind      ObjectKind
+	state     ObjectState
+	session   SessionID
+	size      int64
+	epoch     uint64
+	slots     int // 0 = not known yet
+	remap     []byte
+	forgotten bool // the ledger has no row any more
+}
+
+func newCatalog(v *Vault) *catalog {
+	c := &catalog{v: v, set: index.NewSet(), segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, numbers: map[ID]uint32{}}
+	c.states.Store(new([]ObjectState))
+	return c
+}
+
+// refresh reads what changed in the ledger since the last time, and the segments that are new.
+func (c *catalog) refresh(ctx context.Context) error {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	if c.v.ledger == nil {
+		return c.refreshByListing(ctx)
+	}
+	for try := 0; ; try++ {
+		changes, revision, err := c.v.ledger.Changes(ctx, c.revision)
+		if err != nil {
+			return fmt.Errorf("read ledger: %w", err)
+		}
+		err = c.apply(ctx, changes)
+		if err == nil {
+			c.revision = revision
+			return nil
+		}
+		// A segment may be merged away between the two steps; then the ledger says so when asked again.
+		if !errors.Is(err, blob.ErrNotExist) || try == 3 {
+			return err
+		}
+	}
+}
+
+// apply takes over rows of the ledger. The caller holds refreshing.
+func (c *catalog) apply(ctx context.Context, changes []Object) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	var added, gone []ID
+	c.mu.Lock()
+	for _, o := range changes {
+		_, loaded := c.segments[o.ID]
+		if o.Kind == ObjectSegment {
+			c.segmentRow[o.ID] = o
+		}
+		switch {
+		case o.Kind != ObjectSegment:
+			c.note(o)
+		case o.State == ObjectLive && !loaded:
+			added = append(added, o.ID)
+		case o.State == ObjectRetired && loaded:
+			gone = append(gone, o.ID)
+		}
+	}
+	c.publish()
+	c.mu.Unlock()
+	if err := c.load(ctx, added); err != nil {
+		return err
+	}
+	c.unload(gone)
+	return nil
+}
+
+// note takes over the row of a pack. The caller holds mu.
+func (c *catalog) note(o Object) {
+	n := c.assign(o.ID)
+	r := &c.rows[n]
+	if o.State == ObjectReserved && r.state > ObjectReserved {
+		return // read before this process registered the pack
+	}
+	r.kind, r.state, r.session, r.size, r.epoch, r.remap = o.Kind, o.State, o.Session, o.Size, o.Epoch, o.Remap
+}
+
+// assign returns the number of a pack, giving it one if it has none. The caller holds mu.
+func (c *catalog) assign(id ID) uint32 {
+	n, ok := c.numbers[id]
+	if !ok {
+		n = uint32(len(c.rows))
+		c.numbers[id] = n
+		c.rows = append(c.rows, packRow{id: id})
+	}
+	return n
+}
+
+// publish makes the states visible to lookups. The caller holds mu.
+func (c *catalog) publish() {
+	states := make([]ObjectState, len(c.rows))
+	for i := range c.rows {
+		states[i] = c.rows[i].state
+	}
+	c.states.Store(&states)
+}
+
+// open gives a number to a pack that a session begins to fill.
+func (c *catalog) open(id ID, kind ObjectKind, session SessionID) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.assign(id)
+	c.rows[n].kind, c.rows[n].session = kind, session
+	return n
+}
+
+// closed notes how many slots and bytes a pack that a session filled has got.
+func (c *catalog) closed(n uint32, slots int, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows[n].slots, c.rows[n].size = slots, size
+}
+
+// registered makes packs that a session of this process registered known as live.
+func (c *catalog) registered(ids ...ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		if n, ok := c.numbers[id]; ok && c.rows[n].state < ObjectLive {
+			c.rows[n].state = ObjectLive
+		}
+	}
+	c.publish()
+}
+
+// number is how the index asks for numbers; packs it does not know get one, without a state that would let them be found.
+func (c *catalog) number(id pack.ID) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.assign(ID(id))
+}
+
+// known returns the number of a pack that has a row.
+func (c *catalog) known(id pack.ID) (uint32, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	n, ok := c.numbers[ID(id)]
+	return n, ok && c.rows[n].state != 0
+}
+
+// row returns the row of a pack.
+func (c *catalog) row(n uint32) packRow {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.rows[n]
+}
+
+// packs returns a copy of all rows, by number.
+func (c *catalog) packs() []packRow {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.Clone(c.rows)
+}
+
+func (c *catalog) slots(n uint32) int { return c.row(n).slots }
+
+func (c *catalog) name(n uint32) (pack.ID, bool) { return pack.ID(c.row(n).id), true }
+
+// load reads segments and adds them to the index. A damaged one is replaced by what the trailers of the packs say that
+// nothing else describes, so that the vault stays usable; Check reports it. The caller holds refreshing.
+func (c *catalog) load(ctx context.Context, ids []ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	loaded := make([]*index.Segment, len(ids))
+	levels := make([]int, len(ids))
+	failed := make([]error, len(ids))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, id := range ids {
+		g.Go(func() error {
+			var err error
+			loaded[i], levels[i], err = c.v.readSegment(gctx, id)
+			if errors.Is(err, ErrDamaged) {
+				failed[i], err = err, nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	var good []*index.Segment
+	bad := false
+	for i, s := range loaded {
+		if failed[i] != nil {
+			bad = true
+			c.damaged[ids[i]] = failed[i]
+			c.v.log.Warn("index segment is damaged, reading trailers instead", "object", segmentName(0, ids[i]), "error", failed[i])
+			continue
+		}
+		c.segments[ids[i]] = levels[i]
+		good = append(good, s)
+	}
+	c.add(good)
+	if bad {
+		return c.rebuild(ctx)
+	}
+	return nil
+}
+
+// add puts segments into the index and notes the sizes of their packs.
+func (c *catalog) add(segments []*index.Segment) {
+	if len(segments) == 0 {
+		return
+	}
+	c.set.Add(c.number, segments...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range segments {
+		for i := range s.Packs() {
+			p := s.Pack(i)
+			c.rows[c.assign(ID(p.ID))].slots = p.Slots
+		}
+	}
+	c.publish()
+}
+
+// unload takes segments out of the index. The caller holds refreshing.
+func (c *catalog) unload(ids []ID) {
+	if len(ids) == 0 {
+		return
+	}
+	gone := make([]index.SegmentID, len(ids))
+	for i, id := range ids {
+		gone[i] = index.SegmentID(id)
+		delete(c.segments, id)
+	}
+	c.set.Remove(c.number, gone...)
+}
+
+// readSegment reads a segment whose level is not known.
+func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, error) {
+	var err error
+	for _, level := range segmentLevels {
+		name := segmentName(level, id)
+		var plain []byte
+		if plain, err = v.getSealed(ctx, seal.TypeSegment, name, maxSegment); errors.Is(err, blob.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, level, err
+		}
+		s, err := index.Open(string(name), plain)
+		return s, level, err
+	}
+	return nil, 0, err
+}
+
+// rebuild reads the trailers of the packs that no segment describes into a segment in memory. The caller holds
+// refreshing.
+func (c *catalog) rebuild(ctx context.Context) error {
+	b := index.NewBuilder()
+	for n, r := range c.packs() {
+		if _, ok := c.set.Pack(uint32(n)); ok || r.state != ObjectLive && r.state != ObjectCondemned {
+			continue
+		}
+		p, err := c.v.openPack(ctx, r)
+		if errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrNotExist) {
+			c.v.log.Warn("pack cannot be read", "object", packName(r.kind, r.id), "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b.AddPack(index.PackInfo{Info: p.Info, Slots: len(p.Slots)}, p.Slots)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	built, err := b.Build()
+	if err != nil {
+		return err
+	}
+	s, err := index.Open("rebuilt index", built.Plain)
+	if err != nil {
+		return err
+	}
+	c.add([]*index.Segment{s})
+	return nil
+}
+
+// openPack reads the trailer of a pack.
+func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
+	name := packName(r.kind, r.id)
+	info, err := v.store.Stat(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	fetch := func(ctx context.Context, off, n int64) ([]byte, error) {
+		return readRange(ctx, v.store, name, off, n, nil)
+	}
+	p, err := pack.Open(ctx, v.keys, v.dec, packType(r.kind), pack.ID(r.id), info.Size, fetch)
+	return p, objectError(name, err)
+}
+
+// refreshByListing finds packs and segments without a ledger. The caller holds refreshing.
+func (c *catalog) refreshByListing(ctx context.Context) error {
+	rows := map[ID]Object{}
+	for _, prefix := range []string{"d/", "m/"} {
+		for info, err := range c.v.store.List(ctx, prefix) {
+			if err != nil {
+				return fmt.Errorf("list packs: %w", err)
+			}
+			if t, id, err := pack.ParseName(string(info.Name)); err == nil {
+				rows[ID(id)] = Object{ID: ID(id), Kind: packKind(t), State: ObjectLive, Size: info.Size}
+			}
+		}
+	}
+	var changes []Object
+	for _, r := range c.packs() {
+		if _, ok := rows[r.id]; !ok && r.state == ObjectLive {
+			changes = append(changes, Object{ID: r.id, Kind: r.kind, State: ObjectRetired})
+		}
+	}
+	for _, o := range rows {
+		changes = append(changes, o)
+	}
+	for info, err := range c.v.store.List(ctx, "x/") {
+		if err != nil {
+			return fmt.Errorf("list segments: %w", err)
+		}
+		if _, id, err := index.ParseSegmentName(string(info.Name)); err == nil {
+			changes = append(changes, Object{ID: ID(id), Kind: ObjectSegment, State: ObjectLive})
+		}
+	}
+	return c.apply(ctx, changes)
+}
+
+// find returns where a content is that may be relied on anew: condemned packs do not count.
+func (c *catalog) find(id ID) (index.Location, bool) {
+	states := *c.states.Load()
+	return c.set.Lookup(id, func(n uint32) bool { return int(n) >= len(states) || states[n] != ObjectLive })
+}
+
+// findReadable returns where a content can be read. skip, if not nil, excludes packs.
+func (c *catalog) findReadable(id ID, skip func(n uint32) bool) (index.Location, bool) {
+	states := *c.states.Load()
+	in := func(want ObjectState) func(uint32) bool {
+		return func(n uint32) bool { return int(n) >= len(states) || states[n] != want || skip != nil && skip(n) }
+	}
+	if loc, ok := c.set.Lookup(id, in(ObjectLive)); ok {
+		return loc, true
+	}
+	return c.set.Lookup(id, in(ObjectCondemned))
+}

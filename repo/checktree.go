@@ -1,0 +1,239 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/refset"
+	"github.com/lockfast/lockfast/repo/tree"
+)
+
+func digest(b []byte) [32]byte { return blake3.Sum256(b) }
+
+// points checks every recovery point.
+func (c *check) points(ctx context.Context) error {
+	ids, err := c.pointIDs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		gone, err := c.point(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !gone {
+			c.report.Points++
+		}
+	}
+	return nil
+}
+
+// pointIDs returns the points that should be whole. Without a ledger that is every manifest.
+func (c *check) pointIDs(ctx context.Context) ([]PointID, error) {
+	if c.v.ledger != nil {
+		return c.v.PointIDs(ctx)
+	}
+	var out []PointID
+	for info, err := range c.v.store.List(ctx, "r/") {
+		if err != nil {
+			return nil, fmt.Errorf("list recovery points: %w", err)
+		}
+		if id, ok := parseManifestName(info.Name); ok {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+// point checks one recovery point and reports whether it was deleted meanwhile.
+func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
+	p, release, err := c.hold(ctx, id)
+	if err != nil {
+		if ids, lerr := c.pointIDs(ctx); lerr == nil && !slices.Contains(ids, id) {
+			return true, nil
+		}
+		if !isDamage(err) {
+			return false, err
+		}
+		c.damagedPoint(string(manifestName(id)), id, err)
+		return false, nil
+	}
+	defer release()
+	set, err := p.refset(ctx)
+	if err != nil {
+		if !isDamage(err) {
+			return false, err
+		}
+		c.damagedPoint(string(refsetName(id, 1)), id, err)
+		return false, nil
+	}
+	hit := c.affected(id, set)
+	if c.o.Level < CheckTrees {
+		return false, nil
+	}
+	if err := c.tree(ctx, p, set); err != nil {
+		return false, err
+	}
+	if hit {
+		return false, c.paths(ctx, p)
+	}
+	return false, nil
+}
+
+// hold opens a point, keeping it from being reclaimed.
+func (c *check) hold(ctx context.Context, id PointID) (*Point, func(), error) {
+	p, err := c.v.OpenPoint(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, func() { p.Close() }, nil
+}
+
+// damagedPoint notes damage that makes a whole point unreadable.
+func (c *check) damagedPoint(object string, id PointID, err error) {
+	d := c.damaged(blob.Name(object), missingIsDamage(err))
+	if !slices.Contains(d.Points, id) {
+		d.Points = append(d.Points, id)
+	}
+}
+
+// tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have more.
+func (c *check) tree(ctx context.Context, p *Point, set refset.Set) error {
+	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}}
+	err := tree.Walk(ctx, pointStore{c.v}, p.m.root, &w)
+	if err != nil && !isDamage(err) {
+		return err
+	}
+	if err != nil {
+		c.damagedPoint(string(manifestName(p.id)), p.id, fmt.Errorf("tree of recovery point %s: %w", p.id, err))
+		return nil
+	}
+	if w.missing > 0 {
+		c.damagedPoint(string(refsetName(p.id, 1)), p.id,
+			chunk.Damaged("refset of recovery point "+string(p.id), "%d contents are not in it, the first is %s", w.missing, w.first))
+		return nil
+	}
+	used, err := w.used.Set(c.v.catalog.slots)
+	if err != nil {
+		return err
+	}
+	if more := refset.AndNot(set, used).Count(); more > 0 {
+		c.damagedPoint(string(refsetName(p.id, 1)), p.id,
+			chunk.Damaged("refset of recovery point "+string(p.id), "it names %d slots that nothing needs", more))
+	}
+	return nil
+}
+
+// treeCheck compares what a tree refers to with a refset.
+type treeCheck struct {
+	c       *check
+	ctx     context.Context
+	set     refset.Set
+	used    *refset.Builder
+	visited map[ID]bool // nodes and lists
+	missing int
+	first   ID
+}
+
+// Node implements [tree.Visitor].
+func (t *treeCheck) Node(_ chunk.Kind, id ID) (bool, error) {
+	if t.visited[id] {
+		return false, nil
+	}
+	t.visited[id] = true
+	t.use(id)
+	return true, nil
+}
+
+// Contents implements [tree.Visitor].
+func (t *treeCheck) Contents(b []byte) error {
+	for id := range ids(b) {
+		t.use(id)
+	}
+	return t.ctx.Err()
+}
+
+func (t *treeCheck) use(id ID) {
+	loc, ok := t.c.v.findIn(t.set, id)
+	if !ok {
+		if t.missing++; t.missing == 1 {
+			t.first = id
+		}
+		return
+	}
+	t.used.Add(loc.Pack, int(loc.Slot))
+}
+
+// findIn returns a place of a content that a refset names.
+func (v *Vault) findIn(set refset.Set, id ID) (index.Location, bool) {
+	var tried map[uint32]bool
+	for {
+		loc, ok := v.catalog.findReadable(id, func(n uint32) bool { return tried[n] })
+		if !ok || set.Has(loc.Pack, int(loc.Slot)) {
+			return loc, ok
+		}
+		if tried == nil {
+			tried = map[uint32]bool{}
+		}
+		tried[loc.Pack] = true
+	}
+}
+
+// paths finds the entries of a point that need what is damaged.
+func (c *check) paths(ctx context.Context, p *Point) error {
+	set, err := p.refset(ctx)
+	if err != nil {
+		return err
+	}
+	for e, err := range p.Entries(ctx, nil) {
+		if err != nil {
+			if isDamage(err) {
+				return nil // a damaged node is reported by the walk
+			}
+			return err
+		}
+		if err := c.entry(ctx, p, set, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry notes the key of an entry with the damaged packs that it needs.
+func (c *check) entry(ctx context.Context, p *Point, set refset.Set, e Entry) error {
+	note := func(id ID) {
+		loc, ok := c.v.findIn(set, id)
+		if !ok || c.slots[loc.Pack] == nil || !c.slots[loc.Pack].has(int(loc.Slot)) {
+			return
+		}
+		row := c.v.catalog.row(loc.Pack)
+		d := c.damages[string(packName(row.kind, row.id))]
+		n := len(d.Paths)
+		if d.Points[0] != p.id || n == maxDamagedPaths || n > 0 && string(d.Paths[n-1]) == string(e.Key) {
+			return
+		}
+		d.Paths = append(d.Paths, slices.Clone(e.Key))
+	}
+	for _, x := range e.Refs {
+		note(x.ID)
+	}
+	for x, err := range tree.Extents(ctx, pointStore{c.v}, e.Content, 0) {
+		if err != nil {
+			if isDamage(err) {
+				note(e.Content.List)
+				return nil
+			}
+			return err
+		}
+		if !x.ID.IsZero() {
+			note(x.ID)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lockfast/lockfast/blob"
+)
+
+// DeletePoint begins the deletion of a recovery point and removes its manifest durably, and its refset unless a session
+// still needs it. Open readers and writers keep what they have. The row in the ledger is removed afterwards by
+// Ledger.Remove, together with rows of the caller's own. Repeating it is harmless until then; after it, the error wraps
+// [ErrNotFound]. Space comes back by Reclaim.
+func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
+	if err := v.writable(); err != nil {
+		return err
+	}
+	if err := id.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if err := v.ledger.Delete(ctx, id); err != nil {
+		return fmt.Errorf("delete recovery point: %w", err)
+	}
+	if err := v.store.Delete(ctx, manifestName(id)); err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
+	}
+	// No session can pin the point from now on.
+	snapshot, err := v.ledger.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
+	}
+	for _, s := range snapshot.Sessions {
+		if s.Pin == id && s.State == SessionActive {
+			return nil
+		}
+	}
+	generation, err := v.newestRefset(ctx, id)
+	if err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
+	}
+	for n := generation; n >= 1; n-- {
+		if err := v.store.Delete(ctx, refsetName(id, n)); err != nil {
+			return fmt.Errorf("delete recovery point %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// deleteAll removes objects, several at once where that helps.
+func (v *Vault) deleteAll(ctx context.Context, names []blob.Name) error {
+	for _, name := range names {
+		if err := v.store.Delete(ctx, name); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}

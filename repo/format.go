@@ -1,0 +1,185 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/field"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+// readFormat reads the newest format object.
+func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
+	best, generation := blob.Name(""), 0
+	for info, err := range s.List(ctx, "format") {
+		if err != nil {
+			return seal.Format{}, nil, fmt.Errorf("list format: %w", err)
+		}
+		n := 1
+		if rest, ok := strings.CutPrefix(string(info.Name), "format."); ok {
+			if n, err = strconv.Atoi(rest); err != nil {
+				continue
+			}
+		} else if info.Name != "format" {
+			continue
+		}
+		if n > generation {
+			best, generation = info.Name, n
+		}
+	}
+	if best == "" {
+		return seal.Format{}, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
+	}
+	raw, err := readWhole(ctx, s, best, maxSmallObject)
+	if err != nil {
+		return seal.Format{}, nil, err
+	}
+	f, err := seal.DecodeFormat(string(best), raw)
+	return f, raw, objectError(best, err)
+}
+
+// listKeyRecords reads all key objects. Of one epoch the highest generation comes last.
+func listKeyRecords(ctx context.Context, s blob.Store) ([]seal.KeyRecord, error) {
+	var out []seal.KeyRecord
+	for info, err := range s.List(ctx, "k/") {
+		if err != nil {
+			return nil, fmt.Errorf("list keys: %w", err)
+		}
+		raw, err := readWhole(ctx, s, info.Name, maxSmallObject)
+		if err != nil {
+			return nil, err
+		}
+		r, err := seal.DecodeKeyRecord(string(info.Name), raw)
+		if err != nil {
+			return nil, objectError(info.Name, err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// readKeys opens the keys of every epoch.
+func readKeys(ctx context.Context, s blob.Store, k KeyWrapper, uuid [16]byte) (*seal.Keys, error) {
+	records, err := listKeyRecords(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	newest := map[uint32]seal.KeyRecord{}
+	for _, r := range records {
+		if old, ok := newest[r.Epoch]; !ok || r.Generation > old.Generation {
+			newest[r.Epoch] = r
+		}
+	}
+	if len(newest) == 0 {
+		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
+	}
+	secrets := map[uint32]seal.Secret{}
+	var domain seal.Secret
+	for epoch, r := range newest {
+		plain, err := k.Unwrap(ctx, r.Wrapped, r.Bind())
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
+		}
+		if len(plain) != len(seal.Secret{}) {
+			return nil, fmt.Errorf("open %s: a key of %d bytes: %w", r.Name(), len(plain), ErrWrongKey)
+		}
+		secrets[epoch] = seal.Secret(plain)
+		if domain, err = seal.OpenDomain(uuid, epoch, secrets[epoch], r.Domain); err != nil {
+			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
+		}
+	}
+	return seal.New(uuid, domain, secrets)
+}
+
+// claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.
+func (v *Vault) claimFor(ctx context.Context) error {
+	identity, err := v.ledger.Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("read identity of ledger: %w", err)
+	}
+	for range 3 {
+		if v.claim, err = v.highestClaim(ctx); err != nil {
+			return err
+		}
+		if v.claim > 0 {
+			return v.checkClaim(ctx, v.claim, identity)
+		}
+		if err := v.putClaim(ctx, 1, identity); err != nil && !errors.Is(err, blob.ErrExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("claim vault: %w", ErrBusy)
+}
+
+// highestClaim returns the number of the newest claim, 0 when there is none.
+func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
+	var highest uint64
+	for info, err := range v.store.List(ctx, "c/") {
+		if err != nil {
+			return 0, fmt.Errorf("list claims: %w", err)
+		}
+		if n, err := strconv.ParseUint(string(info.Name[2:]), 10, 63); err == nil {
+			highest = max(highest, n)
+		}
+	}
+	return highest, nil
+}
+
+// stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened.
+func (v *Vault) stillClaimed(ctx context.Context) error {
+	n, err := v.highestClaim(ctx)
+	if err == nil && n > v.claim {
+		err = fmt.Errorf("claim c/%d is newer than c/%d: %w", n, v.claim, ErrClaimed)
+	}
+	return err
+}
+
+func claimName(n uint64) blob.Name { return blob.Name(fmt.Sprintf("c/%d", n)) }
+
+// checkClaim compares a claim with the identity of the ledger.
+func (v *Vault) checkClaim(ctx context.Context, n uint64, identity [16]byte) error {
+	name := claimName(n)
+	plain, err := v.getSealed(ctx, seal.TypeClaim, name, maxSmallObject)
+	if err != nil {
+		return err
+	}
+	var owner [16]byte
+	by := ""
+	r := field.Reader{Data: plain}
+	for r.Next() {
+		switch r.Tag {
+		case 3:
+			owner = r.ID()
+		case 5:
+			by = string(r.Value)
+		}
+	}
+	if r.Err() != nil {
+		return fmt.Errorf("%s is %w: %v", name, ErrDamaged, r.Err())
+	}
+	if owner != identity {
+		return fmt.Errorf("%s is of database %x on %s, this is %x: %w", name, owner, by, identity, ErrClaimed)
+	}
+	return nil
+}
+
+func (v *Vault) putClaim(ctx context.Context, n uint64, identity [16]byte) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	uuid := v.UUID()
+	b := field.Append(nil, 1, uuid[:])
+	b = field.AppendUint(b, 2, n)
+	b = field.Append(b, 3, identity[:])
+	b = field.AppendTime(b, 4, time.Now().UTC())
+	b = field.Append(b, 5, host+" lockfast")
+	_, err = v.putSealed(ctx, seal.TypeClaim, claimName(n), b)
+	return err
+}

@@ -1,0 +1,151 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/refset"
+)
+
+// marks says which slots are needed.
+type marks struct {
+	snapshot Snapshot
+	live     refset.Set
+	owned    map[SessionID]bool // active sessions: all packs they registered are needed
+}
+
+// mark reads points and sessions and adds up what they need. The catalog has been refreshed before, so that a pack it
+// knows belongs to a session that the snapshot shows, or to a point.
+func (v *Vault) mark(ctx context.Context) (marks, error) {
+	for try := 0; ; try++ {
+		m, err := v.markOnce(ctx)
+		// A point deleted between the two steps takes its refset along; then the ledger says so when asked again.
+		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
+			return m, err
+		}
+	}
+}
+
+func (v *Vault) markOnce(ctx context.Context) (marks, error) {
+	m := marks{owned: map[SessionID]bool{}}
+	var err error
+	if m.snapshot, err = v.ledger.Snapshot(ctx); err != nil {
+		return m, fmt.Errorf("read ledger: %w", err)
+	}
+	// Refsets of points committed meanwhile may name packs that the catalog has not met.
+	if err := v.catalog.refresh(ctx); err != nil {
+		return m, err
+	}
+	var sets []refset.Set
+	for _, s := range m.snapshot.Sessions {
+		if s.State != SessionActive {
+			continue
+		}
+		m.owned[s.ID] = true
+		set, err := v.pinned(s)
+		if err != nil {
+			return m, err
+		}
+		sets = append(sets, set)
+	}
+	points, err := v.refsetsOf(ctx, m.snapshot.needed())
+	if err != nil {
+		return m, err
+	}
+	for _, set := range points {
+		sets = append(sets, set)
+	}
+	m.live = unionAll(sets)
+	return m, nil
+}
+
+// needed returns the points whose refsets count: committed ones, and those that sessions pin.
+func (s *Snapshot) needed() map[PointID]bool {
+	need := map[PointID]bool{}
+	for _, p := range s.Points {
+		if !p.Deleting {
+			need[p.ID] = true
+		}
+	}
+	for _, x := range s.Sessions {
+		if x.State == SessionActive && x.Pin != "" {
+			need[x.Pin] = true
+		}
+	}
+	return need
+}
+
+// pinned returns what a session said it relies on.
+func (v *Vault) pinned(s Session) (refset.Set, error) {
+	if len(s.Pins) == 0 {
+		return refset.Set{}, nil
+	}
+	records, _, err := refset.Parse("pins of session "+string(s.ID), s.Pins)
+	if err != nil {
+		return refset.Set{}, err
+	}
+	set, err := v.current(records)
+	if err != nil {
+		return refset.Set{}, fmt.Errorf("pins of session %s: %w", s.ID, err)
+	}
+	return set, nil
+}
+
+// refsetsOf reads the refsets of points, several at once.
+func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[PointID]refset.Set, error) {
+	newest, _, err := v.refsetGenerations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	order := make([]PointID, 0, len(need))
+	for id := range need {
+		order = append(order, id)
+	}
+	sets := make([]refset.Set, len(order))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, id := range order {
+		g.Go(func() error {
+			records, err := v.readRefset(gctx, id, max(newest[id], 1))
+			if err == nil {
+				sets[i], err = v.current(records)
+			}
+			if err != nil {
+				return fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	out := make(map[PointID]refset.Set, len(order))
+	for i, id := range order {
+		out[id] = sets[i]
+	}
+	return out, nil
+}
+
+// unionAll returns the union of many sets, pairing them so that each is copied only a few times.
+func unionAll(sets []refset.Set) refset.Set {
+	for len(sets) > 1 {
+		half := sets[:0]
+		for i := 0; i < len(sets); i += 2 {
+			if i+1 < len(sets) {
+				half = append(half, refset.Union(sets[i], sets[i+1]))
+			} else {
+				half = append(half, sets[i])
+			}
+		}
+		sets = half
+	}
+	if len(sets) == 0 {
+		return refset.Set{}
+	}
+	return sets[0]
+}

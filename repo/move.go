@@ -1,0 +1,374 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/refset"
+)
+
+// moveRun is how many bytes of a pack are read at once; at least one slot.
+const moveRun = 4 << 20
+
+// move copies the live slots of victims to new packs, as they are: opened and sealed again, not decompressed. It returns
+// the remap of each victim. One that cannot be read is marked to be kept, and stays.
+func (r *reclaim) move(ctx context.Context, victims []victim) (map[ID][]byte, error) {
+	remaps := map[ID][]byte{}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range victims {
+		x := &victims[i]
+		if x.live.Total == 0 {
+			continue
+		}
+		g.Go(func() error {
+			remap, err := r.movePack(gctx, x)
+			if errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrNotExist) {
+				r.v.log.Error("pack is damaged and stays", "object", packName(x.kind, x.id), "error", err)
+				x.keep, err = true, nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if x.keep {
+				r.report.DamagedPacks++
+			}
+			remaps[x.id] = remap
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if err := r.w.storeLastPacks(); err != nil {
+		return nil, err
+	}
+	r.report.BytesWritten = r.w.stats.stored.Load()
+	return remaps, nil
+}
+
+// movePack copies the live slots of one pack and returns where they went.
+func (r *reclaim) movePack(ctx context.Context, x *victim) ([]byte, error) {
+	p, err := r.v.openPack(ctx, x.packRow)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Slots) != x.live.Total {
+		return nil, fmt.Errorf("%s has %d slots, refsets say %d: %w", p.Name(), len(p.Slots), x.live.Total, ErrDamaged)
+	}
+	op, err := pack.NewOpener(r.v.keys, p.Info)
+	if err != nil {
+		return nil, err
+	}
+	m := mover{r: r, p: p, op: op}
+	var run []int
+	for slot := range x.live.Each() {
+		if len(run) > 0 && !m.joins(run, slot) {
+			if err := m.copy(ctx, run); err != nil {
+				return nil, err
+			}
+			run = run[:0]
+		}
+		run = append(run, slot)
+	}
+	return m.remap, m.copy(ctx, run)
+}
+
+// mover copies slots of one pack.
+type mover struct {
+	r     *reclaim
+	p     *pack.Pack
+	op    pack.Opener
+	buf   []byte
+	remap []byte
+}
+
+// joins reports whether slot follows the run closely.
+func (m *mover) joins(run []int, slot int) bool {
+	first, last, next := m.p.Slots[run[0]], m.p.Slots[run[len(run)-1]], m.p.Slots[slot]
+	gap := int64(next.Offset) - int64(last.Offset) - int64(last.Stored)
+	return gap <= fetchGap && int64(next.Offset)+int64(next.Stored)-int64(first.Offset) <= moveRun
+}
+
+// copy copies a run of slots.
+func (m *mover) copy(ctx context.Context, run []int) error {
+	if len(run) == 0 {
+		return nil
+	}
+	first, last := m.p.Slots[run[0]], m.p.Slots[run[len(run)-1]]
+	n := int64(last.Offset) + int64(last.Stored) - int64(first.Offset)
+	var err error
+	if m.buf, err = readRange(ctx, m.r.v.store, blob.Name(m.p.Name()), int64(first.Offset), n, m.buf); err != nil {
+		return err
+	}
+	to := m.r.w.data
+	if packKind(m.p.Type) == ObjectMeta {
+		to = m.r.w.meta
+	}
+	for _, slot := range run {
+		s := m.p.Slots[slot]
+		at := s.Offset - first.Offset
+		encoded, err := m.op.Open(slot, s, m.buf[at:at+s.Stored])
+		if err != nil {
+			return err
+		}
+		loc, err := to.add(ctx, s, encoded)
+		if err != nil {
+			return err
+		}
+		id := m.r.v.catalog.row(loc.Pack).id
+		m.remap = appendRemap(m.remap, slot, place{pack: pack.ID(id), slot: int(loc.Slot)})
+	}
+	return nil
+}
+
+// retire publishes an index without the victims and retires them together with the segments it replaces.
+func (r *reclaim) retire(ctx context.Context, victims []victim, remaps map[ID][]byte) error {
+	victims, err := r.rescue(ctx, victims)
+	if err != nil {
+		return err
+	}
+	old, err := r.mergeIndex(ctx, victims)
+	if err != nil {
+		return err
+	}
+	var out []Retirement
+	for _, x := range victims {
+		out = append(out, Retirement{ID: x.id, Remap: remaps[x.id]})
+	}
+	for _, id := range old {
+		out = append(out, Retirement{ID: id})
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	if err := r.v.ledger.Retire(ctx, r.s.row.ID, out); err != nil {
+		return fmt.Errorf("retire packs: %w", err)
+	}
+	r.report.PacksRemoved += int64(len(victims))
+	for _, x := range victims {
+		r.report.BytesRemoved += x.size
+	}
+	return r.v.catalog.refresh(ctx)
+}
+
+// mergeIndex writes one segment with everything that is left and returns the segments that it replaces. It does nothing
+// when there is nothing to drop or to merge.
+func (r *reclaim) mergeIndex(ctx context.Context, victims []victim) ([]ID, error) {
+	r.w.segmentMu.Lock()
+	defer r.w.segmentMu.Unlock()
+	gone := make(map[pack.ID]bool, len(victims))
+	for _, x := range victims {
+		gone[pack.ID(x.id)] = true
+	}
+	old, segments := r.v.catalog.mergeable()
+	if len(old) <= 1 && r.w.segment.Len() == 0 && !r.dropsAny(segments, gone) {
+		return nil, nil
+	}
+	keep := func(id pack.ID) bool {
+		n, ok := r.v.catalog.known(id)
+		state := ObjectState(0)
+		if ok {
+			state = r.v.catalog.row(n).state
+		}
+		return (state == ObjectLive || state == ObjectCondemned) && !gone[id]
+	}
+	for _, s := range segments {
+		r.w.segment.Merge(s, keep)
+	}
+	if r.w.segment.Len() == 0 {
+		return old, nil
+	}
+	built, err := r.w.segment.Build()
+	if err != nil {
+		return nil, err
+	}
+	return old, r.v.putSegment(ctx, r.s.row.ID, 1, built)
+}
+
+// dropsAny reports whether a segment describes a pack that goes or is gone.
+func (r *reclaim) dropsAny(segments []*index.Segment, gone map[pack.ID]bool) bool {
+	for _, s := range segments {
+		for i := range s.Packs() {
+			id := s.Pack(i).ID
+			n, ok := r.v.catalog.known(id)
+			if gone[id] || !ok || r.v.catalog.row(n).state == ObjectRetired {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mergeable returns the live segments of the ledger that are loaded or damaged, and what the index holds. A segment
+// rebuilt in memory is among the latter only.
+func (c *catalog) mergeable() ([]ID, []*index.Segment) {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	var old []ID
+	for id := range c.segments {
+		old = append(old, id)
+	}
+	for id := range c.damaged {
+		old = append(old, id)
+	}
+	return old, c.set.Segments()
+}
+
+// rewriteRefsets writes a new generation of every refset that names a retired pack, then removes the older ones.
+func (r *reclaim) rewriteRefsets(ctx context.Context) error {
+	newest, older, err := r.v.refsetGenerations(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := r.v.ledger.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	need := snapshot.needed()
+	for _, s := range snapshot.Sessions {
+		if s.State == SessionActive {
+			need[PointID(s.ID)] = true // prepared, perhaps
+		}
+	}
+	for id := range need {
+		generation := newest[id]
+		if generation == 0 {
+			continue
+		}
+		written, err := r.rewriteRefset(ctx, id, generation)
+		if errors.Is(err, blob.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if written {
+			older = append(older, refsetName(id, generation))
+		}
+	}
+	return r.v.deleteAll(ctx, older)
+}
+
+// rewriteRefset writes the next generation of a refset if it names a retired pack.
+func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generation int) (bool, error) {
+	records, err := r.v.readRefset(ctx, id, generation)
+	if err != nil {
+		return false, err
+	}
+	if !r.v.namesRetired(records) {
+		return false, nil
+	}
+	set, err := r.v.current(records)
+	if err != nil {
+		return false, fmt.Errorf("refset of recovery point %s: %w", id, err)
+	}
+	return true, r.v.putRefset(ctx, refsetName(id, generation+1), set)
+}
+
+func (v *Vault) namesRetired(records []refset.Record) bool {
+	for i := range records {
+		if n, ok := v.catalog.known(records[i].ID); ok && v.catalog.row(n).state == ObjectRetired {
+			return true
+		}
+	}
+	return false
+}
+
+// removeRetired removes the objects of retired rows once no session may still look for them, and forgets the rows that
+// nothing can name any more.
+func (r *reclaim) removeRetired(ctx context.Context) error {
+	packs, segments := r.v.catalog.retired()
+	if len(packs)+len(segments) == 0 {
+		return nil
+	}
+	var epoch uint64
+	for _, x := range packs {
+		epoch = max(epoch, x.epoch)
+	}
+	for _, o := range segments {
+		epoch = max(epoch, o.Epoch)
+	}
+	if err := r.await(ctx, epoch); err != nil {
+		return err
+	}
+	var forget []ID
+	snapshot, err := r.v.ledger.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	for _, x := range packs {
+		if err := r.v.store.Delete(ctx, packName(x.kind, x.id)); err != nil {
+			return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
+		}
+		r.progress(x.size)
+		if !r.outlived(snapshot, x.epoch) {
+			forget = append(forget, x.id)
+		}
+	}
+	for _, o := range segments {
+		for _, level := range segmentLevels {
+			if err := r.v.store.Delete(ctx, segmentName(level, o.ID)); err != nil {
+				return fmt.Errorf("remove %s: %w", segmentName(level, o.ID), err)
+			}
+		}
+		forget = append(forget, o.ID)
+	}
+	if err := r.v.ledger.Forget(ctx, r.s.row.ID, forget, nil); err != nil {
+		return fmt.Errorf("forget packs: %w", err)
+	}
+	r.v.catalog.forget(forget)
+	return nil
+}
+
+// outlived reports whether a session that was opened before the epoch is still active: it may name packs retired then.
+func (r *reclaim) outlived(snapshot Snapshot, epoch uint64) bool {
+	for _, s := range snapshot.Sessions {
+		if s.State == SessionActive && s.ID != r.s.row.ID && s.Opened < epoch {
+			return true
+		}
+	}
+	return false
+}
+
+// retired returns the retired packs and segments that are not forgotten.
+func (c *catalog) retired() ([]packRow, []Object) {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	var packs []packRow
+	for _, row := range c.packs() {
+		if row.state == ObjectRetired && !row.forgotten {
+			packs = append(packs, row)
+		}
+	}
+	var segments []Object
+	for _, o := range c.segmentRow {
+		if o.State == ObjectRetired {
+			segments = append(segments, o)
+		}
+	}
+	return packs, segments
+}
+
+// forget drops what the ledger forgot.
+func (c *catalog) forget(ids []ID) {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		delete(c.segmentRow, id)
+		delete(c.damaged, id)
+		if n, ok := c.numbers[id]; ok {
+			c.rows[n].forgotten = true
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package repo
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+
+	"github.com/lockfast/lockfast/repo/chunk"
+)
+
+// KeyWrapper wraps the vault's key under a key that is kept elsewhere. bind has to be authenticated with it. Unwrap
+// returns an error that wraps [ErrWrongKey] when the wrapping key is another one. A wrapper may also have a method
+// KeyID() string that names the wrapping key for the operator; it is noted in the key object.
+type KeyWrapper interface {
+	Wrap(ctx context.Context, key, bind []byte) ([]byte, error)
+	Unwrap(ctx context.Context, wrapped, bind []byte) ([]byte, error)
+}
+
+// CreateOptions describes a new vault. Sizes are fixed for its life; zero means the default.
+type CreateOptions struct {
+	UUID      [16]byte
+	DomainKey [32]byte // vaults with the same domain key give equal contents equal ids
+	Options   Options
+
+	DataPack int          // target size of data packs in bytes, at least twice the largest chunk
+	MetaPack int          // target size of meta packs in bytes, likewise
+	Chunk    chunk.Params // sizes of chunks of files
+}
+
+// Options tunes an open vault; the zero value works.
+type Options struct {
+	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
+	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
+	CacheDir    string       // reserved for derived data; empty = none
+	Log         *slog.Logger // nil = silent
+}
+
+const defaultMemory = 160 << 20
+
+func (o Options) withDefaults() Options {
+	if o.MemoryLimit <= 0 {
+		o.MemoryLimit = defaultMemory
+	}
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}

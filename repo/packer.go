@@ -1,0 +1,144 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
+)
+
+// packer fills packs of one type. A full pack is finished, stored and registered in the background while the next one
+// fills; the number of buffers bounds how many are under way.
+type packer struct {
+	w      *Writer
+	kind   ObjectKind
+	target int
+	free   chan *openPack // buffers that are not in use; nil = not allocated yet
+
+	mu      sync.RWMutex // held to read while adding, to write while the open pack is changed
+	open    *openPack    // nil before the first slot
+	uploads sync.WaitGroup
+}
+
+// openPack is a pack being filled.
+type openPack struct {
+	*pack.Writer
+	number uint32
+}
+
+func newPacker(w *Writer, kind ObjectKind, target, buffers int) *packer {
+	p := &packer{w: w, kind: kind, target: target, free: make(chan *openPack, buffers)}
+	for range buffers {
+		p.free <- nil
+	}
+	return p
+}
+
+// add puts a chunk into the open pack and returns where it is.
+func (p *packer) add(ctx context.Context, s pack.Slot, stored []byte) (index.Location, error) {
+	for {
+		p.mu.RLock()
+		open := p.open
+		if open != nil {
+			no, slot, err := open.Add(s, stored)
+			if err == nil {
+				loc := index.Location{
+					Pack: open.number, Slot: uint16(no), Kind: slot.Kind, Codec: slot.Codec, Chunk: slot.ID,
+					Offset: slot.Offset, Stored: slot.Stored, Plain: slot.Plain,
+				}
+				p.mu.RUnlock()
+				return loc, nil
+			}
+			if !errors.Is(err, pack.ErrFull) {
+				p.mu.RUnlock()
+				return index.Location{}, err
+			}
+		}
+		p.mu.RUnlock()
+		if err := p.next(ctx, open); err != nil {
+			return index.Location{}, err
+		}
+	}
+}
+
+// next replaces the pack that was found full, unless somebody else has done so.
+func (p *packer) next(ctx context.Context, full *openPack) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open != full {
+		return nil
+	}
+	if full != nil {
+		if _, slots := full.Len(); slots == 0 {
+			return errors.New("a chunk is larger than a pack")
+		}
+		p.open = nil
+		p.uploads.Go(func() { p.upload(full) })
+	}
+	select {
+	case buffer := <-p.free:
+		return p.begin(buffer)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// begin opens a new pack in a buffer.
+func (p *packer) begin(buffer *openPack) error {
+	if buffer == nil {
+		w, err := pack.NewWriter(p.w.v.keys, pack.Options{Type: packType(p.kind), Target: p.target})
+		if err != nil {
+			return err
+		}
+		buffer = &openPack{Writer: w}
+	} else if err := buffer.Reset(); err != nil {
+		return err
+	}
+	buffer.number = p.w.v.catalog.open(ID(buffer.ID()), p.kind, p.w.s.row.ID)
+	p.open = buffer
+	return nil
+}
+
+// upload stores and registers a full pack and gives its buffer back.
+func (p *packer) upload(full *openPack) {
+	defer func() { p.free <- full }()
+	w := p.w
+	if w.ctx.Err() != nil {
+		return
+	}
+	packed := full.Finish()
+	object := Object{ID: ID(packed.ID), Kind: p.kind, Size: int64(len(packed.Bytes))}
+	err := w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
+	if err == nil {
+		err = w.putPack(full, packed)
+	}
+	if err == nil {
+		err = w.v.ledger.Register(w.ctx, w.s.row.ID, []Object{object})
+	}
+	if err != nil {
+		w.fail(fmt.Errorf("store %s: %w", packName(p.kind, object.ID), err))
+		return
+	}
+	if err := w.registered(packed); err != nil {
+		w.fail(err)
+	}
+}
+
+// take ends the filling and returns the open pack, if it has anything, when all uploads are done.
+func (p *packer) take() *openPack {
+	p.uploads.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	open := p.open
+	p.open = nil
+	if open == nil {
+		return nil
+	}
+	if _, slots := open.Len(); slots == 0 {
+		return nil
+	}
+	return open
+}

@@ -1,0 +1,217 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/refset"
+	"github.com/lockfast/lockfast/repo/seal"
+	"github.com/lockfast/lockfast/repo/tree"
+)
+
+// Point is an open recovery point. All methods may be called concurrently.
+type Point struct {
+	v  *Vault
+	id PointID
+	m  manifest
+	s  *session // nil when a writer's session pins the point, or without a ledger
+
+	once   sync.Once // reads refs
+	refs   refset.Set
+	refErr error
+}
+
+// OpenPoint opens a recovery point for reading: what it holds stays until Close, even if it is deleted meanwhile. The
+// error wraps [ErrNotFound] when there is no such point.
+func (v *Vault) OpenPoint(ctx context.Context, id PointID) (*Point, error) {
+	if err := id.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if v.ledger == nil {
+		return v.readPoint(ctx, id)
+	}
+	s, err := v.openSession(ctx, SessionOptions{Kind: SessionReader, Pin: id})
+	if err != nil {
+		return nil, fmt.Errorf("open recovery point: %w", err)
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, fmt.Errorf("open recovery point: %w", err)
+	}
+	p, err := v.readPoint(ctx, id)
+	if err != nil {
+		return nil, errors.Join(err, s.close(ctx))
+	}
+	p.s = s
+	return p, nil
+}
+
+// readPoint reads the manifest of a point that something else pins.
+func (v *Vault) readPoint(ctx context.Context, id PointID) (*Point, error) {
+	m, err := v.readManifest(ctx, id)
+	if errors.Is(err, blob.ErrNotExist) && v.ledger == nil {
+		err = fmt.Errorf("recovery point %s: %w", id, ErrNotFound)
+	} else if err != nil {
+		err = fmt.Errorf("recovery point %s: %w", id, missingIsDamage(err))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Point{v: v, id: id, m: m}, nil
+}
+
+func (v *Vault) readManifest(ctx context.Context, id PointID) (manifest, error) {
+	plain, err := v.getSealed(ctx, seal.TypeManifest, manifestName(id), maxSmallObject)
+	if err != nil {
+		return manifest{}, err
+	}
+	return decodeManifest(id, v.UUID(), plain)
+}
+
+// PointIDs lists the recovery points, ascending. Without a ledger they are those whose manifest is there and whose packs
+// all exist.
+func (v *Vault) PointIDs(ctx context.Context) ([]PointID, error) {
+	if v.ledger == nil {
+		return v.listPoints(ctx)
+	}
+	snapshot, err := v.ledger.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list recovery points: %w", err)
+	}
+	var out []PointID
+	for _, p := range snapshot.Points {
+		if !p.Deleting {
+			out = append(out, p.ID)
+		}
+	}
+	return out, nil
+}
+
+func (v *Vault) listPoints(ctx context.Context) ([]PointID, error) {
+	if err := v.catalog.refresh(ctx); err != nil {
+		return nil, err
+	}
+	var out []PointID
+	for info, err := range v.store.List(ctx, "r/") {
+		if err != nil {
+			return nil, fmt.Errorf("list recovery points: %w", err)
+		}
+		id, ok := parseManifestName(info.Name)
+		if !ok {
+			continue
+		}
+		if _, err := v.refset(ctx, id); errors.Is(err, ErrDamaged) {
+			v.log.Warn("manifest is left out, its packs are not all there", "object", info.Name, "error", err)
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// ID returns the point's id.
+func (p *Point) ID() PointID { return p.id }
+
+// Facts returns what the manifest says. The map and slices are shared.
+func (p *Point) Facts() Facts { return p.m.facts }
+
+// Stats returns the counts of the manifest.
+func (p *Point) Stats() PointStats { return p.m.stats }
+
+// Parent returns the point that this one was made against, which may be gone; empty = none.
+func (p *Point) Parent() PointID { return p.m.parent }
+
+// Close ends the reader's session. The point of a writer's parent needs no Close.
+func (p *Point) Close() error {
+	if p.s == nil {
+		return nil
+	}
+	return p.s.close(context.Background())
+}
+
+// Get returns a node or list; Put is not used by readers.
+type pointStore struct{ v *Vault }
+
+func (s pointStore) Get(ctx context.Context, id ID) ([]byte, error) { return s.v.chunk(ctx, id) }
+
+func (s pointStore) Put(context.Context, chunk.Kind, []byte) (ID, error) {
+	return ID{}, fmt.Errorf("store chunk: %w", ErrReadOnly)
+}
+
+// Cursor moves over the entries of a point in key order. It is for one goroutine and does not allocate per entry.
+type Cursor struct {
+	p *Point
+	c *tree.Cursor
+}
+
+// Cursor returns a cursor before the first entry. It keeps ctx.
+func (p *Point) Cursor(ctx context.Context) *Cursor {
+	return &Cursor{p: p, c: tree.NewCursor(ctx, pointStore{p.v}, p.m.root, tree.CursorOptions{})}
+}
+
+// Next moves to the next entry, the first one at the beginning, and reports whether there is one.
+func (c *Cursor) Next() bool { return c.c.Next() }
+
+// Seek moves to the first entry with a key of at least key, forwards or backwards, and reports whether there is one.
+func (c *Cursor) Seek(key []byte) bool { return c.c.Seek(key) }
+
+// Entry returns the entry under the cursor, valid until it moves.
+func (c *Cursor) Entry() Entry { return c.c.Entry() }
+
+// Err returns what stopped the cursor, nil at the end.
+func (c *Cursor) Err() error { return c.c.Err() }
+
+// Entries yields the entries from key from on. Each is valid until the next step.
+func (p *Point) Entries(ctx context.Context, from []byte) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		c := p.Cursor(ctx)
+		for ok := c.Seek(from); ok; ok = c.Next() {
+			if !yield(c.Entry(), nil) {
+				return
+			}
+		}
+		if err := c.Err(); err != nil {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// Lookup returns the entry with that key; the error wraps [ErrNotFound] when there is none.
+func (p *Point) Lookup(ctx context.Context, key []byte) (Entry, error) {
+	c := p.Cursor(ctx)
+	if c.Seek(key) && bytes.Equal(c.Entry().Key, key) {
+		return c.Entry(), nil
+	}
+	if err := c.Err(); err != nil {
+		return Entry{}, err
+	}
+	return Entry{}, fmt.Errorf("entry %.80q: %w", key, ErrNotFound)
+}
+
+// Diff yields the changes from older to p in key order; parts of the trees that are equal are not read.
+func (p *Point) Diff(ctx context.Context, older *Point) iter.Seq2[Change, error] {
+	return tree.Diff(ctx, pointStore{p.v}, older.m.root, p.m.root, tree.CursorOptions{})
+}
+
+// refset returns what the point needs.
+func (p *Point) refset(ctx context.Context) (refset.Set, error) {
+	p.once.Do(func() { p.refs, p.refErr = p.v.refset(ctx, p.id) })
+	return p.refs, p.refErr
+}
+
+// findPinned returns a place of a content that the point's own refset names.
+func (p *Point) findPinned(ctx context.Context, id ID) (index.Location, bool) {
+	set, err := p.refset(ctx)
+	if err != nil {
+		return index.Location{}, false
+	}
+	return p.v.findIn(set, id)
+}

@@ -1,0 +1,266 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockfast/lockfast/repo/refset"
+)
+
+// ReclaimOptions tunes a reclaim.
+type ReclaimOptions struct {
+	// Threshold is the share of dead bytes among all bytes of packs that may stay; packs without anything live always
+	// go. Zero frees everything that can be freed.
+	Threshold float64
+	// Progress, if not nil, is told now and then how far it is.
+	Progress func(ReclaimProgress)
+}
+
+// ReclaimProgress is how far a reclaim is.
+type ReclaimProgress struct {
+	Done, Total int64 // bytes of packs to remove
+}
+
+// ReclaimReport is what a reclaim did.
+type ReclaimReport struct {
+	PacksRemoved   int64
+	PacksWritten   int64
+	BytesRemoved   int64 // of packs
+	BytesWritten   int64 // of packs, with what was still needed of those removed
+	ObjectsSwept   int64 // leftovers of sessions that ended without a recovery point, and of deleted points
+	ForeignObjects int64 // manifests and refsets that the ledger knows nothing of; they are left alone
+	DamagedPacks   int64 // could not be rewritten and stay; see Check
+}
+
+// Reclaim frees what no recovery point needs: it sweeps what ended sessions left, removes packs that are dead, moves what
+// is live out of packs that are partly dead, merges small packs, and merges the index. Backups and restores may run
+// meanwhile; it waits until each has acknowledged that packs are to go. When it returns, everything is gone that could
+// go. The error wraps [ErrBusy] when another process reclaims. After an error, or a crash, the next Reclaim goes on.
+func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
+	if err := v.writable(); err != nil {
+		return ReclaimReport{}, err
+	}
+	v.reclaiming.Lock()
+	defer v.reclaiming.Unlock()
+	s, err := v.openSession(ctx, SessionOptions{Kind: SessionCollector})
+	if err != nil {
+		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
+	}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s)}
+	s.lost = r.w.fail
+	if err := s.start(ctx); err != nil {
+		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
+	}
+	err = r.run(r.w.ctx)
+	if err != nil && r.w.ctx.Err() != nil {
+		err = r.w.err()
+	}
+	r.w.fail(ErrClosed)
+	r.w.stop()
+	err = errors.Join(err, s.close(ctx))
+	if err != nil {
+		return r.report, fmt.Errorf("reclaim: %w", err)
+	}
+	return r.report, nil
+}
+
+// reclaim is one run, a session of its own. w writes the packs that take what is moved.
+type reclaim struct {
+	v      *Vault
+	o      ReclaimOptions
+	s      *session
+	w      *Writer
+	report ReclaimReport
+	done   int64 // bytes of packs
+	total  int64
+}
+
+// victim is a pack to remove.
+type victim struct {
+	number uint32
+	packRow
+	live refset.Slots // what has to be moved; Total 0 = nothing
+	keep bool         // stays after all
+}
+
+// run follows docs/format.md section 16, Reclaim.
+func (r *reclaim) run(ctx context.Context) error {
+	if _, err := r.v.ledger.Fence(ctx); err != nil {
+		return fmt.Errorf("fence lost sessions: %w", err)
+	}
+	if err := r.sweep(ctx); err != nil {
+		return err
+	}
+	m, err := r.v.mark(ctx)
+	if err != nil {
+		return err
+	}
+	victims := r.choose(m)
+	if len(victims) > 0 {
+		if victims, err = r.condemn(ctx, victims); err != nil {
+			return err
+		}
+	}
+	for _, x := range victims {
+		r.total += x.size
+	}
+	remaps, err := r.move(ctx, victims)
+	if err != nil {
+		return err
+	}
+	if err := r.retire(ctx, victims, remaps); err != nil {
+		return err
+	}
+	if err := r.rewriteRefsets(ctx); err != nil {
+		return err
+	}
+	return r.removeRetired(ctx)
+}
+
+// condemn condemns packs, waits until every session knows, and marks again.
+func (r *reclaim) condemn(ctx context.Context, victims []victim) ([]victim, error) {
+	packs := make([]ID, len(victims))
+	for i, x := range victims {
+		packs[i] = x.id
+	}
+	epoch, err := r.v.ledger.Condemn(ctx, r.s.row.ID, packs)
+	if err != nil {
+		return nil, fmt.Errorf("condemn packs: %w", err)
+	}
+	if err := r.await(ctx, epoch); err != nil {
+		return nil, err
+	}
+	if err := r.v.catalog.refresh(ctx); err != nil {
+		return nil, err
+	}
+	m, err := r.v.mark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range victims {
+		x := &victims[i]
+		x.live, _ = m.live.Pack(x.number)
+		grown := x.live.Total > 0 && x.live.All() && x.size >= r.packTarget(x.kind)/smallPack
+		x.keep = grown || m.owned[x.session]
+	}
+	return r.rescue(ctx, victims)
+}
+
+// rescue makes packs live again that are to stay after all, and returns the others.
+func (r *reclaim) rescue(ctx context.Context, victims []victim) ([]victim, error) {
+	var back []ID
+	rest := victims[:0:0]
+	for _, x := range victims {
+		if x.keep {
+			back = append(back, x.id)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	if len(back) == 0 {
+		return rest, nil
+	}
+	if err := r.v.ledger.Rescue(ctx, r.s.row.ID, back); err != nil {
+		return nil, fmt.Errorf("rescue packs: %w", err)
+	}
+	return rest, nil
+}
+
+// await waits until every session has acknowledged the epoch, has ended or is fenced.
+func (r *reclaim) await(ctx context.Context, epoch uint64) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		r.v.pokeSessions()
+		waiting, err := r.v.ledger.Waiting(ctx, epoch)
+		if err != nil {
+			return fmt.Errorf("wait for sessions: %w", err)
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Small packs, below 1/smallPack of the target, are merged when there are at least smallPacks of a kind.
+const (
+	smallPack  = 4
+	smallPacks = 4
+)
+
+// choose picks the packs to remove.
+func (r *reclaim) choose(m marks) []victim {
+	lengths := r.v.slotLengths()
+	var victims, partly []victim
+	small := map[ObjectKind][]victim{}
+	var all, dead int64
+	for n, row := range r.v.catalog.packs() {
+		if row.state != ObjectLive && row.state != ObjectCondemned || m.owned[row.session] {
+			continue
+		}
+		x := victim{number: uint32(n), packRow: row}
+		x.live, _ = m.live.Pack(x.number)
+		all += row.size
+		switch {
+		case x.live.Total == 0:
+			victims = append(victims, x)
+		case !x.live.All():
+			dead += deadBytes(lengths[x.number], x.live)
+			partly = append(partly, x)
+		case row.state == ObjectCondemned: // by a run that did not end; condemn will rescue it
+			x.keep = true
+			victims = append(victims, x)
+		case row.size < r.packTarget(row.kind)/smallPack:
+			small[row.kind] = append(small[row.kind], x)
+		}
+	}
+	// The packs with the least to move come first.
+	slices.SortFunc(partly, func(a, b victim) int {
+		return cmp.Compare(deadBytes(lengths[b.number], b.live)*a.size, deadBytes(lengths[a.number], a.live)*b.size)
+	})
+	for _, x := range partly {
+		if r.o.Threshold > 0 && float64(dead) <= r.o.Threshold*float64(all) && x.state == ObjectLive {
+			continue
+		}
+		dead -= deadBytes(lengths[x.number], x.live)
+		victims = append(victims, x)
+	}
+	for _, xs := range small {
+		if len(xs) >= smallPacks {
+			victims = append(victims, xs...)
+		}
+	}
+	return victims
+}
+
+func (r *reclaim) packTarget(k ObjectKind) int64 {
+	if k == ObjectMeta {
+		return int64(r.v.format.MetaPack)
+	}
+	return int64(r.v.format.DataPack)
+}
+
+// deadBytes adds up the slots that are not live.
+func deadBytes(lengths []uint32, live refset.Slots) int64 {
+	var n int64
+	for i, l := range lengths {
+		if !live.Has(i) {
+			n += int64(l)
+		}
+	}
+	return n
+}
+
+func (r *reclaim) progress(done int64) {
+	r.done += done
+	if r.o.Progress != nil {
+		r.o.Progress(ReclaimProgress{Done: r.done, Total: r.total})
+	}
+}

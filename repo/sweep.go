@@ -1,0 +1,142 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lockfast/lockfast/blob"
+)
+
+// sweep removes what sessions left that ended without a recovery point, and what is left of deleted points. Packs that
+// such sessions registered are not its business: they leave as any pack does.
+func (r *reclaim) sweep(ctx context.Context) error {
+	// The listing comes first: what it shows belongs to sessions that the snapshot shows, unless they became points.
+	manifests, refsets, err := r.listPoints(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := r.v.ledger.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	if err := r.v.catalog.refresh(ctx); err != nil {
+		return err
+	}
+	need := snapshot.needed()
+	ended := map[SessionID]bool{}
+	known := map[PointID]bool{}
+	for _, s := range snapshot.Sessions {
+		if s.State == SessionActive {
+			need[PointID(s.ID)] = true
+		} else {
+			ended[s.ID] = true
+		}
+		known[PointID(s.ID)] = true
+	}
+	for _, p := range snapshot.Points {
+		known[p.ID] = true
+	}
+	gone := r.v.catalog.reservedBy(ended)
+	foreign := map[PointID]bool{}
+	for id, name := range manifests {
+		switch {
+		case known[id] && !need[id] || known[id] && deleting(snapshot, id):
+			gone = append(gone, name)
+		case !known[id]:
+			foreign[id] = true
+		}
+	}
+	for id, names := range refsets {
+		if !need[id] && !foreign[id] {
+			gone = append(gone, names...)
+		}
+	}
+	if err := r.v.deleteAll(ctx, gone); err != nil {
+		return err
+	}
+	r.report.ObjectsSwept = int64(len(gone))
+	r.report.ForeignObjects = int64(len(foreign))
+	if len(ended) == 0 {
+		return nil
+	}
+	sessions := make([]SessionID, 0, len(ended))
+	for id := range ended {
+		sessions = append(sessions, id)
+	}
+	if err := r.v.ledger.Forget(ctx, r.s.row.ID, nil, sessions); err != nil {
+		return fmt.Errorf("forget sessions: %w", err)
+	}
+	r.v.catalog.forgetReserved(ended)
+	return nil
+}
+
+// deleting reports whether the deletion of a point has begun.
+func deleting(s Snapshot, id PointID) bool {
+	for _, p := range s.Points {
+		if p.ID == id {
+			return p.Deleting
+		}
+	}
+	return false
+}
+
+// listPoints lists manifests and refsets by point.
+func (r *reclaim) listPoints(ctx context.Context) (manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name, err error) {
+	manifests, refsets = map[PointID]blob.Name{}, map[PointID][]blob.Name{}
+	for info, err := range r.v.store.List(ctx, "r/") {
+		if err != nil {
+			return nil, nil, fmt.Errorf("list manifests: %w", err)
+		}
+		if id, ok := parseManifestName(info.Name); ok {
+			manifests[id] = info.Name
+		}
+	}
+	for info, err := range r.v.store.List(ctx, "f/") {
+		if err != nil {
+			return nil, nil, fmt.Errorf("list refsets: %w", err)
+		}
+		if id, _, ok := parseRefsetName(info.Name); ok {
+			refsets[id] = append(refsets[id], info.Name)
+		}
+	}
+	return manifests, refsets, nil
+}
+
+// reservedBy returns the names that ended sessions reserved and never registered.
+func (c *catalog) reservedBy(ended map[SessionID]bool) []blob.Name {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	var out []blob.Name
+	for _, row := range c.packs() {
+		if row.state == ObjectReserved && ended[row.session] {
+			out = append(out, packName(row.kind, row.id))
+		}
+	}
+	for _, o := range c.segmentRow {
+		if o.State == ObjectReserved && ended[o.Session] {
+			for _, level := range segmentLevels {
+				out = append(out, segmentName(level, o.ID))
+			}
+		}
+	}
+	return out
+}
+
+// forgetReserved drops what the ledger forgot of ended sessions.
+func (c *catalog) forgetReserved(ended map[SessionID]bool) {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.rows {
+		if c.rows[i].state == ObjectReserved && ended[c.rows[i].session] {
+			c.rows[i].state, c.rows[i].forgotten = ObjectRetired, true
+		}
+	}
+	for id, o := range c.segmentRow {
+		if o.State == ObjectReserved && ended[o.Session] {
+			delete(c.segmentRow, id)
+		}
+	}
+	c.publish()
+}
