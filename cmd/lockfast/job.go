@@ -12,14 +12,14 @@ import (
 
 const (
 	minPoll = 5 * time.Millisecond
-	maxPoll = 250 * time.Millisecond
+	maxPoll = 100 * time.Millisecond
 	// stopWait is how long an interrupted command waits for its job to end.
 	stopWait = 5 * time.Second
 )
 
-// pause waits a twentieth of the time since start, within bounds, so that watching adds little to what is watched.
+// pause waits a fiftieth of the time since start, within bounds, so that watching adds little to what is watched.
 func pause(ctx context.Context, start time.Time) error {
-	t := time.NewTimer(min(max(time.Since(start)/20, minPoll), maxPoll))
+	t := time.NewTimer(min(max(time.Since(start)/50, minPoll), maxPoll))
 	defer t.Stop()
 	select {
 	case <-t.C:

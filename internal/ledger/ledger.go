@@ -101,6 +101,27 @@ func (d *DB) FenceAll(ctx context.Context) error {
 	})
 }
 
+// Vaults returns the names of all vaults that have a ledger, ascending.
+func (d *DB) Vaults(ctx context.Context) (names []string, err error) {
+	err = d.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		names = nil
+		rows, err := tx.Query(ctx, "SELECT vault FROM ledger_vault ORDER BY vault")
+		if err != nil {
+			return fmt.Errorf("list ledgers: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return fmt.Errorf("list ledgers: %w", err)
+			}
+			names = append(names, name)
+		}
+		return rows.Err()
+	})
+	return names, err
+}
+
 // Vault returns the ledger of one vault. It does not check that there is one;
 // methods of a ledger that was not created return [repo.ErrNotFound].
 func (d *DB) Vault(vault string) *Vault { return &Vault{d: d, name: vault} }

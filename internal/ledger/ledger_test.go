@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,6 +231,18 @@ func TestLedger_VaultsAreApart(t *testing.T) {
 		}
 		if _, err := b.Identity(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestVaults_ListsAll(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		d := ledger.New(db, ledger.Options{})
+		vault(t, d, "v")
+		vault(t, d, "a")
+		if got, err := d.Vaults(t.Context()); err != nil || !slices.Equal(got, []string{"a", "v"}) {
+			t.Errorf("Vaults = %v, %v, want [a v]", got, err)
 		}
 	})
 }

@@ -106,6 +106,20 @@ func TestConfigFlags_EveryScalarHasOne(t *testing.T) {
 	}
 }
 
+func TestConfig_EverySettingIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	typ := reflect.TypeFor[server.Config]()
+	for i := range typ.NumField() {
+		if key := typ.Field(i).Tag.Get("yaml"); !strings.Contains(string(text), "\n| `"+key+"` |") {
+			t.Errorf("docs/configuration.md has no line on %s", key)
+		}
+	}
+}
+
 func TestConfigCheck_NamesTheSetting(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

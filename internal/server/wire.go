@@ -286,8 +286,15 @@ func (p *parts) ready(ctx context.Context) error {
 
 // background does what nobody asks for, until ctx is done.
 func (p *parts) background(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
 	n, r := &p.nouns, &p.runners
+	vaults, err := p.ledgers.Vaults(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range vaults {
+		r.reclaimer.Later(id) // of what a killed server left
+	}
+	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.sizes.Run(ctx) })
 	g.Go(func() error { return r.reclaimer.Run(ctx) })
 	g.Go(func() error {
