@@ -56,7 +56,7 @@ func sourceTree(b *testing.B, files int) string {
 }
 
 func benchVault(b *testing.B) *repo.Vault {
-	return resourcetest.OpenVault(b, mem.New(), repo.CreateOptions{MetaPack: 16 << 20})
+	return resourcetest.OpenVault(b, mem.New(), repo.CreateOptions{})
 }
 
 func perFile(b *testing.B, report int64) {
@@ -92,7 +92,7 @@ func BenchmarkRestore(b *testing.B) {
 	root := sourceTree(b, benchFiles(b))
 	store, err := fs.Open(b.TempDir(), fs.Options{})
 	must(b, err)
-	v := resourcetest.OpenVault(b, store, repo.CreateOptions{MetaPack: 16 << 20})
+	v := resourcetest.OpenVault(b, store, repo.CreateOptions{})
 	id, report := capture(b, v, settled(), root, "")
 	target := b.TempDir()
 	n := 0

@@ -45,7 +45,7 @@ func (d *Driver) Capture(ctx context.Context, order resource.Capture) (resource.
 func (c *capture) report() resource.Report {
 	r := resource.Report{
 		Items: c.items.Load(), BytesRead: c.reader.bytes.Load(), LogicalBytes: c.logical.Load(), Vanished: c.vanished,
-		Skipped: c.skips.list, SkippedMore: c.skips.more, Metadata: map[string]string{},
+		Skipped: c.skips.list, SkippedMore: c.skips.more, Metadata: map[string]string{"consistency": "files as they were read, not an image of one point in time"},
 	}
 	maps.Copy(r.Metadata, c.owners.table())
 	return r

@@ -38,8 +38,9 @@ func (d *Driver) Restore(ctx context.Context, order resource.Restore) (resource.
 		return resource.Outcome{}, err
 	}
 	r.apply.report(&r.skips)
+	logger(order.Log).DebugContext(ctx, "directory restored", "items", r.items.Load(), "skipped", len(r.skips.list))
 	return resource.Outcome{
-		Items: r.items.Load(), Bytes: r.bytes.Load(), Path: at.path, Skipped: r.skips.list, SkippedMore: r.skips.more,
+		Items: r.items.Load(), Bytes: r.logical.Load(), Path: at.path, Skipped: r.skips.list, SkippedMore: r.skips.more,
 		Missing: sel.missing,
 	}, nil
 }
@@ -60,9 +61,11 @@ type restoring struct {
 	stack  []inside         // directories from the root to the current one
 	groups map[inode]*maker // files with several names, by the first that is restored
 	items  atomic.Int64
-	bytes  atomic.Int64
-	total  int64
-	early  earlySync
+	bytes  atomic.Int64 // written
+	// logical is the size of the files that are complete.
+	logical atomic.Int64
+	total   int64 // of logical at the end; 0 when it is not known
+	early   earlySync
 }
 
 // inside is a directory that a pass is in. Only the second pass needs more than the place.
@@ -89,7 +92,7 @@ func newRestoring(p *repo.Point, sel *selection, root int) *restoring {
 }
 
 func (r *restoring) progress() resource.Progress {
-	return resource.Progress{Items: r.items.Load(), Bytes: r.bytes.Load(), TotalBytes: r.total}
+	return resource.Progress{Items: r.items.Load(), Bytes: max(r.bytes.Load(), r.logical.Load()), TotalBytes: r.total}
 }
 
 func (r *restoring) run(ctx context.Context) (err error) {
@@ -323,7 +326,7 @@ func (r *restoring) link(m *maker, up *place, name []byte, e repo.Entry) error {
 		return fmt.Errorf("link to %s: %w", Display(Path(m.key)), err)
 	}
 	r.items.Add(1)
-	r.bytes.Add(e.Content.Size)
+	r.logical.Add(e.Content.Size)
 	return nil
 }
 

@@ -118,6 +118,7 @@ func (r *restoring) applyFile(ctx context.Context, fd int, o *output) error {
 		return err
 	}
 	r.items.Add(1)
+	r.logical.Add(o.size)
 	return r.apply.apply(&target{fd: fd, key: o.key, x: xattrs{fd: fd}}, &info)
 }
 

@@ -63,8 +63,8 @@ func restoreEquals(t *testing.T, d resource.Driver, s Subject) {
 	id, report := Capture(t, v, d, resource.Capture{Resource: s.Resource}, "")
 	outcome := Restore(t, v, d, id, s.Target(t))
 	noDifference(t, s.Compare(t, outcome))
-	if outcome.Bytes > report.LogicalBytes || outcome.Items > report.Items {
-		t.Errorf("restored %d bytes in %d items of %d in %d", outcome.Bytes, outcome.Items, report.LogicalBytes, report.Items)
+	if outcome.Bytes != report.LogicalBytes || outcome.Items != report.Items {
+		t.Errorf("restored %d bytes in %d items, want %d in %d", outcome.Bytes, outcome.Items, report.LogicalBytes, report.Items)
 	}
 }
 
@@ -185,8 +185,8 @@ func progress(t *testing.T, d resource.Driver, s Subject) {
 	last = resource.Progress{}
 	target := s.Target(t)
 	target.Progress = take
-	if outcome := Restore(t, v, d, id, target); last.Items != outcome.Items {
-		t.Errorf("last progress of restore = %+v, want %d items", last, outcome.Items)
+	if outcome := Restore(t, v, d, id, target); last.Items != outcome.Items || last.Bytes != last.TotalBytes {
+		t.Errorf("last progress of restore = %+v, want %d items and all bytes", last, outcome.Items)
 	}
 }
 
