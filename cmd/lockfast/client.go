@@ -70,20 +70,23 @@ func each(page func(token *string) (next *string, err error)) error {
 	}
 }
 
-// healthy reports whether a server answers at a URL.
-func healthy(ctx context.Context, c *http.Client, base string) bool {
+// probe asks a server whether it is there.
+func probe(ctx context.Context, c *http.Client, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
 	if err != nil {
-		return false
+		return err
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		return false
+		return err
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /healthz answers %s", resp.Status)
+	}
+	return nil
 }
 
 // newHTTP returns an HTTP client of its own. A certificate file makes it accept exactly that certificate, whatever

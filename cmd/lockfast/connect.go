@@ -76,8 +76,8 @@ func (a *app) connectTo(ctx context.Context, name, from string) (*client, error)
 		return nil, err
 	}
 	base := strings.TrimRight(u.Scheme+"://"+u.Host, "/")
-	if !healthy(ctx, h, base) {
-		return nil, fmt.Errorf("no Lockfast server answers at %s (from %s); start one with `lockfast serve`", base, from)
+	if err := probe(ctx, h, base); err != nil {
+		return nil, fmt.Errorf("no Lockfast server answers at %s (from %s); start one with `lockfast serve`: %w", base, from, err)
 	}
 	key, err := a.userKey()
 	if err != nil {
@@ -108,7 +108,7 @@ func (a *app) connectHere(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !healthy(ctx, h, addr.URL) {
+	if probe(ctx, h, addr.URL) != nil {
 		return nil, nil
 	}
 	key, err := server.ReadCredentials(server.CredentialsFile(a.config.Data), "default")
@@ -141,6 +141,10 @@ func (a *app) startPrivate(cmd *cobra.Command) (*client, error) {
 	go func() { done <- s.Serve(ctx) }()
 	stop := func() error {
 		cancel()
+		slow := time.AfterFunc(time.Second, func() {
+			a.out.note("lockfast: another command still works with this one's server; waiting for it")
+		})
+		defer slow.Stop()
 		return <-done
 	}
 	key, err := server.ReadCredentials(server.CredentialsFile(config.Data), "default")

@@ -42,6 +42,7 @@ type Backups struct {
 	// Authority reports why jobs may not run with a role; nil if they may.
 	Authority func(ctx context.Context, account, roleARN string) error
 	Sizes     *Sizes
+	Metrics   *Metrics
 	Log       *slog.Logger
 }
 
@@ -77,10 +78,12 @@ func (w *Backups) Work(ctx context.Context, j *river.Job[job.RunBackup]) error {
 		return nil
 	}
 	b.log.InfoContext(ctx, "backup job started", "resource", b.job.ResourceARN, "vault", b.job.VaultName)
+	ended := w.Metrics.started(job.Backups)
 	err = errStopped
 	if b.job.State != job.Aborting {
 		err = b.run(ctx)
 	}
+	ended(err, ctx.Err() != nil)
 	if err == nil {
 		w.Sizes.Changed(ctx, b.job.VaultUUID)
 		return nil
@@ -261,6 +264,8 @@ func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prep
 	if err != nil {
 		return err
 	}
+	b.Metrics.moved("read", report.BytesRead)
+	b.Metrics.moved("stored", p.Stats.BytesStored)
 	b.log.InfoContext(ctx, "backup job completed", "recovery_point", b.job.PointARN, "items", report.Items,
 		"bytes_read", report.BytesRead, "bytes_stored", p.Stats.BytesStored, "skipped", skipped)
 	return nil

@@ -34,6 +34,7 @@ type Restores struct {
 	Drivers   map[string]Driver // by resource type
 	// Authority reports why jobs may not run with a role; nil if they may.
 	Authority func(ctx context.Context, account, roleARN string) error
+	Metrics   *Metrics
 	Log       *slog.Logger
 }
 
@@ -76,7 +77,10 @@ func (w *Restores) Work(ctx context.Context, j *river.Job[job.RunRestore]) error
 		return nil
 	}
 	r.log.InfoContext(ctx, "restore job started", "recovery_point", r.job.PointARN)
-	if err := r.run(ctx); err != nil {
+	ended := w.Metrics.started(job.Restores)
+	err = r.run(ctx)
+	ended(err, ctx.Err() != nil)
+	if err != nil {
 		return r.giveUp(context.WithoutCancel(ctx), err, ctx.Err() != nil)
 	}
 	return nil
@@ -273,6 +277,7 @@ func (r *restore) complete(ctx context.Context, o resource.Outcome) error {
 		return r.Jobs.CompleteTx(ctx, tx, r.lease, result)
 	})
 	if err == nil {
+		r.Metrics.moved("restored", o.Bytes)
 		r.log.InfoContext(ctx, "restore job completed", "path", o.Path, "items", o.Items, "bytes", o.Bytes, "skipped", skipped)
 	}
 	return err

@@ -203,6 +203,7 @@ func (p *parts) declare(ctx context.Context) error {
 
 func (p *parts) makeRunners(context.Context) error {
 	c, n, r := p.o.Config, &p.nouns, &p.runners
+	metrics := run.NewMetrics(p.metrics)
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
@@ -215,9 +216,10 @@ func (p *parts) makeRunners(context.Context) error {
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
-		Store: p.store, Drivers: drivers, Authority: p.iam.RoleUsable, Sizes: r.sizes, Log: p.o.Log}
+		Store: p.store, Drivers: drivers, Authority: p.iam.RoleUsable, Sizes: r.sizes, Metrics: metrics,
+		Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
-		Drivers: drivers, Authority: p.iam.RoleUsable, Log: p.o.Log}
+		Drivers: drivers, Authority: p.iam.RoleUsable, Metrics: metrics, Log: p.o.Log}
 	return nil
 }
 
@@ -289,6 +291,9 @@ func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	vaults, err := p.ledgers.Vaults(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	for _, id := range vaults {
