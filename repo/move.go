@@ -130,25 +130,22 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 	return nil
 }
 
-// retire publishes an index without the victims and retires them together with the segments it replaces.
+// retire publishes where the moved slots are, then retires the victims. The old index entries stay until the packs are
+// retired, because until then refsets count as they are.
 func (r *reclaim) retire(ctx context.Context, victims []victim, remaps map[ID][]byte) error {
 	victims, err := r.rescue(ctx, victims)
+	if err != nil || len(victims) == 0 {
+		return err
+	}
+	r.w.segmentMu.Lock()
+	err = r.w.publishSegment()
+	r.w.segmentMu.Unlock()
 	if err != nil {
 		return err
 	}
-	old, err := r.mergeIndex(ctx, victims)
-	if err != nil {
-		return err
-	}
-	var out []Retirement
-	for _, x := range victims {
-		out = append(out, Retirement{ID: x.id, Remap: remaps[x.id]})
-	}
-	for _, id := range old {
-		out = append(out, Retirement{ID: id})
-	}
-	if len(out) == 0 {
-		return nil
+	out := make([]Retirement, len(victims))
+	for i, x := range victims {
+		out[i] = Retirement{ID: x.id, Remap: remaps[x.id]}
 	}
 	if err := r.v.ledger.Retire(ctx, r.s.row.ID, out); err != nil {
 		return fmt.Errorf("retire packs: %w", err)
@@ -160,52 +157,56 @@ func (r *reclaim) retire(ctx context.Context, victims []victim, remaps map[ID][]
 	return r.v.catalog.refresh(ctx)
 }
 
-// mergeIndex writes one segment with everything that is left and returns the segments that it replaces. It does nothing
-// when there is nothing to drop or to merge.
-func (r *reclaim) mergeIndex(ctx context.Context, victims []victim) ([]ID, error) {
-	r.w.segmentMu.Lock()
-	defer r.w.segmentMu.Unlock()
-	gone := make(map[pack.ID]bool, len(victims))
-	for _, x := range victims {
-		gone[pack.ID(x.id)] = true
-	}
+// mergeIndex replaces all segments by one without entries of packs that are gone, unless there is one segment and nothing
+// to drop.
+func (r *reclaim) mergeIndex(ctx context.Context) error {
 	old, segments := r.v.catalog.mergeable()
-	if len(old) <= 1 && r.w.segment.Len() == 0 && !r.dropsAny(segments, gone) {
-		return nil, nil
+	if len(old) <= 1 && !r.dropsAny(segments) {
+		return nil
 	}
-	keep := func(id pack.ID) bool {
-		n, ok := r.v.catalog.known(id)
-		state := ObjectState(0)
-		if ok {
-			state = r.v.catalog.row(n).state
-		}
-		return (state == ObjectLive || state == ObjectCondemned) && !gone[id]
-	}
+	b := index.NewBuilder()
 	for _, s := range segments {
-		r.w.segment.Merge(s, keep)
+		b.Merge(s, r.v.catalog.usable)
 	}
-	if r.w.segment.Len() == 0 {
-		return old, nil
+	if b.Len() > 0 {
+		built, err := b.Build()
+		if err != nil {
+			return err
+		}
+		if err := r.v.putSegment(ctx, r.s.row.ID, 1, built); err != nil {
+			return err
+		}
 	}
-	built, err := r.w.segment.Build()
-	if err != nil {
-		return nil, err
+	out := make([]Retirement, len(old))
+	for i, id := range old {
+		out[i] = Retirement{ID: id}
 	}
-	return old, r.v.putSegment(ctx, r.s.row.ID, 1, built)
+	if err := r.v.ledger.Retire(ctx, r.s.row.ID, out); err != nil {
+		return fmt.Errorf("retire index segments: %w", err)
+	}
+	return r.v.catalog.refresh(ctx)
 }
 
-// dropsAny reports whether a segment describes a pack that goes or is gone.
-func (r *reclaim) dropsAny(segments []*index.Segment, gone map[pack.ID]bool) bool {
+// dropsAny reports whether a segment describes a pack that is gone.
+func (r *reclaim) dropsAny(segments []*index.Segment) bool {
 	for _, s := range segments {
 		for i := range s.Packs() {
-			id := s.Pack(i).ID
-			n, ok := r.v.catalog.known(id)
-			if gone[id] || !ok || r.v.catalog.row(n).state == ObjectRetired {
+			if !r.v.catalog.usable(s.Pack(i).ID) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// usable reports whether a pack is registered and not retired.
+func (c *catalog) usable(id pack.ID) bool {
+	n, ok := c.known(id)
+	if !ok {
+		return false
+	}
+	state := c.row(n).state
+	return state == ObjectLive || state == ObjectCondemned
 }
 
 // mergeable returns the live segments of the ledger that are loaded or damaged, and what the index holds. A segment

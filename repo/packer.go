@@ -86,19 +86,22 @@ func (p *packer) next(ctx context.Context, full *openPack) error {
 	}
 }
 
-// begin opens a new pack in a buffer.
+// begin opens a new pack in a buffer. Every pack gets an openPack of its own, so that next can tell them apart.
 func (p *packer) begin(buffer *openPack) error {
-	if buffer == nil {
-		w, err := pack.NewWriter(p.w.v.keys, pack.Options{Type: packType(p.kind), Target: p.target})
-		if err != nil {
+	open := &openPack{}
+	if buffer != nil {
+		open.Writer = buffer.Writer
+		if err := open.Reset(); err != nil {
 			return err
 		}
-		buffer = &openPack{Writer: w}
-	} else if err := buffer.Reset(); err != nil {
-		return err
+	} else {
+		var err error
+		if open.Writer, err = pack.NewWriter(p.w.v.keys, pack.Options{Type: packType(p.kind), Target: p.target}); err != nil {
+			return err
+		}
 	}
-	buffer.number = p.w.v.catalog.open(ID(buffer.ID()), p.kind, p.w.s.row.ID)
-	p.open = buffer
+	open.number = p.w.v.catalog.open(ID(open.ID()), p.kind, p.w.s.row.ID)
+	p.open = open
 	return nil
 }
 

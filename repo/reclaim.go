@@ -118,6 +118,9 @@ func (r *reclaim) run(ctx context.Context) error {
 	if err := r.rewriteRefsets(ctx); err != nil {
 		return err
 	}
+	if err := r.mergeIndex(ctx); err != nil {
+		return err
+	}
 	return r.removeRetired(ctx)
 }
 

@@ -1,0 +1,442 @@
+package repo_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/mem"
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/localledger"
+)
+
+var errPower = errors.New("power is cut")
+
+// cutMode says what becomes of the change at which the power is cut.
+type cutMode int
+
+const (
+	cutBefore cutMode = iota // it did not happen
+	cutAfter                 // it happened, its caller never learned
+	cutTorn                  // of an object half the bytes are there, as a bad store leaves them
+	cutModes
+)
+
+// machine is a store and a ledger whose power is cut at one of their changes. From then on every call fails.
+type machine struct {
+	store  *mem.Store
+	ledger *localledger.Ledger
+
+	mu       sync.Mutex
+	steps    int // changes so far
+	at       int // cut at this change, counted from 1; 0 = never
+	mode     cutMode
+	off      bool
+	what     string                 // the change at which the power was cut
+	expected map[repo.PointID]files // contents of points whose commit was tried
+	promised map[repo.PointID]bool  // commits that returned without error
+	deleting map[repo.PointID]bool  // deletions that began
+}
+
+func newMachine(at int, mode cutMode) *machine {
+	return &machine{
+		store: mem.New(), ledger: localledger.New(localledger.Options{}), at: at, mode: mode,
+		expected: map[repo.PointID]files{}, promised: map[repo.PointID]bool{}, deleting: map[repo.PointID]bool{},
+	}
+}
+
+// change counts a change: apply is called unless the power is off or cut before it.
+func (m *machine) change(what string, apply, torn func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.off {
+		return errPower
+	}
+	m.steps++
+	if m.steps != m.at {
+		return apply()
+	}
+	m.off, m.what = true, what
+	switch {
+	case m.mode == cutAfter:
+		apply()
+	case m.mode == cutTorn && torn != nil:
+		torn()
+	}
+	return errPower
+}
+
+func (m *machine) read() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.off {
+		return errPower
+	}
+	return nil
+}
+
+// machineStore is the store of a machine.
+type machineStore struct{ *machine }
+
+func (s machineStore) Put(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	put := func(b []byte) func() error {
+		return func() error { return s.store.Put(ctx, name, bytes.NewReader(b), int64(len(b))) }
+	}
+	return s.change("put "+string(name), put(b), put(b[:len(b)/2]))
+}
+
+func (s machineStore) Delete(ctx context.Context, name blob.Name) error {
+	return s.change("delete "+string(name), func() error { return s.store.Delete(ctx, name) }, nil)
+}
+
+func (s machineStore) Get(ctx context.Context, name blob.Name, off, n int64) (io.ReadCloser, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	return s.store.Get(ctx, name, off, n)
+}
+
+func (s machineStore) Stat(ctx context.Context, name blob.Name) (blob.Info, error) {
+	if err := s.read(); err != nil {
+		return blob.Info{}, err
+	}
+	return s.store.Stat(ctx, name)
+}
+
+func (s machineStore) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	if err := s.read(); err != nil {
+		return func(yield func(blob.Info, error) bool) { yield(blob.Info{}, err) }
+	}
+	return s.store.List(ctx, prefix)
+}
+
+// machineLedger is the ledger of a machine. Only methods that change rows count as changes.
+type machineLedger struct {
+	repo.Ledger
+	m *machine
+}
+
+func (l machineLedger) Open(ctx context.Context, o repo.SessionOptions) (s repo.Session, err error) {
+	err2 := l.m.change("ledger open", func() error { s, err = l.Ledger.Open(ctx, o); return err }, nil)
+	return s, err2
+}
+
+func (l machineLedger) Renew(ctx context.Context, id repo.SessionID) (uint64, error) {
+	if err := l.m.read(); err != nil {
+		return 0, err
+	}
+	return l.Ledger.Renew(ctx, id)
+}
+
+func (l machineLedger) Waiting(ctx context.Context, epoch uint64) ([]repo.Session, error) {
+	if err := l.m.read(); err != nil {
+		return nil, err
+	}
+	return l.Ledger.Waiting(ctx, epoch)
+}
+
+func (l machineLedger) Snapshot(ctx context.Context) (repo.Snapshot, error) {
+	if err := l.m.read(); err != nil {
+		return repo.Snapshot{}, err
+	}
+	return l.Ledger.Snapshot(ctx)
+}
+
+func (l machineLedger) Changes(ctx context.Context, since uint64) ([]repo.Object, uint64, error) {
+	if err := l.m.read(); err != nil {
+		return nil, 0, err
+	}
+	return l.Ledger.Changes(ctx, since)
+}
+
+func (l machineLedger) Acknowledge(ctx context.Context, id repo.SessionID, pins []byte) (e uint64, err error) {
+	err2 := l.m.change("ledger acknowledge", func() error { e, err = l.Ledger.Acknowledge(ctx, id, pins); return err }, nil)
+	return e, err2
+}
+
+func (l machineLedger) Close(ctx context.Context, id repo.SessionID) error {
+	return l.m.change("ledger close", func() error { return l.Ledger.Close(ctx, id) }, nil)
+}
+
+func (l machineLedger) Reserve(ctx context.Context, id repo.SessionID, o []repo.Object) error {
+	return l.m.change("ledger reserve", func() error { return l.Ledger.Reserve(ctx, id, o) }, nil)
+}
+
+func (l machineLedger) Register(ctx context.Context, id repo.SessionID, o []repo.Object) error {
+	return l.m.change("ledger register", func() error { return l.Ledger.Register(ctx, id, o) }, nil)
+}
+
+func (l machineLedger) Commit(ctx context.Context, p repo.Prepared) error {
+	return l.m.change("ledger commit", func() error { return l.Ledger.Commit(ctx, p) }, nil)
+}
+
+func (l machineLedger) Delete(ctx context.Context, id repo.PointID) error {
+	return l.m.change("ledger delete", func() error { return l.Ledger.Delete(ctx, id) }, nil)
+}
+
+func (l machineLedger) Remove(ctx context.Context, id repo.PointID) error {
+	return l.m.change("ledger remove", func() error { return l.Ledger.Remove(ctx, id) }, nil)
+}
+
+func (l machineLedger) Condemn(ctx context.Context, id repo.SessionID, p []repo.ID) (e uint64, err error) {
+	err2 := l.m.change("ledger condemn", func() error { e, err = l.Ledger.Condemn(ctx, id, p); return err }, nil)
+	return e, err2
+}
+
+func (l machineLedger) Rescue(ctx context.Context, id repo.SessionID, p []repo.ID) error {
+	return l.m.change("ledger rescue", func() error { return l.Ledger.Rescue(ctx, id, p) }, nil)
+}
+
+func (l machineLedger) Retire(ctx context.Context, id repo.SessionID, o []repo.Retirement) error {
+	return l.m.change("ledger retire", func() error { return l.Ledger.Retire(ctx, id, o) }, nil)
+}
+
+func (l machineLedger) Forget(ctx context.Context, id repo.SessionID, o []repo.ID, s []repo.SessionID) error {
+	return l.m.change("ledger forget", func() error { return l.Ledger.Forget(ctx, id, o, s) }, nil)
+}
+
+// open opens the machine's vault, making it if there is none.
+func (m *machine) open(ctx context.Context) (*repo.Vault, error) {
+	l := machineLedger{m.ledger, m}
+	v, err := repo.Create(ctx, machineStore{m}, l, testKey, small())
+	if errors.Is(err, blob.ErrExist) {
+		return repo.Open(ctx, machineStore{m}, l, testKey, repo.Options{Workers: 2})
+	}
+	return v, err
+}
+
+// backup makes a recovery point and notes what it should hold.
+func (m *machine) backup(ctx context.Context, v *repo.Vault, parent repo.PointID, have, before files) (repo.PointID, error) {
+	w, err := v.NewWriter(ctx, repo.WriterOptions{Parent: parent})
+	if err != nil {
+		return "", err
+	}
+	defer w.Abort(ctx)
+	if err := capture(ctx, w, have, before); err != nil {
+		return "", err
+	}
+	p, err := w.Prepare(ctx, repo.Facts{})
+	if err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	m.expected[p.Point] = have
+	m.mu.Unlock()
+	if err := (machineLedger{m.ledger, m}).Commit(ctx, p); err != nil {
+		return "", err
+	}
+	m.promised[p.Point] = true
+	return p.Point, nil
+}
+
+func (m *machine) remove(ctx context.Context, v *repo.Vault, id repo.PointID) error {
+	m.deleting[id] = true
+	return remove(ctx, v, machineLedger{m.ledger, m}, id)
+}
+
+// restart brings the power back: the sessions' owners are gone.
+func (m *machine) restart(ctx context.Context) (*repo.Vault, error) {
+	m.mu.Lock()
+	m.off, m.at = false, 0
+	m.mu.Unlock()
+	if err := m.ledger.FenceAll(); err != nil {
+		return nil, err
+	}
+	return m.open(ctx)
+}
+
+// inspect checks everything that has to hold after a restart, reclaims, and checks it again.
+func (m *machine) inspect(ctx context.Context, v *repo.Vault) error {
+	if err := m.compare(ctx, v); err != nil {
+		return fmt.Errorf("before reclaim: %w", err)
+	}
+	if _, err := v.Reclaim(ctx, repo.ReclaimOptions{}); err != nil {
+		return err
+	}
+	if err := m.compare(ctx, v); err != nil {
+		return fmt.Errorf("after reclaim: %w", err)
+	}
+	if err := m.tidy(ctx, v); err != nil {
+		return fmt.Errorf("after reclaim: %w", err)
+	}
+	plain, err := repo.OpenReadOnly(ctx, m.store, testKey, repo.Options{Workers: 1})
+	if err != nil {
+		return err
+	}
+	if err := m.compare(ctx, plain); err != nil {
+		return fmt.Errorf("without a ledger: %w", err)
+	}
+	return nil
+}
+
+// compare restores every point.
+func (m *machine) compare(ctx context.Context, v *repo.Vault) error {
+	ids, err := v.PointIDs(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range m.promised {
+		if !m.deleting[id] && !slices.Contains(ids, id) {
+			return fmt.Errorf("recovery point %s was committed and is lost", id)
+		}
+	}
+	for _, id := range ids {
+		want, ok := m.expected[id]
+		if !ok {
+			return fmt.Errorf("recovery point %s came from nowhere", id)
+		}
+		if err := verify(ctx, v, id, want); err != nil {
+			return err
+		}
+	}
+	return sound(ctx, v)
+}
+
+// tidy demands that nothing is left that no point needs.
+func (m *machine) tidy(ctx context.Context, v *repo.Vault) error {
+	u, err := v.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	if u.DeadBytes != 0 {
+		return fmt.Errorf("%d dead bytes are left", u.DeadBytes)
+	}
+	snapshot, err := m.ledger.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	objects, _, err := m.ledger.Changes(ctx, 0)
+	if err != nil {
+		return err
+	}
+	want := map[string]int{}
+	for _, p := range snapshot.Points {
+		if !p.Deleting {
+			want["r"]++
+			want["f"]++
+		}
+	}
+	for _, o := range objects {
+		if o.State != repo.ObjectLive {
+			return fmt.Errorf("object %s is left in state %d", o.ID, o.State)
+		}
+		want[map[repo.ObjectKind]string{repo.ObjectData: "d", repo.ObjectMeta: "m", repo.ObjectSegment: "x"}[o.Kind]]++
+	}
+	if len(snapshot.Sessions) > 1 || want["x"] > 1 { // the row of the collector that just ended stays
+		return fmt.Errorf("%d sessions and %d segments are left", len(snapshot.Sessions), want["x"])
+	}
+	for _, kind := range []string{"d", "m", "x", "r", "f"} {
+		n := 0
+		for _, err := range m.store.List(ctx, kind+"/") {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n != want[kind] {
+			return fmt.Errorf("%d objects under %s/, want %d", n, kind, want[kind])
+		}
+	}
+	return nil
+}
+
+// history does a bit of everything; it ends at the first error.
+func (m *machine) history(ctx context.Context) error {
+	v, err := m.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	g := newGenerator(11)
+	a0 := g.files(25)
+	a1 := g.change(a0)
+	b0 := g.files(25)
+	b1 := g.change(b0)
+	a, err := m.backup(ctx, v, "", a0, nil)
+	if err != nil {
+		return err
+	}
+	b, err := m.backup(ctx, v, "", b0, nil)
+	if err != nil {
+		return err
+	}
+	aa, err := m.backup(ctx, v, a, a1, a0)
+	if err != nil {
+		return err
+	}
+	if err := m.remove(ctx, v, a); err != nil {
+		return err
+	}
+	w, err := v.NewWriter(ctx, repo.WriterOptions{Parent: b}) // runs beside the reclaim
+	if err != nil {
+		return err
+	}
+	defer w.Abort(ctx)
+	if err := capture(ctx, w, b1, b0); err != nil {
+		return err
+	}
+	if err := m.remove(ctx, v, b); err != nil {
+		return err
+	}
+	if _, err := v.Reclaim(ctx, repo.ReclaimOptions{}); err != nil {
+		return err
+	}
+	p, err := w.Prepare(ctx, repo.Facts{})
+	if err != nil {
+		return err
+	}
+	m.expected[p.Point] = b1
+	if err := (machineLedger{m.ledger, m}).Commit(ctx, p); err != nil {
+		return err
+	}
+	m.promised[p.Point] = true
+	w.Abort(ctx)
+	if err := m.remove(ctx, v, aa); err != nil {
+		return err
+	}
+	_, err = v.Reclaim(ctx, repo.ReclaimOptions{})
+	return err
+}
+
+func TestCrash_AtEveryStep(t *testing.T) {
+	t.Parallel()
+	dry := newMachine(0, cutBefore)
+	if err := dry.history(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stride := 3
+	if soak() > 0 {
+		stride = 1
+	}
+	for mode := range cutModes {
+		for at := 1 + int(mode)%stride; at <= dry.steps+5; at += stride {
+			m := newMachine(at, mode)
+			err := m.history(t.Context())
+			if err != nil && !m.off {
+				t.Fatalf("cut at %d, mode %d: history = %v", at, mode, err)
+			}
+			if mode == cutTorn && at <= 4 {
+				continue // a torn key or format object is a damaged vault
+			}
+			v, err := m.restart(t.Context())
+			if err == nil {
+				err = m.inspect(t.Context(), v)
+				v.Close()
+			}
+			if err != nil {
+				t.Fatalf("cut at %d (%s), mode %d: %v", at, m.what, mode, err)
+			}
+		}
+	}
+}
