@@ -34,11 +34,11 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 			return nil
 		}
 	}
-	generation, err := v.newestRefset(ctx, id)
+	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
 	if err != nil {
 		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
-	for n := generation; n >= 1; n-- {
+	for _, n := range generations[id] {
 		if err := v.store.Delete(ctx, refsetName(id, n)); err != nil {
 			return fmt.Errorf("delete recovery point %s: %w", id, err)
 		}

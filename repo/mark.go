@@ -98,7 +98,7 @@ func (v *Vault) pinned(s Session) (refset.Set, error) {
 
 // refsetsOf reads the refsets of points, several at once.
 func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[PointID]refset.Set, error) {
-	newest, _, err := v.refsetGenerations(ctx)
+	generations, err := v.refsetGenerations(ctx, "f/")
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +111,8 @@ func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[Point
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, id := range order {
 		g.Go(func() error {
-			records, err := v.readRefset(gctx, id, max(newest[id], 1))
-			if err == nil {
-				sets[i], err = v.current(records)
-			}
-			if err != nil {
+			var err error
+			if sets[i], err = v.currentOf(gctx, id, generations[id]); err != nil {
 				return fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
 			}
 			return nil

@@ -226,7 +226,7 @@ func (c *catalog) mergeable() ([]ID, []*index.Segment) {
 
 // rewriteRefsets writes a new generation of every refset that names a retired pack, then removes the older ones.
 func (r *reclaim) rewriteRefsets(ctx context.Context) error {
-	newest, older, err := r.v.refsetGenerations(ctx)
+	generations, err := r.v.refsetGenerations(ctx, "f/")
 	if err != nil {
 		return err
 	}
@@ -241,38 +241,39 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 		}
 	}
 	for id := range need {
-		generation := newest[id]
-		if generation == 0 {
+		if len(generations[id]) == 0 {
 			continue
 		}
-		written, err := r.rewriteRefset(ctx, id, generation)
-		if errors.Is(err, blob.ErrNotExist) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
+		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // deleted meanwhile
 			return err
 		}
-		if written {
-			older = append(older, refsetName(id, generation))
-		}
 	}
-	return r.v.deleteAll(ctx, older)
+	return nil
 }
 
-// rewriteRefset writes the next generation of a refset if it names a retired pack.
-func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generation int) (bool, error) {
-	records, err := r.v.readRefset(ctx, id, generation)
+// rewriteRefset leaves one generation of a refset, a new one if the newest names a retired pack.
+func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []int) error {
+	records, keep, err := r.v.readNewest(ctx, id, generations)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if !r.v.namesRetired(records) {
-		return false, nil
+	if r.v.namesRetired(records) {
+		set, err := r.v.current(records)
+		if err != nil {
+			return fmt.Errorf("refset of recovery point %s: %w", id, err)
+		}
+		keep = generations[len(generations)-1] + 1
+		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
+			return err
+		}
 	}
-	set, err := r.v.current(records)
-	if err != nil {
-		return false, fmt.Errorf("refset of recovery point %s: %w", id, err)
+	var gone []blob.Name
+	for _, n := range generations {
+		if n != keep {
+			gone = append(gone, refsetName(id, n))
+		}
 	}
-	return true, r.v.putRefset(ctx, refsetName(id, generation+1), set)
+	return r.v.deleteAll(ctx, gone)
 }
 
 func (v *Vault) namesRetired(records []refset.Record) bool {

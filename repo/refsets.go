@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -15,40 +16,39 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// refsetGenerations lists the refsets of the store: the highest generation of each point, and the lower ones.
-func (v *Vault) refsetGenerations(ctx context.Context) (newest map[PointID]int, older []blob.Name, err error) {
-	newest = map[PointID]int{}
-	for info, err := range v.store.List(ctx, "f/") {
+// refsetGenerations lists the generations of the refsets whose names begin with prefix, f/ and perhaps an id, ascending.
+func (v *Vault) refsetGenerations(ctx context.Context, prefix string) (map[PointID][]int, error) {
+	out := map[PointID][]int{}
+	for info, err := range v.store.List(ctx, prefix) {
 		if err != nil {
-			return nil, nil, fmt.Errorf("list refsets: %w", err)
+			return nil, fmt.Errorf("list refsets: %w", err)
 		}
-		id, generation, ok := parseRefsetName(info.Name)
-		if !ok {
-			continue
+		if id, generation, ok := parseRefsetName(info.Name); ok {
+			out[id] = append(out[id], generation)
 		}
-		if had := newest[id]; had > generation {
-			older = append(older, info.Name)
-			continue
-		} else if had > 0 {
-			older = append(older, refsetName(id, had))
-		}
-		newest[id] = generation
 	}
-	return newest, older, nil
+	for _, generations := range out {
+		slices.Sort(generations)
+	}
+	return out, nil
 }
 
-// newestRefset returns the highest generation of one point's refset, 0 when there is none.
-func (v *Vault) newestRefset(ctx context.Context, id PointID) (int, error) {
-	generation := 0
-	for info, err := range v.store.List(ctx, "f/"+string(id)) {
-		if err != nil {
-			return 0, fmt.Errorf("list refsets of %s: %w", id, err)
+// readNewest reads the highest generation that can be read.
+func (v *Vault) readNewest(ctx context.Context, id PointID, generations []int) ([]refset.Record, int, error) {
+	if len(generations) == 0 {
+		return nil, 0, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist)
+	}
+	var first error
+	for _, n := range slices.Backward(generations) {
+		records, err := v.readRefset(ctx, id, n)
+		if err == nil || !errors.Is(err, ErrDamaged) {
+			return records, n, err
 		}
-		if _, n, ok := parseRefsetName(info.Name); ok {
-			generation = max(generation, n)
+		if first == nil {
+			first = err
 		}
 	}
-	return generation, nil
+	return nil, 0, first
 }
 
 // readRefset reads one refset as it was written.
@@ -65,23 +65,28 @@ func (v *Vault) readRefset(ctx context.Context, id PointID, generation int) ([]r
 // refset returns what a point needs, with packs that were retired replaced by where their slots went.
 func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
 	for try := 0; ; try++ {
-		generation, err := v.newestRefset(ctx, id)
+		generations, err := v.refsetGenerations(ctx, "f/"+string(id))
 		if err != nil {
 			return refset.Set{}, err
 		}
-		records, err := v.readRefset(ctx, id, max(generation, 1))
+		set, err := v.currentOf(ctx, id, generations[id])
 		if errors.Is(err, blob.ErrNotExist) && try < 3 {
 			continue // rewritten meanwhile
 		}
 		if err != nil {
 			return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
 		}
-		set, err := v.current(records)
-		if err != nil {
-			return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, err)
-		}
 		return set, nil
 	}
+}
+
+// currentOf reads the newest of a point's refsets and translates it.
+func (v *Vault) currentOf(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
+	records, _, err := v.readNewest(ctx, id, generations)
+	if err != nil {
+		return refset.Set{}, err
+	}
+	return v.current(records)
 }
 
 // current translates records to packs that are there now.
