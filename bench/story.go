@@ -216,11 +216,14 @@ func backupAll(ctx context.Context, tools []tool, r *results, story, step string
 }
 
 // restoreAll restores a point with every tool; the time is the tool's, the
-// comparison with the source comes after it.
+// comparison with the source comes after it. What was restored stays until the
+// end: ext4 makes files slowly for half a minute after many were removed.
 func restoreAll(ctx context.Context, work string, tools []tool, r *results, story string, point int, want string) error {
+	all := filepath.Join(work, "restored")
+	defer os.RemoveAll(all)
 	for _, t := range tools {
-		to := filepath.Join(work, "restored")
-		if err := os.RemoveAll(to); err != nil {
+		to := filepath.Join(all, story, t.name())
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
 		settle()
@@ -235,9 +238,6 @@ func restoreAll(ctx context.Context, work string, tools []tool, r *results, stor
 		}
 		if out, err := exec.CommandContext(ctx, "diff", "-r", "--no-dereference", want, got).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s restored something else: %w\n%.2000s", t.name(), err, out)
-		}
-		if err := os.RemoveAll(to); err != nil {
-			return err
 		}
 	}
 	return nil
