@@ -35,7 +35,8 @@ type catalog struct {
 	numbers map[ID]uint32
 	rows    []packRow
 
-	states atomic.Pointer[[]ObjectState] // by number; for lookups without a lock
+	states  atomic.Pointer[[]ObjectState] // by number; for lookups without a lock
+	changes atomic.Uint64                 // how often packs were condemned, rescued or retired
 }
 
 // packRow is what is known about one pack.
@@ -54,6 +55,7 @@ type packRow struct {
 func newCatalog(v *Vault) *catalog {
 	c := &catalog{v: v, set: index.NewSet(), segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, numbers: map[ID]uint32{}}
 	c.states.Store(new([]ObjectState))
+	c.changes.Store(1)
 	return c
 }
 
@@ -117,6 +119,9 @@ func (c *catalog) note(o Object) {
 	r := &c.rows[n]
 	if o.State == ObjectReserved && r.state > ObjectReserved {
 		return // read before this process registered the pack
+	}
+	if o.State > ObjectLive || r.state > ObjectLive {
+		c.changes.Add(1)
 	}
 	r.kind, r.state, r.session, r.size, r.epoch, r.remap = o.Kind, o.State, o.Session, o.Size, o.Epoch, o.Remap
 }

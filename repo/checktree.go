@@ -65,7 +65,7 @@ func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
 		return false, nil
 	}
 	defer release()
-	set, err := p.refset(ctx)
+	set, err := c.v.refset(ctx, p.id)
 	if err != nil {
 		if !isDamage(err) {
 			return false, err
@@ -77,7 +77,7 @@ func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
 	if c.o.Level < CheckTrees {
 		return false, nil
 	}
-	if err := c.tree(ctx, p, set); err != nil {
+	if err := c.tree(ctx, p, set, 0); err != nil {
 		return false, err
 	}
 	if hit {
@@ -104,11 +104,24 @@ func (c *check) damagedPoint(object string, id PointID, err error) {
 }
 
 // tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have more.
-func (c *check) tree(ctx context.Context, p *Point, set refset.Set) error {
+func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) error {
 	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}}
+	changes := c.v.catalog.changes.Load()
 	err := tree.Walk(ctx, pointStore{c.v}, p.m.root, &w)
 	if err != nil && !isDamage(err) {
 		return err
+	}
+	if err == nil && w.missing > 0 && try < 5 && c.v.ledger != nil {
+		// Packs may have been moved since the refset was read.
+		if err := c.v.catalog.refresh(ctx); err != nil {
+			return err
+		}
+		if c.v.catalog.changes.Load() != changes {
+			if set, err = c.v.refset(ctx, p.id); err != nil {
+				return err
+			}
+			return c.tree(ctx, p, set, try+1)
+		}
 	}
 	if err != nil {
 		c.damagedPoint(string(manifestName(p.id)), p.id, fmt.Errorf("tree of recovery point %s: %w", p.id, err))
@@ -172,10 +185,15 @@ func (t *treeCheck) use(id ID) {
 
 // findIn returns a place of a content that a refset names.
 func (v *Vault) findIn(set refset.Set, id ID) (index.Location, bool) {
+	return v.findWhere(id, func(loc index.Location) bool { return set.Has(loc.Pack, int(loc.Slot)) })
+}
+
+// findWhere returns a readable place of a content that is accepted.
+func (v *Vault) findWhere(id ID, accept func(index.Location) bool) (index.Location, bool) {
 	var tried map[uint32]bool
 	for {
 		loc, ok := v.catalog.findReadable(id, func(n uint32) bool { return tried[n] })
-		if !ok || set.Has(loc.Pack, int(loc.Slot)) {
+		if !ok || accept(loc) {
 			return loc, ok
 		}
 		if tried == nil {
@@ -187,7 +205,7 @@ func (v *Vault) findIn(set refset.Set, id ID) (index.Location, bool) {
 
 // paths finds the entries of a point that need what is damaged.
 func (c *check) paths(ctx context.Context, p *Point) error {
-	set, err := p.refset(ctx)
+	set, err := c.v.refset(ctx, p.id)
 	if err != nil {
 		return err
 	}

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
-	"github.com/lockfast/lockfast/repo/index"
-	"github.com/lockfast/lockfast/repo/refset"
 	"github.com/lockfast/lockfast/repo/seal"
 	"github.com/lockfast/lockfast/repo/tree"
 )
@@ -23,9 +20,6 @@ type Point struct {
 	m  manifest
 	s  *session // nil when a writer's session pins the point, or without a ledger
 
-	once   sync.Once // reads refs
-	refs   refset.Set
-	refErr error
 }
 
 // OpenPoint opens a recovery point for reading: what it holds stays until Close, even if it is deleted meanwhile. The
@@ -199,19 +193,4 @@ func (p *Point) Lookup(ctx context.Context, key []byte) (Entry, error) {
 // Diff yields the changes from older to p in key order; parts of the trees that are equal are not read.
 func (p *Point) Diff(ctx context.Context, older *Point) iter.Seq2[Change, error] {
 	return tree.Diff(ctx, pointStore{p.v}, older.m.root, p.m.root, tree.CursorOptions{})
-}
-
-// refset returns what the point needs.
-func (p *Point) refset(ctx context.Context) (refset.Set, error) {
-	p.once.Do(func() { p.refs, p.refErr = p.v.refset(ctx, p.id) })
-	return p.refs, p.refErr
-}
-
-// findPinned returns a place of a content that the point's own refset names.
-func (p *Point) findPinned(ctx context.Context, id ID) (index.Location, bool) {
-	set, err := p.refset(ctx)
-	if err != nil {
-		return index.Location{}, false
-	}
-	return p.v.findIn(set, id)
 }

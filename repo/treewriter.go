@@ -107,8 +107,8 @@ func (t *TreeWriter) reference(id ID) {
 	}
 }
 
-// resolve finds the slot of a content: in what this session stores, among what may be relied on anew, or, of what the
-// parent holds, in condemned packs too, because the parent's refset is pinned and its slots are moved.
+// resolve finds the slot of a content: in what this session stores, among what may be relied on anew, or among what it
+// relies on already, in condemned packs too, because what is pinned will be moved.
 func (t *TreeWriter) resolve(id ID) bool {
 	w := t.w
 	state, _, loc := w.table.Lookup(id)
@@ -122,14 +122,47 @@ func (t *TreeWriter) resolve(id ID) bool {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
 	loc, ok := w.v.catalog.find(id)
-	if !ok && w.parent != nil {
-		loc, ok = w.parent.findPinned(w.ctx, id)
+	if !ok {
+		loc, ok = w.v.findWhere(id, w.pinned)
 	}
 	if ok {
 		w.pin(loc)
 		t.refs.Add(loc.Pack, int(loc.Slot))
 	}
 	return ok
+}
+
+// pinned reports whether a slot is among the pins of this session, or of its parent, or where those were moved.
+func (w *Writer) pinned(loc index.Location) bool {
+	w.pinsMu.Lock()
+	defer w.pinsMu.Unlock()
+	if w.pins.Has(loc.Pack, int(loc.Slot)) {
+		return true
+	}
+	set, err := w.allPins()
+	return err == nil && set.Has(loc.Pack, int(loc.Slot))
+}
+
+// allPins returns pins and the parent's refset as they are now. They are computed anew when packs have changed. The
+// caller holds pinsMu.
+func (w *Writer) allPins() (refset.Set, error) {
+	changes := w.v.catalog.changes.Load()
+	if w.pinView.changes == changes && changes > 0 {
+		return w.pinView.set, nil
+	}
+	set, err := w.pins.Set(w.v.catalog.slots)
+	if err == nil {
+		set, err = w.v.moved(set)
+	}
+	if err == nil && w.parent != nil {
+		var parent refset.Set
+		parent, err = w.v.refset(w.ctx, w.parent.id)
+		set = refset.Union(set, parent)
+	}
+	if err == nil {
+		w.pinView.changes, w.pinView.set = changes, set
+	}
+	return set, err
 }
 
 // resolveLater resolves what was on its way; with all, nothing may be left.

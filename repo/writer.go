@@ -56,6 +56,11 @@ type Writer struct {
 	pinsMu sync.Mutex
 	pins   *refset.Builder // slots of others that contents rely on; guarded by pinsMu
 
+	pinView struct { // pins and parent's refset, translated when the catalog had that many changes; guarded by pinsMu
+		changes uint64
+		set     refset.Set
+	}
+
 	segmentMu sync.Mutex
 	segment   *index.Builder // of packs registered; guarded by segmentMu
 	segments  []ID           // published; guarded by segmentMu
