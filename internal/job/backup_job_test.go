@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,6 +68,8 @@ func TestStartBackupJob_Errors(t *testing.T) {
 			{"lifecycle", func(in *input) { in.Lifecycle = &backupapi.Lifecycle{MoveToColdStorageAfterDays: new(int64(1))} }, "InvalidRequestException", ""},
 			{"role", func(in *input) { in.IamRoleArn = "arn:aws:iam::123456789012:role/x" }, "InvalidParameterValueException", "IAM Role arn:aws:iam::123456789012:role/x cannot be assumed by AWS Backup"},
 			{"reserved tag", func(in *input) { in.RecoveryPointTags = map[string]string{"AWS:x": ""} }, "InvalidParameterValueException", ""},
+			{"tag character", func(in *input) { in.RecoveryPointTags = map[string]string{"x": "a\nb"} }, "InvalidParameterValueException", ""},
+			{"long tag", func(in *input) { in.RecoveryPointTags = map[string]string{"x": strings.Repeat("ä", 257)} }, "InvalidParameterValueException", `RecoveryPointTags: the value of "x" has more than 256 characters`},
 			{"air-gapped vault", func(in *input) { in.LogicallyAirGappedBackupVaultArn = new("arn") }, "InvalidRequestException", ""},
 			{"options", func(in *input) { in.BackupOptions = map[string]string{"WindowsVSS": "enabled"} }, "InvalidRequestException", ""},
 			{"index", func(in *input) { in.Index = new(backupapi.IndexEnabled) }, "InvalidRequestException", ""},

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -167,15 +169,23 @@ const (
 func checkTags(tags map[string]string) error {
 	for key, value := range tags {
 		switch {
-		case key == "" || len([]rune(key)) > maxTagKey:
+		case key == "" || utf8.RuneCountInString(key) > maxTagKey:
 			return backupapi.InvalidParameterValueExceptionf("RecoveryPointTags: a key must have 1 to %d characters", maxTagKey)
-		case len([]rune(value)) > maxTagValue:
+		case utf8.RuneCountInString(value) > maxTagValue:
 			return backupapi.InvalidParameterValueExceptionf("RecoveryPointTags: the value of %q has more than %d characters", key, maxTagValue)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return backupapi.InvalidParameterValueExceptionf("RecoveryPointTags: the key %q has the reserved prefix aws:", key)
+		case strings.ContainsFunc(key+value, notInTag):
+			return backupapi.InvalidParameterValueExceptionf("RecoveryPointTags: letters, digits, spaces and the characters "+
+				"+ - = . _ : / @ are possible in keys and values, %q has others", key)
 		}
 	}
 	return nil
+}
+
+// notInTag reports whether a character may not be part of a tag.
+func notInTag(r rune) bool {
+	return r == utf8.RuneError || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Zs) && !strings.ContainsRune("+-=._:/@", r)
 }
 
 // tooManyTags is the number of tags that a recovery point would have.
