@@ -147,6 +147,37 @@ func TestBadInput_FullDisk(t *testing.T) {
 	f.healthy(arn, good)
 }
 
+func TestBadInput_ReadOnlyStore(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	disk := tmpfs(t, "64m")
+	o.Config.Store = filepath.Join(disk, "store")
+	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	good, second := f.backup("home", arn), f.backup("home", arn)
+	if err := unix.Mount("none", disk, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	f.fails(arn, "read-only")
+	must(f.sdk.DeleteRecoveryPoint(t.Context(), &backup.DeleteRecoveryPointInput{
+		BackupVaultName: aws.String("home"), RecoveryPointArn: &second}))(f)
+	if got := f.restoredInto(good); len(got) != 2 {
+		t.Errorf("restore from a read-only store made %v", got)
+	}
+	if err := unix.Mount("none", disk, "tmpfs", unix.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	p := must(f.sdk.DescribeRecoveryPoint(t.Context(), &backup.DescribeRecoveryPointInput{
+		BackupVaultName: aws.String("home"), RecoveryPointArn: &second}))(f)
+	if p.Status != types.RecoveryPointStatusDeleting {
+		t.Errorf("status of what could not be deleted = %s, want DELETING", p.Status)
+	}
+	f.reclaim("home") // carries out what was put off
+	f.gone("home", second)
+	f.healthy(arn, good)
+}
+
 // damage changes the middle of every object of a kind; it returns the name of one.
 func damage(t *testing.T, store, kind string) (name string) {
 	t.Helper()

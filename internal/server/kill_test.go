@@ -56,10 +56,15 @@ type process struct {
 
 func spawn(t *testing.T, dir string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0])}
+	return spawnAs(t, os.Args[0], dir, nil)
+}
+
+func spawnAs(t *testing.T, binary, dir string, user *syscall.Credential) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(binary)}
 	p.cmd.Env = append(os.Environ(), serveIn+"="+dir)
 	p.cmd.Stderr = testLog{t}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: user}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +89,7 @@ func (p *process) kill() {
 // show no half recovery point, and restore every one that was committed.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	rounds, seed := 4, uint64(time.Now().UnixNano())
+	rounds, seed := 5, uint64(time.Now().UnixNano())
 	if os.Getenv("LOCKFAST_SOAK") != "" {
 		rounds = 100
 	}
@@ -95,7 +100,9 @@ func TestKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	dir, home := t.TempDir(), filepath.Join(t.TempDir(), "home")
 	points := map[string]map[string]string{} // recovery points with what they must restore
+	var deleting []string
 	for round := range rounds {
+		pause := func(most int) { time.Sleep(time.Duration(rng.IntN(most)) * time.Millisecond) }
 		p := spawn(t, dir)
 		f := &fixture{T: t}
 		f.connect(p.url, dir)
@@ -107,7 +114,7 @@ func TestKill(t *testing.T) {
 		}
 		arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
 		job, point := f.startBackup("home", arn)
-		time.Sleep(time.Duration(rng.IntN(120)) * time.Millisecond)
+		pause(120)
 		p.kill()
 
 		p = spawn(t, dir)
@@ -116,17 +123,24 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: backup job ended %s: %s", round, j.State, aws.ToString(j.StatusMessage))
 		}
 		points[point] = want
-		restore := f.interrupted(p, dir, rng, point)
-		p = restore
+		p = f.interrupted(p, dir, rng, point)
+		for _, point := range deleting {
+			f.gone("home", point)
+		}
 		f.check(points)
-		for old := range points {
-			if len(points) > 3 {
-				f.remove(old)
-				delete(points, old)
-			}
+		if deleting = nil; len(points) > 2 {
+			deleting = f.remove(points)
+			pause(80)
 		}
 		p.kill()
 	}
+	f := &fixture{T: t}
+	p := spawn(t, dir)
+	defer p.kill()
+	f.connect(p.url, dir)
+	f.reclaim("home")
+	f.verify("home")
+	f.check(points)
 }
 
 // interrupted kills the server during a restore, which the next one, that it returns, has to end.
@@ -177,10 +191,15 @@ func (f *fixture) restoredInto(point string) map[string]string {
 	return got
 }
 
-// remove deletes a recovery point.
-func (f *fixture) remove(point string) {
+// remove starts to delete one of the recovery points, and to reclaim its space.
+func (f *fixture) remove(points map[string]map[string]string) []string {
 	f.Helper()
-	must(f.sdk.DeleteRecoveryPoint(f.Context(), &backup.DeleteRecoveryPointInput{
-		BackupVaultName: aws.String("home"), RecoveryPointArn: &point}))(f)
-	f.gone("home", point)
+	for point := range points {
+		must(f.sdk.DeleteRecoveryPoint(f.Context(), &backup.DeleteRecoveryPointInput{
+			BackupVaultName: aws.String("home"), RecoveryPointArn: &point}))(f)
+		own(f, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: "home"})
+		delete(points, point)
+		return []string{point}
+	}
+	return nil
 }
