@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/stsapi"
@@ -14,6 +15,12 @@ func (s *Server) Operations() []string { return s.parts.operations }
 // WithDriver returns options of a server whose driver is wrapped.
 func WithDriver(o Options, wrap func(resource.Driver) resource.Driver) Options {
 	o.wrap = wrap
+	return o
+}
+
+// WithCuts returns options of a server whose transactions call a hook and whose store is on another file system.
+func WithCuts(o Options, hook func(point string) error, system fs.System) Options {
+	o.hook, o.system = hook, system
 	return o
 }
 

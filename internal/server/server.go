@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/resource"
 )
 
@@ -30,6 +31,9 @@ type Options struct {
 	Now func() time.Time
 	// wrap lets tests get between a runner and its driver.
 	wrap func(resource.Driver) resource.Driver
+	// hook and system let tests cut the database and the store: see [meta.Options] and [fs.Options].
+	hook   func(point string) error
+	system fs.System
 }
 
 // Server is a server that owns its data directory and its port.

@@ -116,7 +116,7 @@ func (p *parts) openKey(context.Context) (err error) {
 }
 
 func (p *parts) openDatabase(ctx context.Context) (err error) {
-	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log})
+	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook})
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (p *parts) makeStore(context.Context) error {
 	p.ledgers = ledger.New(p.db, ledger.Options{})
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
-			s, err := fs.Open(p.o.Config.Store, fs.Options{Create: true})
+			s, err := fs.Open(p.o.Config.Store, fs.Options{Create: true, System: p.o.system})
 			if err != nil {
 				return nil, err
 			}
