@@ -30,6 +30,7 @@ type catalog struct {
 	segments   map[ID]int // loaded segments and their levels; guarded by refreshing
 	damaged    map[ID]error
 	segmentRow map[ID]Object // all rows of segments; guarded by refreshing
+	forgotten  map[ID]bool   // rows of segments that the ledger has no more; guarded by refreshing
 
 	mu      sync.RWMutex // guards what follows
 	numbers map[ID]uint32
@@ -53,7 +54,7 @@ type packRow struct {
 }
 
 func newCatalog(v *Vault) *catalog {
-	c := &catalog{v: v, set: index.NewSet(), segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, numbers: map[ID]uint32{}}
+	c := &catalog{v: v, set: index.NewSet(), segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, forgotten: map[ID]bool{}, numbers: map[ID]uint32{}}
 	c.states.Store(new([]ObjectState))
 	c.changes.Store(1)
 	return c

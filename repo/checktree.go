@@ -188,19 +188,15 @@ func (v *Vault) findIn(set refset.Set, id ID) (index.Location, bool) {
 	return v.findWhere(id, func(loc index.Location) bool { return set.Has(loc.Pack, int(loc.Slot)) })
 }
 
-// findWhere returns a readable place of a content that is accepted.
+// findWhere returns a readable place of a content that is accepted. Several may stand in one pack.
 func (v *Vault) findWhere(id ID, accept func(index.Location) bool) (index.Location, bool) {
-	var tried map[uint32]bool
-	for {
-		loc, ok := v.catalog.findReadable(id, func(n uint32) bool { return tried[n] })
-		if !ok || accept(loc) {
-			return loc, ok
+	states := *v.catalog.states.Load()
+	for loc := range v.catalog.set.Places(id) {
+		if int(loc.Pack) < len(states) && readable(states[loc.Pack]) && accept(loc) {
+			return loc, true
 		}
-		if tried == nil {
-			tried = map[uint32]bool{}
-		}
-		tried[loc.Pack] = true
 	}
+	return index.Location{}, false
 }
 
 // paths finds the entries of a point that need what is damaged.

@@ -115,6 +115,10 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 	}
 	for _, slot := range run {
 		s := m.p.Slots[slot]
+		if to, ok := m.r.movedTo(s.ID); ok {
+			m.remap = appendRemap(m.remap, slot, to)
+			continue
+		}
 		at := s.Offset - first.Offset
 		encoded, err := m.op.Open(slot, s, m.buf[at:at+s.Stored])
 		if err != nil {
@@ -124,10 +128,25 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 		if err != nil {
 			return err
 		}
-		id := m.r.v.catalog.row(loc.Pack).id
-		m.remap = appendRemap(m.remap, slot, place{pack: pack.ID(id), slot: int(loc.Slot)})
+		there := place{pack: pack.ID(m.r.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)}
+		m.remap = appendRemap(m.remap, slot, there)
+		m.r.noteMoved(s.ID, there)
 	}
 	return nil
+}
+
+// movedTo returns where a chunk has been moved already: of two copies one is enough.
+func (r *reclaim) movedTo(id ID) (place, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	to, ok := r.moved[id]
+	return to, ok
+}
+
+func (r *reclaim) noteMoved(id ID, to place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.moved[id] = to
 }
 
 // retire publishes where the moved slots are, then retires the victims. The old index entries stay until the packs are
@@ -205,9 +224,11 @@ func (c *catalog) usable(id pack.ID) bool {
 	if !ok {
 		return false
 	}
-	state := c.row(n).state
-	return state == ObjectLive || state == ObjectCondemned
+	return readable(c.row(n).state)
 }
+
+// readable reports whether the bytes of a pack in this state are there.
+func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemned }
 
 // mergeable returns the live segments of the ledger that are loaded or damaged, and what the index holds. A segment
 // rebuilt in memory is among the latter only.
@@ -226,13 +247,16 @@ func (c *catalog) mergeable() ([]ID, []*index.Segment) {
 
 // rewriteRefsets writes a new generation of every refset that names a retired pack, then removes the older ones.
 func (r *reclaim) rewriteRefsets(ctx context.Context) error {
-	generations, err := r.v.refsetGenerations(ctx, "f/")
-	if err != nil {
-		return err
-	}
+	// Sessions first: what one of them commits later may name packs retired by now, and they keep these from being
+	// forgotten. Refsets of points committed before are in the listing.
 	snapshot, err := r.v.ledger.Snapshot(ctx)
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
+	}
+	r.before = snapshot
+	generations, err := r.v.refsetGenerations(ctx, "f/")
+	if err != nil {
+		return err
 	}
 	need := snapshot.needed()
 	for _, s := range snapshot.Sessions {
@@ -303,16 +327,12 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 		return err
 	}
 	var forget []ID
-	snapshot, err := r.v.ledger.Snapshot(ctx)
-	if err != nil {
-		return fmt.Errorf("read ledger: %w", err)
-	}
 	for _, x := range packs {
 		if err := r.v.store.Delete(ctx, packName(x.kind, x.id)); err != nil {
 			return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
 		}
 		r.progress(x.size)
-		if !r.outlived(snapshot, x.epoch) {
+		if !r.outlived(x.epoch) {
 			forget = append(forget, x.id)
 		}
 	}
@@ -331,9 +351,10 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	return nil
 }
 
-// outlived reports whether a session that was opened before the epoch is still active: it may name packs retired then.
-func (r *reclaim) outlived(snapshot Snapshot, epoch uint64) bool {
-	for _, s := range snapshot.Sessions {
+// outlived reports whether a session that was opened before the epoch was active when refsets were rewritten: what it has
+// prepared or will prepare may name packs retired then.
+func (r *reclaim) outlived(epoch uint64) bool {
+	for _, s := range r.before.Sessions {
 		if s.State == SessionActive && s.ID != r.s.row.ID && s.Opened < epoch {
 			return true
 		}
@@ -353,7 +374,7 @@ func (c *catalog) retired() ([]packRow, []Object) {
 	}
 	var segments []Object
 	for _, o := range c.segmentRow {
-		if o.State == ObjectRetired {
+		if o.State == ObjectRetired && !c.forgotten[o.ID] {
 			segments = append(segments, o)
 		}
 	}
@@ -367,8 +388,10 @@ func (c *catalog) forget(ids []ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ids {
-		delete(c.segmentRow, id)
-		delete(c.damaged, id)
+		if _, ok := c.segmentRow[id]; ok {
+			c.forgotten[id] = true
+			delete(c.damaged, id)
+		}
 		if n, ok := c.numbers[id]; ok {
 			c.rows[n].forgotten = true
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -49,7 +50,7 @@ func (v *Vault) OpenPoint(ctx context.Context, id PointID) (*Point, error) {
 // readPoint reads the manifest of a point that something else pins.
 func (v *Vault) readPoint(ctx context.Context, id PointID) (*Point, error) {
 	m, err := v.readManifest(ctx, id)
-	if errors.Is(err, blob.ErrNotExist) && v.ledger == nil {
+	if errors.Is(err, blob.ErrNotExist) && v.deleted(ctx, id) {
 		err = fmt.Errorf("recovery point %s: %w", id, ErrNotFound)
 	} else if err != nil {
 		err = fmt.Errorf("recovery point %s: %w", id, missingIsDamage(err))
@@ -58,6 +59,19 @@ func (v *Vault) readPoint(ctx context.Context, id PointID) (*Point, error) {
 		return nil, err
 	}
 	return &Point{v: v, id: id, m: m}, nil
+}
+
+// deleted reports whether a manifest is absent because its point is being deleted, perhaps since it was opened.
+func (v *Vault) deleted(ctx context.Context, id PointID) bool {
+	if v.ledger == nil {
+		return true
+	}
+	snapshot, err := v.ledger.Snapshot(ctx)
+	if err != nil {
+		return false
+	}
+	i := slices.IndexFunc(snapshot.Points, func(p PointState) bool { return p.ID == id })
+	return i < 0 || snapshot.Points[i].Deleting
 }
 
 func (v *Vault) readManifest(ctx context.Context, id PointID) (manifest, error) {

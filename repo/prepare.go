@@ -229,7 +229,8 @@ func (v *Vault) putSegment(ctx context.Context, s SessionID, level int, built in
 func (c *catalog) adopt(id ID, level int, s *index.Segment) {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
-	if _, loaded := c.segments[id]; !loaded {
+	_, loaded := c.segments[id]
+	if merged := c.segmentRow[id].State == ObjectRetired; !loaded && !merged {
 		c.segments[id] = level
 		c.add([]*index.Segment{s})
 	}

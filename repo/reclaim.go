@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockfast/lockfast/repo/refset"
@@ -50,7 +51,7 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s)}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}}
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
@@ -75,8 +76,13 @@ type reclaim struct {
 	s      *session
 	w      *Writer
 	report ReclaimReport
-	done   int64 // bytes of packs
-	total  int64
+	before Snapshot // taken before refsets were rewritten
+
+	mu    sync.Mutex   // guards moved
+	moved map[ID]place // where chunks went
+
+	done  int64 // bytes of packs
+	total int64
 }
 
 // victim is a pack to remove.
@@ -95,11 +101,12 @@ func (r *reclaim) run(ctx context.Context) error {
 	if err := r.sweep(ctx); err != nil {
 		return err
 	}
+	rows := r.v.catalog.packs() // before the sessions: what they register later is not for this run
 	m, err := r.v.mark(ctx)
 	if err != nil {
 		return err
 	}
-	victims := r.choose(m)
+	victims := r.choose(rows, m)
 	if len(victims) > 0 {
 		if victims, err = r.condemn(ctx, victims); err != nil {
 			return err
@@ -199,12 +206,12 @@ const (
 )
 
 // choose picks the packs to remove.
-func (r *reclaim) choose(m marks) []victim {
+func (r *reclaim) choose(rows []packRow, m marks) []victim {
 	lengths := r.v.slotLengths()
 	var victims, partly []victim
 	small := map[ObjectKind][]victim{}
 	var all, dead int64
-	for n, row := range r.v.catalog.packs() {
+	for n, row := range rows {
 		if row.state != ObjectLive && row.state != ObjectCondemned || m.owned[row.session] {
 			continue
 		}

@@ -2,8 +2,10 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
@@ -65,6 +67,9 @@ func (v *Vault) Usage(ctx context.Context) (Usage, error) {
 			continue
 		}
 		manifest, err := v.readManifest(ctx, p.ID)
+		if errors.Is(err, blob.ErrNotExist) && v.deleted(ctx, p.ID) {
+			continue
+		}
 		if err != nil {
 			return Usage{}, fmt.Errorf("recovery point %s: %w", p.ID, err)
 		}
@@ -76,6 +81,16 @@ func (v *Vault) Usage(ctx context.Context) (Usage, error) {
 
 // PointSizes computes the sizes of all points at once.
 func (v *Vault) PointSizes(ctx context.Context) (map[PointID]Sizes, error) {
+	for try := 0; ; try++ {
+		out, err := v.pointSizes(ctx)
+		// A point deleted meanwhile takes its refset along.
+		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
+			return out, err
+		}
+	}
+}
+
+func (v *Vault) pointSizes(ctx context.Context) (map[PointID]Sizes, error) {
 	points, err := v.PointIDs(ctx)
 	if err != nil {
 		return nil, err
@@ -96,6 +111,9 @@ func (v *Vault) PointSizes(ctx context.Context) (map[PointID]Sizes, error) {
 	out := make(map[PointID]Sizes, len(points))
 	for i, id := range points {
 		m, err := v.readManifest(ctx, id)
+		if errors.Is(err, blob.ErrNotExist) && v.deleted(ctx, id) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("recovery point %s: %w", id, err)
 		}
