@@ -28,7 +28,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Now is the clock of policy, by which lifecycles and windows count; nil is time.Now. Leases and signatures use real
 	// time in any case.
-	Now func() time.Time
+	Now   func() time.Time
+	grace time.Duration // for jobs when the server stops; workGrace unless a test sets it
 	// wrap lets tests get between a runner and its driver.
 	wrap func(resource.Driver) resource.Driver
 	// hook and system let tests cut the database and the store: see [meta.Options] and [fs.Options].
@@ -49,6 +50,12 @@ type Server struct {
 func Open(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	switch {
+	case o.Private:
+		o.grace = 0 // whoever wanted work done has hung up
+	case o.grace == 0:
+		o.grace = workGrace
 	}
 	s := &Server{o: o}
 	err := s.open(ctx)
@@ -105,11 +112,7 @@ func (s *Server) stop(ctx context.Context) error {
 	if s.listener.http.Shutdown(httpCtx) != nil {
 		err = errors.Join(err, s.listener.http.Close())
 	}
-	grace := workGrace
-	if s.o.Private {
-		grace = 0 // whoever wanted work done has hung up
-	}
-	workCtx, cancel := context.WithTimeout(ctx, grace)
+	workCtx, cancel := context.WithTimeout(ctx, s.o.grace)
 	defer cancel()
 	return errors.Join(err, s.parts.workers.Stop(workCtx))
 }
