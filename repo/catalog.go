@@ -72,20 +72,21 @@ func (c *catalog) refresh(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read ledger: %w", err)
 		}
-		err = c.apply(ctx, changes)
+		err = c.apply(ctx, changes, try == 3)
 		if err == nil {
 			c.revision = revision
 			return nil
 		}
 		// A segment may be merged away between the two steps; then the ledger says so when asked again.
-		if !errors.Is(err, blob.ErrNotExist) || try == 3 {
+		if !errors.Is(err, blob.ErrNotExist) {
 			return err
 		}
 	}
 }
 
-// apply takes over rows of the ledger. The caller holds refreshing.
-func (c *catalog) apply(ctx context.Context, changes []Object) error {
+// apply takes over rows of the ledger. A segment that is not there is an error, or with lost, damage. The caller holds
+// refreshing.
+func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (c *catalog) apply(ctx context.Context, changes []Object) error {
 	}
 	c.publish()
 	c.mu.Unlock()
-	if err := c.load(ctx, added); err != nil {
+	if err := c.load(ctx, added, lost); err != nil {
 		return err
 	}
 	c.unload(gone)
@@ -210,7 +211,7 @@ func (c *catalog) name(n uint32) (pack.ID, bool) { return pack.ID(c.row(n).id), 
 
 // load reads segments and adds them to the index. A damaged one is replaced by what the trailers of the packs say that
 // nothing else describes, so that the vault stays usable; Check reports it. The caller holds refreshing.
-func (c *catalog) load(ctx context.Context, ids []ID) error {
+func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -223,8 +224,8 @@ func (c *catalog) load(ctx context.Context, ids []ID) error {
 		g.Go(func() error {
 			var err error
 			loaded[i], levels[i], err = c.v.readSegment(gctx, id)
-			if errors.Is(err, ErrDamaged) {
-				failed[i], err = err, nil
+			if errors.Is(err, ErrDamaged) || lost && errors.Is(err, blob.ErrNotExist) {
+				failed[i], err = missingIsDamage(err), nil
 			}
 			return err
 		})
@@ -375,7 +376,7 @@ func (c *catalog) refreshByListing(ctx context.Context) error {
 			changes = append(changes, Object{ID: ID(id), Kind: ObjectSegment, State: ObjectLive})
 		}
 	}
-	return c.apply(ctx, changes)
+	return c.apply(ctx, changes, true)
 }
 
 // find returns where a content is that may be relied on anew: condemned packs do not count.

@@ -6,12 +6,15 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	mathrand "math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -366,4 +369,21 @@ func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
+}
+
+// withFormatCRC gives a changed format object the checksum that fits.
+func withFormatCRC(b []byte) []byte {
+	sum := crc32.Checksum(b[:220], crc32.MakeTable(crc32.Castagnoli))
+	binary.LittleEndian.PutUint32(b[220:], sum)
+	return b
+}
+
+// fullStore has no space for packs.
+type fullStore struct{ blob.Store }
+
+func (s fullStore) Put(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
+	if strings.HasPrefix(string(name), "d/") {
+		return fmt.Errorf("write: %w", blob.ErrNoSpace)
+	}
+	return s.Store.Put(ctx, name, r, size)
 }

@@ -179,8 +179,8 @@ func (r *reclaim) retire(ctx context.Context, victims []victim, remaps map[ID][]
 // mergeIndex replaces all segments by one without entries of packs that are gone, unless there is one segment and nothing
 // to drop.
 func (r *reclaim) mergeIndex(ctx context.Context) error {
-	old, segments := r.v.catalog.mergeable()
-	if len(old) <= 1 && !r.dropsAny(segments) {
+	old, segments, damaged := r.v.catalog.mergeable()
+	if len(old) <= 1 && !damaged && !r.dropsAny(segments) {
 		return nil
 	}
 	b := index.NewBuilder()
@@ -231,18 +231,17 @@ func (c *catalog) usable(id pack.ID) bool {
 func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemned }
 
 // mergeable returns the live segments of the ledger that are loaded or damaged, and what the index holds. A segment
-// rebuilt in memory is among the latter only.
-func (c *catalog) mergeable() ([]ID, []*index.Segment) {
+// rebuilt in memory, because one is damaged, is among the latter only.
+func (c *catalog) mergeable() (old []ID, segments []*index.Segment, damaged bool) {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
-	var old []ID
 	for id := range c.segments {
 		old = append(old, id)
 	}
 	for id := range c.damaged {
 		old = append(old, id)
 	}
-	return old, c.set.Segments()
+	return old, c.set.Segments(), len(c.damaged) > 0
 }
 
 // rewriteRefsets writes a new generation of every refset that names a retired pack, then removes the older ones.
