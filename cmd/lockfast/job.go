@@ -29,6 +29,9 @@ func pause(ctx context.Context, start time.Time) error {
 	}
 }
 
+// errInterrupted ends a command that the user has lost patience with.
+var errInterrupted = errors.New("interrupted")
+
 // follow waits for the end of a job and shows its progress. When ctx ends first, it asks for a stop, if there is a way,
 // and waits a little for the job to end.
 func (a *app) follow(ctx context.Context, c *client, jobID, subject string, stop func(context.Context) error,
@@ -46,7 +49,7 @@ func (a *app) follow(ctx context.Context, c *client, jobID, subject string, stop
 		}
 		if ctx.Err() != nil && stop != nil {
 			p.finish()
-			return nil, a.abandon(ctx, c, jobID, stop)
+			return nil, errors.Join(errInterrupted, a.abandon(ctx, c, jobID, stop))
 		}
 		if err != nil {
 			return nil, err
@@ -134,7 +137,7 @@ func (a *app) over(things []string, fn func(string) error) error {
 			a.out.fail(err)
 			worst = errReported
 		}
-		if errors.Is(err, context.Canceled) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted) {
 			break
 		}
 	}

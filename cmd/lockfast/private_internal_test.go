@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -284,6 +285,26 @@ func TestServe(t *testing.T) {
 		t.Errorf("serve ended with %d, want %d", got, exitDone)
 	}
 	c.do(exitDone, "list")
+}
+
+func TestBackup_Interrupted(t *testing.T) {
+	c := newCLI(t)
+	home := t.TempDir()
+	data := make([]byte, 128<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(data)
+	write(t, home, map[string]string{"big": string(data)})
+	ctx, cancel := context.WithCancel(t.Context())
+	code := make(chan int, 1)
+	go func() { code <- run(ctx, []string{"backup", home, "--data", c.data}, t.Output(), t.Output()) }()
+	for len(c.lines(exitDone, "result", "list")) == 0 {
+	}
+	cancel()
+	if got := <-code; got != exitFailed {
+		t.Errorf("an interrupted backup ends with %d, want %d", got, exitFailed)
+	}
+	if list := c.lines(exitDone, "result", "list"); len(list) != 0 {
+		t.Errorf("an interrupted backup left %v", list)
+	}
 }
 
 // TestPrivateServer_IsQuick bounds what a private server adds to a command; on an idle machine it is some 20 ms.

@@ -43,6 +43,7 @@ type Backups struct {
 	Authority func(ctx context.Context, account, roleARN string) error
 	Sizes     *Sizes
 	Metrics   *Metrics
+	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
 }
 
@@ -277,6 +278,8 @@ func (b *backup) giveUp(ctx context.Context, cause error, stopping bool) error {
 	case errors.Is(cause, job.ErrLost):
 		b.log.WarnContext(ctx, "backup job lost to another worker")
 		return nil
+	case stopping && !b.Private.IsZero() && !b.job.CreatedAt.Before(b.Private):
+		cause = errInterrupted // nobody waits for it any more
 	case stopping:
 		b.log.InfoContext(ctx, "backup job interrupted; it is started again with the server")
 		return b.Jobs.Release(ctx, b.lease)

@@ -19,6 +19,9 @@ var (
 	errExpired = fmt.Errorf("%w: its time is over", errTaken)
 )
 
+// errInterrupted fails a job that a command of the command line had done by a private server, and did not wait for.
+var errInterrupted = errors.New("the command that asked for it was interrupted")
+
 // heartbeatEvery is how often a runner writes progress. In between it only looks whether the job was stopped.
 const heartbeatEvery = time.Second
 

@@ -35,6 +35,7 @@ type Restores struct {
 	// Authority reports why jobs may not run with a role; nil if they may.
 	Authority func(ctx context.Context, account, roleARN string) error
 	Metrics   *Metrics
+	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
 }
 
@@ -78,7 +79,9 @@ func (w *Restores) Work(ctx context.Context, j *river.Job[job.RunRestore]) error
 	}
 	r.log.InfoContext(ctx, "restore job started", "recovery_point", r.job.PointARN)
 	ended := w.Metrics.started(job.Restores)
-	err = r.run(ctx)
+	if err = errInterrupted; !r.job.StartedAt.Before(w.Private) {
+		err = r.run(ctx)
+	}
 	ended(err, ctx.Err() != nil)
 	if err != nil {
 		return r.giveUp(context.WithoutCancel(ctx), err, ctx.Err() != nil)
@@ -299,6 +302,8 @@ func (r *restore) giveUp(ctx context.Context, cause error, stopping bool) error 
 	case errors.Is(cause, job.ErrLost):
 		r.log.WarnContext(ctx, "restore job lost to another worker")
 		return nil
+	case stopping && !r.Private.IsZero() && !r.job.CreatedAt.Before(r.Private):
+		cause = errInterrupted // nobody waits for it any more
 	case stopping:
 		r.log.InfoContext(ctx, "restore job interrupted; it is started again with the server")
 		return r.Jobs.Release(ctx, r.lease)

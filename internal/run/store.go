@@ -64,7 +64,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // Vault opens a vault of an account, and makes its part of the store when it is used for the first time.
 func (s *Store) Vault(ctx context.Context, vaultUUID, account string) (*repo.Vault, error) {
 	return s.vault(ctx, vaultUUID, func(sub blob.Store) (*repo.Vault, error) {
-		if err := s.checkUnused(ctx, s.o.Ledgers.Vault(vaultUUID)); err != nil {
+		if err := s.ready(ctx, s.o.Ledgers.Vault(vaultUUID)); err != nil {
 			return nil, err
 		}
 		id, err := uuid.Parse(vaultUUID)
@@ -80,7 +80,8 @@ func (s *Store) Vault(ctx context.Context, vaultUUID, account string) (*repo.Vau
 // Existing opens a vault that has been written to; it returns nil for one that has nothing in the store.
 func (s *Store) Existing(ctx context.Context, vaultUUID string) (*repo.Vault, error) {
 	return s.vault(ctx, vaultUUID, func(blob.Store) (*repo.Vault, error) {
-		return nil, s.checkUnused(ctx, s.o.Ledgers.Vault(vaultUUID))
+		_, err := s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
+		return nil, err
 	})
 }
 
@@ -124,22 +125,31 @@ func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Sto
 	return repo.Open(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo)
 }
 
-// checkUnused makes the ledger of a vault that the store does not hold, and refuses one that has been written to: the
-// store's disk may not be mounted.
-func (s *Store) checkUnused(ctx context.Context, records *ledger.Vault) error {
+// ready makes the ledger of a vault that the store does not hold.
+func (s *Store) ready(ctx context.Context, records *ledger.Vault) error {
+	recorded, err := s.unused(ctx, records)
+	if err != nil || recorded {
+		return err
+	}
+	if err = records.Create(ctx); s.o.DB.IsDuplicate(err) {
+		err = nil // another process was faster
+	}
+	return err
+}
+
+// unused refuses a vault that the store does not hold although it has been written to: the store's disk may not be
+// mounted. recorded reports whether the vault has a ledger.
+func (s *Store) unused(ctx context.Context, records *ledger.Vault) (recorded bool, err error) {
 	objects, _, err := records.Changes(ctx, 0)
 	switch {
 	case errors.Is(err, repo.ErrNotFound):
-		if err = records.Create(ctx); s.o.DB.IsDuplicate(err) {
-			err = nil // another process was faster
-		}
-		return err
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	case len(objects) > 0:
-		return errors.New("the store does not hold it, although there are records of its content; is the disk mounted?")
+		return true, errors.New("the store does not hold it, although there are records of its content; is the disk mounted?")
 	}
-	return nil
+	return true, nil
 }
 
 // Erase removes a deleted vault from the store, and its ledger.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
@@ -21,6 +23,12 @@ func WithDriver(o Options, wrap func(resource.Driver) resource.Driver) Options {
 // WithCuts returns options of a server whose transactions call a hook and whose store is on another file system.
 func WithCuts(o Options, hook func(point string) error, system fs.System) Options {
 	o.hook, o.system = hook, system
+	return o
+}
+
+// Impatient returns options of a server that gives jobs no time to finish when it stops.
+func Impatient(o Options) Options {
+	o.grace = time.Nanosecond
 	return o
 }
 

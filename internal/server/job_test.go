@@ -98,19 +98,23 @@ func TestBackupJob_PanicInDriverFailsTheJobAlone(t *testing.T) {
 	f.backup("home", arn)
 }
 
-func TestShutdown_InterruptedJobIsDoneByTheNextServer(t *testing.T) {
-	t.Parallel()
-	running := make(chan struct{}, 1)
-	dir := t.TempDir()
-	o := server.WithDriver(options(t, dir), func(d resource.Driver) resource.Driver {
+// blocked makes options of a server whose captures do not end, and say when they begin.
+func blocked(t *testing.T, dir string) (o server.Options, running chan struct{}) {
+	running = make(chan struct{}, 1)
+	return server.WithDriver(options(t, dir), func(d resource.Driver) resource.Driver {
 		return hooked{d, func(ctx context.Context) error {
 			running <- struct{}{}
 			<-ctx.Done()
 			return ctx.Err()
 		}}
-	})
-	o.Private = true // which gives jobs no time to finish
-	f := start(t, o)
+	}), running
+}
+
+func TestShutdown_InterruptedJobIsDoneByTheNextServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o, running := blocked(t, dir)
+	f := start(t, server.Impatient(o))
 	f.vault("home")
 	arn := f.directory(map[string]string{"one": "1"})
 	id, _ := f.startBackup("home", arn)
@@ -120,6 +124,24 @@ func TestShutdown_InterruptedJobIsDoneByTheNextServer(t *testing.T) {
 	if j := f.awaitBackup(id); j.State != types.BackupJobStateCompleted {
 		t.Errorf("job = %s, %q, want COMPLETED", j.State, aws.ToString(j.StatusMessage))
 	}
+}
+
+func TestShutdown_JobOfAPrivateServerEndsWithIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o, running := blocked(t, dir)
+	o.Private = true
+	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	id, _ := f.startBackup("home", arn)
+	<-running
+	f.stop()
+	f = start(t, options(t, dir))
+	if j := f.awaitBackup(id); j.State != types.BackupJobStateFailed || !strings.Contains(aws.ToString(j.StatusMessage), "interrupted") {
+		t.Errorf("job = %s, %q, want FAILED as it was interrupted", j.State, aws.ToString(j.StatusMessage))
+	}
+	f.backup("home", arn)
 }
 
 // hangUp closes the connections of the clients.

@@ -204,6 +204,10 @@ func (p *parts) declare(ctx context.Context) error {
 func (p *parts) makeRunners(context.Context) error {
 	c, n, r := p.o.Config, &p.nouns, &p.runners
 	metrics := run.NewMetrics(p.metrics)
+	var private time.Time
+	if p.o.Private {
+		private = p.o.Now().Truncate(time.Microsecond) // as precise as the records
+	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
@@ -217,9 +221,10 @@ func (p *parts) makeRunners(context.Context) error {
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
 		Store: p.store, Drivers: drivers, Authority: p.iam.RoleUsable, Sizes: r.sizes, Metrics: metrics,
-		Log: p.o.Log}
+		Private: private, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
-		Drivers: drivers, Authority: p.iam.RoleUsable, Metrics: metrics, Log: p.o.Log}
+		Drivers: drivers, Authority: p.iam.RoleUsable, Metrics: metrics, Private: private,
+		Log: p.o.Log}
 	return nil
 }
 
