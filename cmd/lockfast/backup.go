@@ -12,7 +12,7 @@ import (
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 )
 
-// defaultVault is the vault of a backup that names none; it is made on first use.
+// defaultVault is the vault of a backup that names none.
 const defaultVault = "Default"
 
 // backupResult is the JSON form of one finished backup.
@@ -47,7 +47,7 @@ backup of the directory is read and stored; every recovery point is complete all
 			})
 		},
 	}
-	cmd.Flags().StringVar(&vault, "vault", "", "vault to back up into (default "+defaultVault+", made on first use)")
+	cmd.Flags().StringVar(&vault, "vault", defaultVault, "vault to back up into, made on first use")
 	return cmd
 }
 
@@ -55,11 +55,8 @@ func (a *app) backup(ctx context.Context, c *client, vault string, paths []strin
 	if err := c.checkHere(); err != nil {
 		return err
 	}
-	if vault == "" {
-		vault = defaultVault
-		if err := c.ensureVault(ctx, vault); err != nil {
-			return err
-		}
+	if err := c.ensureVault(ctx, vault); err != nil {
+		return err
 	}
 	done := map[string]bool{}
 	return a.over(paths, func(path string) error {
@@ -74,9 +71,13 @@ func (a *app) backup(ctx context.Context, c *client, vault string, paths []strin
 
 // ensureVault makes a vault unless it exists.
 func (c *client) ensureVault(ctx context.Context, name string) error {
-	_, err := call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: name})
+	_, err := call(ctx, c, backupapi.DescribeBackupVault, &backupapi.DescribeBackupVaultInput{BackupVaultName: name})
+	if !isNotFound(err) {
+		return err
+	}
+	_, err = call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: name})
 	if e, ok := errors.AsType[*apiError](err); ok && e.cause.Name == "AlreadyExistsException" {
-		return nil
+		return nil // another command was faster
 	}
 	return err
 }

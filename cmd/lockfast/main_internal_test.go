@@ -40,7 +40,7 @@ func TestUsageErrors(t *testing.T) {
 		"unknown command":     {"frobnicate", `unknown command "frobnicate"`},
 		"unknown flag":        {"list --frob", "unknown flag: --frob"},
 		"too few arguments":   {"backup", "requires at least 1 arg"},
-		"too many arguments":  {"vault list x", "x"},
+		"too many arguments":  {"vault list x y", "at most 1"},
 		"not an ARN":          {"delete nonsense", `"nonsense" is not the ARN of a recovery point`},
 		"restore without to":  {"restore arn:aws:backup:us-east-1:000000000000:recovery-point:x", "--to DIR is missing"},
 		"group without verb":  {"vault", "choose one of its commands"},

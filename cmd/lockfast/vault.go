@@ -96,20 +96,27 @@ func (c *client) vaultNames(ctx context.Context) (names []string, err error) {
 
 func newVaultList(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the vaults",
+		Use:     "list [NAME]",
+		Short:   "List the vaults, or one of them",
 		Example: "  lockfast vault list",
-		Args:    positional(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.with(cmd, a.listVaults) },
+		Args:    positional(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, func(ctx context.Context, c *client) error { return a.listVaults(ctx, c, args) })
+		},
 	}
 }
 
-func (a *app) listVaults(ctx context.Context, c *client) error {
+func (a *app) listVaults(ctx context.Context, c *client, wanted []string) error {
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
 	if !a.out.json {
 		fmt.Fprintln(table, "NAME\tRECOVERY POINTS\tCREATED\tARN")
 	}
+	found := len(wanted) == 0
 	err := c.vaults(ctx, func(v *backupapi.BackupVaultListMember) error {
+		if len(wanted) > 0 && deref(v.BackupVaultName) != wanted[0] {
+			return nil
+		}
+		found = true
 		if a.out.json {
 			return a.out.line(vaultLine{Type: "result", Vault: deref(v.BackupVaultName), VaultARN: deref(v.BackupVaultArn),
 				Created: v.CreationDate, RecoveryPoints: deref(v.NumberOfRecoveryPoints)})
@@ -118,6 +125,9 @@ func (a *app) listVaults(ctx context.Context, c *client) error {
 			local(deref(v.CreationDate)), deref(v.BackupVaultArn))
 		return err
 	})
+	if err == nil && !found {
+		return fmt.Errorf("no vault %s; `lockfast vault list` shows those there are", wanted[0])
+	}
 	if err != nil || a.out.json {
 		return err
 	}
