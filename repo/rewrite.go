@@ -1,0 +1,163 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/refset"
+)
+
+// rewriteRefsets writes a new generation of every refset that names a retired pack, then removes the older ones.
+func (r *reclaim) rewriteRefsets(ctx context.Context) error {
+	// Sessions first: what one of them commits later may name packs retired by now, and they keep these from being
+	// forgotten. Refsets of points committed before are in the listing.
+	snapshot, err := r.v.ledger.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	r.before = snapshot
+	generations, err := r.v.refsetGenerations(ctx, "f/")
+	if err != nil {
+		return err
+	}
+	need := snapshot.needed()
+	for _, s := range snapshot.Sessions {
+		if s.State == SessionActive {
+			need[PointID(s.ID)] = true // prepared, perhaps
+		}
+	}
+	for id := range need {
+		if len(generations[id]) == 0 {
+			continue
+		}
+		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // deleted meanwhile
+			return err
+		}
+	}
+	return nil
+}
+
+// rewriteRefset leaves one generation of a refset, a new one if the newest names a retired pack.
+func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []int) error {
+	records, keep, err := r.v.readNewest(ctx, id, generations)
+	if err != nil {
+		return err
+	}
+	if r.v.namesRetired(records) {
+		set, err := r.v.current(records)
+		if err != nil {
+			return fmt.Errorf("refset of recovery point %s: %w", id, err)
+		}
+		keep = generations[len(generations)-1] + 1
+		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
+			return err
+		}
+	}
+	var gone []blob.Name
+	for _, n := range generations {
+		if n != keep {
+			gone = append(gone, refsetName(id, n))
+		}
+	}
+	return r.v.deleteAll(ctx, gone)
+}
+
+func (v *Vault) namesRetired(records []refset.Record) bool {
+	for i := range records {
+		if n, ok := v.catalog.known(records[i].ID); ok && v.catalog.row(n).state == ObjectRetired {
+			return true
+		}
+	}
+	return false
+}
+
+// removeRetired removes the objects of retired rows once no session may still look for them, and forgets the rows that
+// nothing can name any more.
+func (r *reclaim) removeRetired(ctx context.Context) error {
+	packs, segments := r.v.catalog.retired()
+	if len(packs)+len(segments) == 0 {
+		return nil
+	}
+	var epoch uint64
+	for _, x := range packs {
+		epoch = max(epoch, x.epoch)
+	}
+	for _, o := range segments {
+		epoch = max(epoch, o.Epoch)
+	}
+	if err := r.await(ctx, epoch); err != nil {
+		return err
+	}
+	var forget []ID
+	for _, x := range packs {
+		if err := r.v.store.Delete(ctx, packName(x.kind, x.id)); err != nil {
+			return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
+		}
+		r.progress(x.size)
+		if !r.outlived(x.epoch) {
+			forget = append(forget, x.id)
+		}
+	}
+	for _, o := range segments {
+		for _, level := range segmentLevels {
+			if err := r.v.store.Delete(ctx, segmentName(level, o.ID)); err != nil {
+				return fmt.Errorf("remove %s: %w", segmentName(level, o.ID), err)
+			}
+		}
+		forget = append(forget, o.ID)
+	}
+	if err := r.v.ledger.Forget(ctx, r.s.row.ID, forget, nil); err != nil {
+		return fmt.Errorf("forget packs: %w", err)
+	}
+	r.v.catalog.forget(forget)
+	return nil
+}
+
+// outlived reports whether a session that was opened before the epoch was active when refsets were rewritten: what it has
+// prepared or will prepare may name packs retired then.
+func (r *reclaim) outlived(epoch uint64) bool {
+	for _, s := range r.before.Sessions {
+		if s.State == SessionActive && s.ID != r.s.row.ID && s.Opened < epoch {
+			return true
+		}
+	}
+	return false
+}
+
+// retired returns the retired packs and segments that are not forgotten.
+func (c *catalog) retired() ([]packRow, []Object) {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	var packs []packRow
+	for _, row := range c.packs() {
+		if row.state == ObjectRetired && !row.forgotten {
+			packs = append(packs, row)
+		}
+	}
+	var segments []Object
+	for _, o := range c.segmentRow {
+		if o.State == ObjectRetired && !c.forgotten[o.ID] {
+			segments = append(segments, o)
+		}
+	}
+	return packs, segments
+}
+
+// forget drops what the ledger forgot.
+func (c *catalog) forget(ids []ID) {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		if _, ok := c.segmentRow[id]; ok {
+			c.forgotten[id] = true
+			delete(c.damaged, id)
+		}
+		if n, ok := c.numbers[id]; ok {
+			c.rows[n].forgotten = true
+		}
+	}
+}

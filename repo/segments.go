@@ -1,0 +1,184 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+// load reads segments and adds them to the index. A damaged one is replaced by what the trailers of the packs say that
+// nothing else describes, so that the vault stays usable; Check reports it. The caller holds refreshing.
+func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	loaded := make([]*index.Segment, len(ids))
+	levels := make([]int, len(ids))
+	failed := make([]error, len(ids))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, id := range ids {
+		g.Go(func() error {
+			var err error
+			loaded[i], levels[i], err = c.v.readSegment(gctx, id)
+			if errors.Is(err, ErrDamaged) || lost && errors.Is(err, blob.ErrNotExist) {
+				failed[i], err = missingIsDamage(err), nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	var good []*index.Segment
+	bad := false
+	for i, s := range loaded {
+		if failed[i] != nil {
+			bad = true
+			c.damaged[ids[i]] = failed[i]
+			c.v.log.Warn("index segment is damaged, reading trailers instead", "object", segmentName(0, ids[i]), "error", failed[i])
+			continue
+		}
+		c.segments[ids[i]] = levels[i]
+		good = append(good, s)
+	}
+	c.add(good)
+	if bad {
+		return c.rebuild(ctx)
+	}
+	return nil
+}
+
+// add puts segments into the index and notes the sizes of their packs.
+func (c *catalog) add(segments []*index.Segment) {
+	if len(segments) == 0 {
+		return
+	}
+	c.set.Add(c.number, segments...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range segments {
+		for i := range s.Packs() {
+			p := s.Pack(i)
+			c.rows[c.assign(ID(p.ID))].slots = p.Slots
+		}
+	}
+	c.publish()
+}
+
+// unload takes segments out of the index. The caller holds refreshing.
+func (c *catalog) unload(ids []ID) {
+	if len(ids) == 0 {
+		return
+	}
+	gone := make([]index.SegmentID, len(ids))
+	for i, id := range ids {
+		gone[i] = index.SegmentID(id)
+		delete(c.segments, id)
+	}
+	c.set.Remove(c.number, gone...)
+}
+
+// readSegment reads a segment whose level is not known.
+func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, error) {
+	var err error
+	for _, level := range segmentLevels {
+		name := segmentName(level, id)
+		var plain []byte
+		if plain, err = v.getSealed(ctx, seal.TypeSegment, name, maxSegment); errors.Is(err, blob.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, level, err
+		}
+		s, err := index.Open(string(name), plain)
+		return s, level, err
+	}
+	return nil, 0, err
+}
+
+// rebuild reads the trailers of the packs that no segment describes into a segment in memory. The caller holds
+// refreshing.
+func (c *catalog) rebuild(ctx context.Context) error {
+	b := index.NewBuilder()
+	for n, r := range c.packs() {
+		if _, ok := c.set.Pack(uint32(n)); ok || r.state != ObjectLive && r.state != ObjectCondemned {
+			continue
+		}
+		p, err := c.v.openPack(ctx, r)
+		if errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrNotExist) {
+			c.v.log.Warn("pack cannot be read", "object", packName(r.kind, r.id), "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b.AddPack(index.PackInfo{Info: p.Info, Slots: len(p.Slots)}, p.Slots)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	built, err := b.Build()
+	if err != nil {
+		return err
+	}
+	s, err := index.Open("rebuilt index", built.Plain)
+	if err != nil {
+		return err
+	}
+	c.add([]*index.Segment{s})
+	return nil
+}
+
+// openPack reads the trailer of a pack.
+func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
+	name := packName(r.kind, r.id)
+	info, err := v.store.Stat(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	fetch := func(ctx context.Context, off, n int64) ([]byte, error) {
+		return readRange(ctx, v.store, name, off, n, nil)
+	}
+	p, err := pack.Open(ctx, v.keys, v.dec, packType(r.kind), pack.ID(r.id), info.Size, fetch)
+	return p, objectError(name, err)
+}
+
+// refreshByListing finds packs and segments without a ledger. The caller holds refreshing.
+func (c *catalog) refreshByListing(ctx context.Context) error {
+	rows := map[ID]Object{}
+	for _, prefix := range []string{"d/", "m/"} {
+		for info, err := range c.v.store.List(ctx, prefix) {
+			if err != nil {
+				return fmt.Errorf("list packs: %w", err)
+			}
+			if t, id, err := pack.ParseName(string(info.Name)); err == nil {
+				rows[ID(id)] = Object{ID: ID(id), Kind: packKind(t), State: ObjectLive, Size: info.Size}
+			}
+		}
+	}
+	var changes []Object
+	for _, r := range c.packs() {
+		if _, ok := rows[r.id]; !ok && r.state == ObjectLive {
+			changes = append(changes, Object{ID: r.id, Kind: r.kind, State: ObjectRetired})
+		}
+	}
+	for _, o := range rows {
+		changes = append(changes, o)
+	}
+	for info, err := range c.v.store.List(ctx, "x/") {
+		if err != nil {
+			return fmt.Errorf("list segments: %w", err)
+		}
+		if _, id, err := index.ParseSegmentName(string(info.Name)); err == nil {
+			changes = append(changes, Object{ID: ID(id), Kind: ObjectSegment, State: ObjectLive})
+		}
+	}
+	return c.apply(ctx, changes, true)
+}
