@@ -119,7 +119,9 @@ func TestStory_GoSDK(t *testing.T) {
 	}
 	done := until(t, "the end of the restore job", func() (*backup.DescribeRestoreJobOutput, error) {
 		return c.DescribeRestoreJob(ctx, &backup.DescribeRestoreJobInput{RestoreJobId: restore.RestoreJobId})
-	}, func(job *backup.DescribeRestoreJobOutput, err error) bool { return err == nil && job.CompletionDate != nil })
+	}, func(job *backup.DescribeRestoreJobOutput, err error) bool {
+		return err == nil && job.CompletionDate != nil
+	})
 	if done.Status != types.RestoreJobStatusCompleted {
 		t.Fatalf("restore job ended %s: %s", done.Status, aws.ToString(done.StatusMessage))
 	}
