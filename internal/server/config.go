@@ -133,7 +133,10 @@ func (c *Config) checkPaths() error {
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")
 	}
-	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile} {
+	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey} {
+		if *path == "" {
+			continue
+		}
 		abs, err := filepath.Abs(*path)
 		if err != nil {
 			return err

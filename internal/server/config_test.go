@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
+	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/server"
 )
 
@@ -152,6 +154,51 @@ func TestConfigCheck_NamesTheSetting(t *testing.T) {
 				t.Errorf("Check() = %v shows a password", err)
 			}
 		})
+	}
+}
+
+func TestOpen_OnAStoreThatIsEmpty(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	o.Config.Store = t.TempDir()
+	start(t, o).vault("home")
+}
+
+func TestOpen_ForAnotherAccount(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := start(t, options(t, dir))
+	f.vault("home")
+	f.stop()
+	o := options(t, dir)
+	o.Config.Account = "111111111111"
+	f = start(t, o)
+	vaults := must(f.sdk.ListBackupVaults(t.Context(), &backup.ListBackupVaultsInput{}))(f)
+	if len(vaults.BackupVaultList) != 0 {
+		t.Errorf("another account sees %v", vaults.BackupVaultList)
+	}
+}
+
+func TestOpen_DeclaresResources(t *testing.T) {
+	t.Parallel()
+	dir, home := t.TempDir(), t.TempDir()
+	count := func(o server.Options) int {
+		f := start(t, o)
+		defer f.stop()
+		return len(own(f, lockfastapi.ListResources, &lockfastapi.ListResourcesInput{}).Resources)
+	}
+	o := options(t, dir)
+	o.Config.Resources = []server.Resource{{Name: "home", Type: "EFS", Path: home, Tags: map[string]string{"a": "b"}}}
+	if n := count(o); n != 1 {
+		t.Errorf("a server that declares a resource lists %d", n)
+	}
+	private := options(t, dir)
+	private.Private = true
+	if n := count(private); n != 1 {
+		t.Errorf("a private server without the file lists %d resources, want 1", n)
+	}
+	if n := count(options(t, dir)); n != 0 {
+		t.Errorf("a server that does not declare it any more lists %d resources", n)
 	}
 }
 

@@ -75,7 +75,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.parts, err = build(ctx, s.o); err != nil {
 		return err
 	}
-	return s.dir.Announce(s.Address())
+	if err := s.dir.Announce(s.Address()); err != nil {
+		return errors.Join(err, s.parts.workers.Stop(ctx))
+	}
+	return nil
 }
 
 // Address says how to reach the server.

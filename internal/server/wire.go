@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"golang.org/x/sync/errgroup"
@@ -102,17 +103,38 @@ func (p *parts) openKey(context.Context) (err error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	for _, used := range []string{c.Store, filepath.Join(c.Data, "meta.db")} {
-		if _, err := os.Stat(used); err == nil {
-			return fmt.Errorf("root key %s is missing, but %s exists, which only that key opens; "+
-				"put your copy of the key back", c.KeyFile, used)
-		}
+	used, err := inUse(c)
+	if err != nil {
+		return err
+	}
+	if used != "" {
+		return fmt.Errorf("root key %s is missing, but %s exists, which only that key opens; "+
+			"put your copy of the key back", c.KeyFile, used)
 	}
 	p.root, err = keys.Create(c.KeyFile)
 	if err == nil {
 		p.o.Log.Info("root key made; keep a copy of it elsewhere", "file", c.KeyFile)
 	}
 	return err
+}
+
+// inUse returns the name of something that was written with a root key before; empty if there is nothing.
+func inUse(c Config) (string, error) {
+	if file, ok := strings.CutPrefix(c.Metadata, "sqlite:"); ok {
+		if _, err := os.Stat(file); err == nil {
+			return file, nil
+		}
+	}
+	entries, err := os.ReadDir(c.Store)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	for _, e := range entries {
+		if uuid.Validate(e.Name()) == nil {
+			return filepath.Join(c.Store, e.Name()), nil
+		}
+	}
+	return "", err
 }
 
 func (p *parts) openDatabase(ctx context.Context) (err error) {
@@ -129,7 +151,8 @@ func (p *parts) makeIdentity(ctx context.Context) error {
 	p.iam = iam.New(p.db, p.root)
 	file := CredentialsFile(p.o.Config.Data)
 	if key, err := ReadCredentials(file, "default"); err == nil {
-		if secret, _, err := p.iam.Lookup(ctx, key.ID, ""); err == nil && secret == key.Secret {
+		secret, owner, err := p.iam.Lookup(ctx, key.ID, "")
+		if err == nil && secret == key.Secret && owner.Account == p.o.Config.Account {
 			return nil
 		}
 	}
@@ -189,8 +212,12 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	return p.declare(ctx)
 }
 
-// declare makes the configuration's resources known.
+// declare makes the configuration's resources known. A private server may have been started without the file in which a
+// server finds them, and withdraws none.
 func (p *parts) declare(ctx context.Context) error {
+	if p.o.Private && len(p.o.Config.Resources) == 0 {
+		return nil
+	}
 	var list []registry.Declared
 	for _, r := range p.o.Config.Resources {
 		if err := tag.Check(r.Tags); err != nil {
