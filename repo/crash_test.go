@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/fs"
+	"github.com/lockfast/lockfast/blob/fs/crashfs"
 	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/repo/localledger"
@@ -31,7 +33,7 @@ const (
 
 // machine is a store and a ledger whose power is cut at one of their changes. From then on every call fails.
 type machine struct {
-	store  *mem.Store
+	store  blob.Store
 	ledger *localledger.Ledger
 
 	mu       sync.Mutex
@@ -39,6 +41,7 @@ type machine struct {
 	at       int // cut at this change, counted from 1; 0 = never
 	mode     cutMode
 	off      bool
+	cutting  func()                 // called at the cut, before the change; may be nil
 	what     string                 // the change at which the power was cut
 	expected map[repo.PointID]files // contents of points whose commit was tried
 	promised map[repo.PointID]bool  // commits that returned without error
@@ -64,6 +67,9 @@ func (m *machine) change(what string, apply, torn func() error) error {
 		return apply()
 	}
 	m.off, m.what = true, what
+	if m.cutting != nil {
+		m.cutting()
+	}
 	switch {
 	case m.mode == cutAfter:
 		apply()
@@ -437,6 +443,50 @@ func TestCrash_AtEveryStep(t *testing.T) {
 			if err != nil {
 				t.Fatalf("cut at %d (%s), mode %d: %v", at, m.what, mode, err)
 			}
+		}
+	}
+}
+
+// TestCrash_FileSystem cuts the power under a directory: what was not synced is lost, torn or reordered.
+func TestCrash_FileSystem(t *testing.T) {
+	t.Parallel()
+	stride := 9
+	if soak() > 0 {
+		stride = 1
+	}
+	variants := crashfs.Variants(1)
+	for at := 8; ; at += stride {
+		disk := crashfs.New()
+		store, err := fs.Open("", fs.Options{System: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMachine(at, cutAfter)
+		m.store = store
+		first := 0 // step of the disk at which the change begins that is cut
+		m.cutting = func() { first = disk.Len() }
+		err = m.history(t.Context())
+		if !m.off {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		step := first + (disk.Len()-first)*(at%4)/3
+		if at%4 == 3 {
+			step = disk.Len()
+		}
+		v := variants[at%len(variants)]
+		if m.store, err = fs.Open("", fs.Options{System: disk.State(step, v)}); err != nil {
+			t.Fatal(err)
+		}
+		vault, err := m.restart(t.Context())
+		if err == nil {
+			err = m.inspect(t.Context(), vault)
+			vault.Close()
+		}
+		if err != nil {
+			t.Fatalf("cut at %d (%s), disk step %d of %d to %d, %+v: %v", at, m.what, step, first, disk.Len(), v, err)
 		}
 	}
 }

@@ -44,7 +44,7 @@ type piece struct {
 // fetch.
 func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 	write func(ctx context.Context, w Want, off int64, data []byte) error) error {
-	f := &fetch{v: p.v, write: write, buffers: newBuffers(fetchRun, fetchWorkers)}
+	f := &fetch{v: p.v, write: write, stored: newBuffers(fetchRun, fetchWorkers), plain: newBuffers(chunk.MaxPlain, fetchWorkers)}
 	for want, err := range wants {
 		if err == nil {
 			err = f.plan(ctx, want)
@@ -58,10 +58,11 @@ func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 
 // fetch plans pieces and reads them in batches.
 type fetch struct {
-	v       *Vault
-	write   func(ctx context.Context, w Want, off int64, data []byte) error
-	pieces  []piece
-	buffers *buffers
+	v      *Vault
+	write  func(ctx context.Context, w Want, off int64, data []byte) error
+	pieces []piece
+	stored *buffers
+	plain  *buffers
 }
 
 // plan adds the extents of a content. Extents are copied, so the caller may reuse its entry.
@@ -204,13 +205,14 @@ func (f *fetch) readRun(ctx context.Context, run []piece) error {
 		return errReadAgain
 	}
 	n := int64(last.Offset) + int64(last.Stored) - int64(first.Offset)
-	stored := f.buffers.get(int(n))
-	defer func() { f.buffers.put(stored) }()
+	stored := f.stored.get(int(n))
+	defer func() { f.stored.put(stored) }()
+	buf := f.plain.get(chunk.MaxPlain)
+	defer f.plain.put(buf)
 	stored, err := readRange(ctx, f.v.store, blob.Name(info.Name()), int64(first.Offset), n, stored)
 	if err != nil {
 		return again(ctx, err)
 	}
-	var buf []byte
 	for len(run) > 0 {
 		k := 1
 		for k < len(run) && run[k].loc.Slot == run[0].loc.Slot {
@@ -224,9 +226,6 @@ func (f *fetch) readRun(ctx context.Context, run []piece) error {
 		}
 		if err != nil {
 			return again(ctx, err)
-		}
-		if loc.Codec == chunk.Zstd {
-			buf = plain
 		}
 		if err := f.deliverSlot(ctx, run[:k], plain); err != nil {
 			return err

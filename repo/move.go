@@ -49,7 +49,7 @@ func (r *reclaim) move(ctx context.Context, victims []victim) (map[ID][]byte, er
 	if err := r.w.storeLastPacks(); err != nil {
 		return nil, err
 	}
-	r.report.BytesWritten = r.w.stats.stored.Load()
+	r.report.PacksWritten, r.report.BytesWritten = r.w.stats.packs.Load(), r.w.stats.stored.Load()
 	return remaps, nil
 }
 

@@ -265,6 +265,7 @@ func (w *Writer) putPack(open *openPack, packed pack.Packed) error {
 func (w *Writer) registered(packed pack.Packed) error {
 	w.v.catalog.registered(ID(packed.ID))
 	w.stats.stored.Add(int64(len(packed.Bytes)))
+	w.stats.packs.Add(1)
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()
 	w.segment.AddPack(index.InfoOf(packed), packed.Slots)

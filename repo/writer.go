@@ -68,7 +68,7 @@ type Writer struct {
 	listsMu sync.Mutex
 	lists   map[ID][]byte // list chunks of this writer; guarded by listsMu
 
-	stats struct{ entries, read, fresh, stored atomic.Int64 }
+	stats struct{ entries, read, fresh, stored, packs atomic.Int64 }
 
 	mu    sync.Mutex
 	state writerState
