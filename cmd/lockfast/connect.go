@@ -101,14 +101,15 @@ func (a *app) connectHere(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the running server: %w", err)
 	}
-	if err := unix.Kill(addr.PID, 0); errors.Is(err, unix.ESRCH) {
+	dead := errors.Is(unix.Kill(addr.PID, 0), unix.ESRCH)
+	if dead {
 		return nil, nil
 	}
 	h, err := newHTTP(addr.Certificate)
 	if err != nil {
 		return nil, err
 	}
-	if probe(ctx, h, addr.URL) != nil {
+	if silent := probe(ctx, h, addr.URL) != nil; silent {
 		return nil, nil
 	}
 	key, err := server.ReadCredentials(server.CredentialsFile(a.config.Data), "default")

@@ -93,7 +93,7 @@ func TestOver_TheWorstWins(t *testing.T) {
 			a := &app{out: &output{stdout: &out, stderr: &out}}
 			i := -1
 			got := a.over(make([]string, len(c.errs)), func(string) error { i++; return c.errs[i] })
-			if got != c.want {
+			if !errors.Is(got, c.want) {
 				t.Errorf("over = %v, want %v", got, c.want)
 			}
 		})

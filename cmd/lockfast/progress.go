@@ -71,12 +71,3 @@ func (p *progress) finish() {
 		_ = p.bar.Finish()
 	}
 }
-
-// elapsed is the time since the start, for people.
-func (p *progress) elapsed() string {
-	d := time.Since(p.start)
-	if d < 10*time.Second {
-		return d.Round(10 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}

@@ -125,7 +125,7 @@ func openStore(ctx context.Context, location, key string, fn func(*store) error)
 		if err != nil {
 			return fmt.Errorf("open vault %s: %w", filepath.Join(location, name), err)
 		}
-		defer v.Close()
+		defer func() { err = errors.Join(err, v.Close()) }()
 		s.vaults = append(s.vaults, v)
 	}
 	return fn(s)

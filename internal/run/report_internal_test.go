@@ -39,7 +39,7 @@ func TestReporting_AnswersTheErrorOfTheWork(t *testing.T) {
 	t.Parallel()
 	own := errors.New("own")
 	fine := func(context.Context) error { return nil }
-	if err := reporting(t.Context(), quiet, errTaken, fine, func(context.Context) error { return own }); err != own {
+	if err := reporting(t.Context(), quiet, errTaken, fine, func(context.Context) error { return own }); !errors.Is(err, own) {
 		t.Errorf("reporting = %v, want %v", err, own)
 	}
 	if err := reporting(t.Context(), quiet, errTaken, fine, func(context.Context) error { panic("x") }); !errors.Is(err, errPanic) {
@@ -47,7 +47,7 @@ func TestReporting_AnswersTheErrorOfTheWork(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := reporting(ctx, quiet, errTaken, fine, func(ctx context.Context) error { return ctx.Err() }); err != context.Canceled {
+	if err := reporting(ctx, quiet, errTaken, fine, func(ctx context.Context) error { return ctx.Err() }); !errors.Is(err, context.Canceled) {
 		t.Errorf("reporting of a stopping server = %v, want %v", err, context.Canceled)
 	}
 }

@@ -221,7 +221,8 @@ func (r *restore) directory(ctx context.Context) (dir string, err error) {
 	t := r.job.Target
 	if t.NewDirectory != "" {
 		err := os.Mkdir(t.NewDirectory, 0o755)
-		if err != nil && !(errors.Is(err, fs.ErrExist) && r.job.Attempts > 1) {
+		again := errors.Is(err, fs.ErrExist) && r.job.Attempts > 1 // an earlier attempt made it
+		if err != nil && !again {
 			return "", fmt.Errorf("make the new resource: %w", err)
 		}
 		r.made = t.NewDirectory

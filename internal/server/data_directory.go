@@ -54,8 +54,7 @@ func LockDirectory(path string) (*Directory, error) {
 	}
 	d := &Directory{path: path, lock: f}
 	if err := d.sign(); err != nil {
-		d.Close()
-		return nil, err
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }

@@ -322,10 +322,10 @@ func (p *parts) ready(ctx context.Context) error {
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	vaults, err := p.ledgers.Vaults(ctx)
+	if ctx.Err() != nil {
+		return nil // stopped already
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	for _, id := range vaults {
