@@ -109,7 +109,7 @@ func (a *app) connectHere(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if silent := probe(ctx, h, addr.URL) != nil; silent {
+	if !answers(ctx, h, addr.URL) {
 		return nil, nil
 	}
 	key, err := server.ReadCredentials(server.CredentialsFile(a.config.Data), "default")

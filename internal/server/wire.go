@@ -321,19 +321,12 @@ func (p *parts) ready(ctx context.Context) error {
 // background does what nobody asks for, until ctx is done.
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
-	vaults, err := p.ledgers.Vaults(ctx)
-	if ctx.Err() != nil {
-		return nil // stopped already
-	}
-	if err != nil {
-		return err
-	}
-	for _, id := range vaults {
-		r.reclaimer.Later(id) // of what a killed server left
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.sizes.Run(ctx) })
-	g.Go(func() error { return r.reclaimer.Run(ctx) })
+	g.Go(func() error {
+		p.reclaimAll(ctx)
+		return r.reclaimer.Run(ctx)
+	})
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, p.o.Config.LifecycleInterval, func(ctx context.Context) error {
 			due, err := n.vaults.Sweep(ctx)
@@ -349,6 +342,17 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	return g.Wait()
+}
+
+// reclaimAll has every vault reclaimed once, for what a killed server may have left.
+func (p *parts) reclaimAll(ctx context.Context) {
+	vaults, err := p.ledgers.Vaults(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim", "error", err)
+	}
+	for _, id := range vaults {
+		p.runners.reclaimer.Later(id)
+	}
 }
 
 // single reports whether no other server can work on the database: SQLite belongs to the data directory's owner.
