@@ -3,9 +3,9 @@ package server_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,10 +19,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
+	"github.com/aws/aws-sdk-go-v2/service/backup/types"
 
 	"github.com/lockfast/lockfast/blob/fs/crashfs"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/server"
 	"github.com/lockfast/lockfast/resource"
 )
@@ -36,11 +38,7 @@ const shortCuts = 36
 // leaves it, which loses, tears or reorders what was not synced. Each must end what was begun and keep what was promised.
 func TestCut(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("LOCKFAST_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("seed %d", seed)
+	seed := seedOf(t)
 	w := record(t)
 	cuts := w.cuts(seed)
 	t.Logf("%d boundaries and %d steps of the disk make %d cuts", len(w.images), w.disk.Len(), len(cuts))
@@ -63,8 +61,19 @@ func TestCut(t *testing.T) {
 	})
 }
 
+// seedOf returns the seed of a random test and logs it.
+func seedOf(t *testing.T) uint64 {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("LOCKFAST_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("seed %d", seed)
+	return seed
+}
+
 // world is what is recorded of a story.
 type world struct {
+	t    *testing.T
 	dir  string // data directory
 	home string // the directory that is backed up
 	disk *crashfs.Disk
@@ -76,8 +85,9 @@ type world struct {
 	// out is where the story restores to.
 	out string
 
-	armed atomic.Bool
-	gate  sync.RWMutex // held for writing while an image is made; changes of the disk wait for it
+	armed  atomic.Bool
+	broken atomic.Pointer[time.Time] // since when there is a fault
+	gate   sync.RWMutex              // held for writing while an image is made; changes of the disk wait for it
 
 	mu       sync.Mutex // guards what follows
 	images   []image
@@ -114,11 +124,15 @@ func (p promises) clone() promises {
 		maps.Clone(p.unwanted), maps.Clone(p.deleted), maps.Clone(p.restores)}
 }
 
+func newWorld(t *testing.T) *world {
+	return &world{t: t, dir: t.TempDir(), home: filepath.Join(t.TempDir(), "home"), out: t.TempDir(), disk: crashfs.New(),
+		points: map[string]int{}, promises: newPromises()}
+}
+
 // record tells the story.
 func record(t *testing.T) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), home: filepath.Join(t.TempDir(), "home"), out: t.TempDir(), disk: crashfs.New(),
-		points: map[string]int{}, promises: newPromises()}
+	w := newWorld(t)
 	w.disk.Fail(func(string, string) error {
 		w.gate.RLock()
 		defer w.gate.RUnlock()
@@ -134,7 +148,9 @@ func record(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.armed.Store(true)
-	w.story(f)
+	if err := w.story(f); err != nil {
+		t.Fatal(err)
+	}
 	w.armed.Store(false)
 	f.stop()
 	return w
@@ -176,68 +192,154 @@ func (w *world) told(change func(p *promises)) {
 	change(&w.promises)
 }
 
-func (w *world) story(f *fixture) {
-	w.vault(f, "home")
-	w.change(f, map[string]string{"a/one": "1", "a/b/two": strings.Repeat("two\n", 20_000), "three": "",
-		"four": random(4, 300<<10), "same": random(1, 40<<10)})
-	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: w.home, Type: "EFS"}).ResourceArn
-	first := w.backup(f, "home", arn)
-	w.change(f, map[string]string{"a/one": "changed", "four": random(5, 300<<10), "five": random(6, 100<<10)})
-	second := w.backup(f, "home", arn)
-	w.restore(f, second)
-	w.vault(f, "other")
-	w.delete(f, "other", w.backup(f, "other", arn))
-	w.told(func(p *promises) { delete(p.vaults, "other") })
-	must(f.sdk.DeleteBackupVault(f.Context(), &backup.DeleteBackupVaultInput{BackupVaultName: aws.String("other")}))(f)
-	w.told(func(p *promises) { p.vaults["other"] = false })
-	w.delete(f, "home", first)
-	f.reclaim("home")
-	w.change(f, map[string]string{"a/one": "changed again", "six": random(7, 200<<10)})
-	w.backup(f, "home", arn)
-	f.reclaim("home")
+// story is what is told to the server. It ends at the first failure.
+func (w *world) story(f *fixture) error {
+	var arn, first, second, third string
+	for _, step := range []func() error{
+		func() error { return w.vault(f, "home") },
+		func() error {
+			return w.change(map[string]string{"a/one": "1", "a/b/two": strings.Repeat("two\n", 20_000), "three": "",
+				"four": random(4, 300<<10), "same": random(1, 40<<10)})
+		},
+		func() error {
+			out, err := restjson.Call(f.Context(), f.own, lockfastapi.RegisterResource,
+				&lockfastapi.RegisterResourceInput{Path: w.home, Type: "EFS"})
+			if err == nil {
+				arn = out.ResourceArn
+			}
+			return err
+		},
+		func() (err error) { first, err = w.backup(f, "home", arn); return err },
+		func() error {
+			return w.change(map[string]string{"a/one": "changed", "four": random(5, 300<<10), "five": random(6, 100<<10)})
+		},
+		func() (err error) { second, err = w.backup(f, "home", arn); return err },
+		func() error { return w.restore(f, second) },
+		func() error { return w.vault(f, "other") },
+		func() (err error) { third, err = w.backup(f, "other", arn); return err },
+		func() error { return w.delete(f, "other", third) },
+		func() error { return w.deleteVault(f, "other") },
+		func() error { return w.delete(f, "home", first) },
+		func() error { return w.reclaim(f, "home") },
+		func() error { return w.change(map[string]string{"a/one": "changed again", "six": random(7, 200<<10)}) },
+		func() error { _, err := w.backup(f, "home", arn); return err },
+		func() error { return w.reclaim(f, "home") },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (w *world) vault(f *fixture, name string) {
-	f.vault(name)
-	w.told(func(p *promises) { p.vaults[name] = true })
+func (w *world) vault(f *fixture, name string) error {
+	_, err := f.sdk.CreateBackupVault(f.Context(), &backup.CreateBackupVaultInput{BackupVaultName: &name})
+	if err == nil {
+		w.told(func(p *promises) { p.vaults[name] = true })
+	}
+	return err
+}
+
+func (w *world) deleteVault(f *fixture, name string) error {
+	w.told(func(p *promises) { delete(p.vaults, name) })
+	_, err := f.sdk.DeleteBackupVault(f.Context(), &backup.DeleteBackupVaultInput{BackupVaultName: &name})
+	if err == nil {
+		w.told(func(p *promises) { p.vaults[name] = false })
+	}
+	return err
 }
 
 // change begins a generation of home, and keeps a copy of it.
-func (w *world) change(f *fixture, files map[string]string) {
-	f.Helper()
-	write(f, w.home, files)
+func (w *world) change(files map[string]string) error {
+	write(w.t, w.home, files)
 	generation := len(w.trees)
 	if out, err := exec.Command("cp", "-a", w.home, fmt.Sprintf("%s.%d", w.home, generation)).CombinedOutput(); err != nil {
-		f.Fatalf("cp: %v: %s", err, out)
+		return fmt.Errorf("cp: %w: %s", err, out)
 	}
-	w.trees = append(w.trees, tree(f, w.home))
+	w.trees = append(w.trees, tree(w.t, w.home))
 	w.told(func(p *promises) { p.generation = generation })
+	return nil
 }
 
-func (w *world) backup(f *fixture, vault, arn string) (point string) {
-	f.Helper()
-	id, point := f.startBackup(vault, arn)
+func (w *world) backup(f *fixture, vault, arn string) (point string, err error) {
+	out, err := f.sdk.StartBackupJob(f.Context(), &backup.StartBackupJobInput{
+		BackupVaultName: &vault, ResourceArn: &arn, IamRoleArn: aws.String(role)})
+	if err != nil {
+		return "", err
+	}
+	id, point := *out.BackupJobId, *out.RecoveryPointArn
 	w.told(func(p *promises) { p.jobs[id] = point; w.points[point] = p.generation })
-	f.awaitBackup(id)
-	w.told(func(p *promises) { p.completed[point] = true })
-	return point
+	err = w.until(func() (bool, error) {
+		j, err := f.sdk.DescribeBackupJob(f.Context(), &backup.DescribeBackupJobInput{BackupJobId: &id})
+		if err == nil && j.CompletionDate != nil && j.State != types.BackupJobStateCompleted {
+			err = fmt.Errorf("backup job ended %s: %s", j.State, aws.ToString(j.StatusMessage))
+		}
+		return err == nil && j.State == types.BackupJobStateCompleted, err
+	})
+	if err == nil {
+		w.told(func(p *promises) { p.completed[point] = true })
+	}
+	return point, err
 }
 
-func (w *world) restore(f *fixture, point string) {
-	f.Helper()
-	id := own(f, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: point,
-		Directory: filepath.Join(w.out, "restored")}).RestoreJobId
-	w.told(func(p *promises) { p.restores[id] = true })
-	f.awaitRestore(id)
+func (w *world) restore(f *fixture, point string) error {
+	out, err := restjson.Call(f.Context(), f.own, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{
+		RecoveryPointArn: point, Directory: filepath.Join(w.out, "restored")})
+	if err != nil {
+		return err
+	}
+	w.told(func(p *promises) { p.restores[out.RestoreJobId] = true })
+	return w.until(func() (bool, error) {
+		j, err := f.sdk.DescribeRestoreJob(f.Context(), &backup.DescribeRestoreJobInput{RestoreJobId: &out.RestoreJobId})
+		return err == nil && j.CompletionDate != nil, err
+	})
 }
 
-func (w *world) delete(f *fixture, vault, point string) {
-	f.Helper()
+func (w *world) delete(f *fixture, vault, point string) error {
 	w.told(func(p *promises) { delete(p.completed, point); p.unwanted[point] = true })
-	must(f.sdk.DeleteRecoveryPoint(f.Context(), &backup.DeleteRecoveryPointInput{
-		BackupVaultName: &vault, RecoveryPointArn: &point}))(f)
+	_, err := f.sdk.DeleteRecoveryPoint(f.Context(), &backup.DeleteRecoveryPointInput{
+		BackupVaultName: &vault, RecoveryPointArn: &point})
+	if err != nil {
+		return err
+	}
 	w.told(func(p *promises) { p.deleted[point] = true })
-	f.gone(vault, point)
+	return w.until(func() (bool, error) {
+		v, err := f.sdk.DescribeRecoveryPoint(f.Context(), &backup.DescribeRecoveryPointInput{
+			BackupVaultName: &vault, RecoveryPointArn: &point})
+		if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
+			return true, nil
+		}
+		if err == nil && v.Status != types.RecoveryPointStatusDeleting {
+			err = fmt.Errorf("recovery point is %s although its deletion was accepted", v.Status)
+		}
+		return false, err
+	})
+}
+
+func (w *world) reclaim(f *fixture, vault string) error {
+	out, err := restjson.Call(f.Context(), f.own, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: vault})
+	if err != nil {
+		return err
+	}
+	return w.until(func() (bool, error) {
+		t, err := restjson.Call(f.Context(), f.own, lockfastapi.DescribeTask, &lockfastapi.DescribeTaskInput{TaskId: out.TaskId})
+		if err == nil && t.State == lockfastapi.TaskStateFailed {
+			err = fmt.Errorf("reclaim failed: %s", aws.ToString(t.StatusMessage))
+		}
+		return err == nil && t.State == lockfastapi.TaskStateCompleted, err
+	})
+}
+
+// until waits for something, but not long after the fault.
+func (w *world) until(holds func() (bool, error)) error {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if ok, err := holds(); ok || err != nil {
+			return err
+		}
+		if at := w.broken.Load(); time.Now().After(deadline) || at != nil && time.Since(*at) > time.Second {
+			return errors.New("it does not happen")
+		}
+	}
 }
 
 // cut is a moment at which the power is cut, and what that does to the disk.
@@ -265,16 +367,6 @@ func (w *world) cuts(seed uint64) (all []cut) {
 		}
 	}
 	return all
-}
-
-// spread chooses n of a list, evenly spread but not the same each time.
-func spread[T any](all []T, n int, seed uint64) (some []T) {
-	rng := rand.New(rand.NewPCG(seed, 2))
-	for i := range min(n, len(all)) {
-		from, to := i*len(all)/n, (i+1)*len(all)/n
-		some = append(some, all[from+rng.IntN(max(1, to-from))])
-	}
-	return some
 }
 
 // elsewhere is a driver for a resource that is found at another path, and restores to another path.
