@@ -48,6 +48,12 @@ func sourceTree(n int) []benchFile {
 
 func benchVault(b *testing.B) *repo.Vault {
 	b.Helper()
+	v, _ := benchVaultLedger(b)
+	return v
+}
+
+func benchVaultLedger(b *testing.B) (*repo.Vault, repo.Ledger) {
+	b.Helper()
 	dir := b.TempDir()
 	store, err := fs.Open(filepath.Join(dir, "store"), fs.Options{Create: true})
 	if err != nil {
@@ -63,7 +69,7 @@ func benchVault(b *testing.B) *repo.Vault {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { v.Close() })
-	return v
+	return v, l
 }
 
 // benchBackup stores the tree with two readers, as a driver would.
@@ -248,3 +254,37 @@ func BenchmarkWriter_Image(b *testing.B) {
 type wholeSource struct{ source }
 
 func (s wholeSource) NextData(off int64) (start, end int64, err error) { return off, s.Size(), nil }
+
+// BenchmarkReclaim_HalfDead frees every other chunk of packs that a later point still needs.
+func BenchmarkReclaim_HalfDead(b *testing.B) {
+	r := rand.NewChaCha8([32]byte{3})
+	tree := make([]benchFile, 256)
+	for i := range tree {
+		tree[i] = benchFile{key: fmt.Sprintf("f%04d", i), data: make([]byte, 1<<20)}
+		r.Read(tree[i].data)
+	}
+	b.SetBytes(total(tree))
+	for b.Loop() {
+		b.StopTimer()
+		v, l := benchVaultLedger(b)
+		first, err := benchBackup(b.Context(), v, "", tree, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var half []benchFile
+		for i := 0; i < len(tree); i += 2 {
+			half = append(half, tree[i])
+		}
+		if _, err := benchBackup(b.Context(), v, "", half, nil); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := remove(b.Context(), v, l, first); err != nil {
+			b.Fatal(err)
+		}
+		report, err := v.Reclaim(b.Context(), repo.ReclaimOptions{})
+		if err != nil || report.BytesRemoved-report.BytesWritten < total(tree)/3 {
+			b.Fatalf("Reclaim = %+v, %v, want half of %d bytes freed", report, err, total(tree))
+		}
+	}
+}

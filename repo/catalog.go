@@ -51,7 +51,10 @@ type packRow struct {
 }
 
 func newCatalog(v *Vault) *catalog {
-	c := &catalog{v: v, set: index.NewSet(), segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, forgotten: map[ID]bool{}, numbers: map[ID]uint32{}}
+	c := &catalog{
+		v: v, set: index.NewSet(), numbers: map[ID]uint32{},
+		segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, forgotten: map[ID]bool{},
+	}
 	c.states.Store(new([]ObjectState))
 	c.changes.Store(1)
 	return c

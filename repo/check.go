@@ -121,7 +121,12 @@ func (c *check) badSlot(n uint32, row packRow, slot int, err error) {
 
 // isDamage reports whether err is about the vault, not about reaching it.
 func isDamage(err error) bool {
-	return errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrNotExist) || errors.Is(err, ErrFormat) || errors.Is(err, blob.ErrRange)
+	for _, about := range []error{ErrDamaged, ErrFormat, blob.ErrNotExist, blob.ErrRange} {
+		if errors.Is(err, about) {
+			return true
+		}
+	}
+	return false
 }
 
 // names compares the rows of packs with the objects that are there.

@@ -31,7 +31,6 @@ type CreateOptions struct {
 type Options struct {
 	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
 	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
-	CacheDir    string       // reserved for derived data; empty = none
 	Log         *slog.Logger // nil = silent
 }
 

@@ -119,7 +119,9 @@ func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 	if err := w.v.putRefset(w.ctx, refsetName(p.Point, 1), set); err != nil {
 		return err
 	}
-	m := manifest{id: p.Point, facts: p.Facts, stats: p.Stats, root: w.tree.root.ID, segments: w.segments, job: w.job, packs: set.Len()}
+	m := manifest{
+		id: p.Point, facts: p.Facts, stats: p.Stats, root: w.tree.root.ID, segments: w.segments, job: w.job, packs: set.Len(),
+	}
 	if w.parent != nil {
 		m.parent = w.parent.id
 	}

@@ -120,7 +120,9 @@ func (v *Vault) pointSizes(ctx context.Context) (map[PointID]Sizes, error) {
 		s := Sizes{Logical: m.stats.LogicalBytes}
 		for p := range sets[id].Packs() {
 			if len(lengths[p.Pack]) < p.Total {
-				return nil, chunk.Damaged(string(packName(v.catalog.row(p.Pack).kind, v.catalog.row(p.Pack).id)), "the index has only %d of its %d slots", len(lengths[p.Pack]), p.Total)
+				row := v.catalog.row(p.Pack)
+				return nil, chunk.Damaged(string(packName(row.kind, row.id)), "the index has %d of its %d slots",
+					len(lengths[p.Pack]), p.Total)
 			}
 			for slot := range p.Each() {
 				n := int64(lengths[p.Pack][slot])

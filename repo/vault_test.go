@@ -223,3 +223,38 @@ func TestTree_RefusesKeysOutOfOrder(t *testing.T) {
 		t.Errorf("Put of a lower key = %v, want ErrOutOfOrder", err)
 	}
 }
+
+func TestWriter_ThatWasFencedCannotCommit(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	w, err := v.NewWriter(t.Context(), repo.WriterOptions{Job: "j"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := capture(t.Context(), w, newGenerator(31).files(50), nil); err != nil {
+		t.Fatal(err)
+	}
+	second, err := v.NewWriter(t.Context(), repo.WriterOptions{Job: "j"}) // a restarted worker
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Abort(t.Context())
+	if _, err := w.Commit(t.Context(), repo.Facts{}); !errors.Is(err, repo.ErrFenced) {
+		t.Errorf("Commit of a fenced writer = %v, want ErrFenced", err)
+	}
+	if err := w.Abort(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := second.Abort(t.Context()); err != nil {
+		t.Error(err)
+	}
+	mustReclaim(t, v)
+	for kind, left := range names(t, s) {
+		if len(kind) == 1 && kind != "k" && kind != "c" {
+			t.Errorf("%v is left of aborted writers", left)
+		}
+	}
+	if snapshot, err := l.Snapshot(t.Context()); err != nil || len(snapshot.Points) != 0 {
+		t.Errorf("Snapshot = %+v, %v, want no points", snapshot, err)
+	}
+}
