@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Errors that a [Lookup] answers. Any other error is not the client's fault.
@@ -167,6 +168,9 @@ func RawTarget(r *http.Request) (path, query string) {
 	path, query, _ = strings.Cut(target, "?")
 	return path, query
 }
+
+// isText reports whether a string is UTF-8 without NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // printable shortens what a client sent before it is repeated in a message.
 func printable(s string) string {

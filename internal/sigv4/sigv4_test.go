@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -38,6 +39,9 @@ func lookup(_ context.Context, id, token string) (string, string, error) {
 		return "session-secret", "session", nil // a careless lookup
 	case id == "AKIABROKEN":
 		return "", "", errDatabase
+	}
+	if !utf8.ValidString(id + token) {
+		return "", "", errDatabase // as PostgreSQL answers
 	}
 	return "", "", sigv4.ErrUnknownKey
 }
@@ -221,6 +225,7 @@ func TestVerify_Refuses(t *testing.T) {
 		{"wrong secret", with(func(e *example) { e.creds = aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "no"} }), nil, invalid, "does not match"},
 		{"unknown key", with(func(e *example) { e.creds = aws.Credentials{AccessKeyID: "AKIANOBODY", SecretAccessKey: "no"} }), nil, unknown, "invalid."},
 		{"inactive key", with(func(e *example) { e.creds = aws.Credentials{AccessKeyID: "AKIAINACTIVE", SecretAccessKey: "no"} }), nil, unknown, "invalid."},
+		{"key that is not text", with(func(e *example) { e.creds = aws.Credentials{AccessKeyID: "AKIA\xff", SecretAccessKey: "no"} }), nil, unknown, "invalid."},
 		{"session without token", with(func(e *example) {
 			e.creds = aws.Credentials{AccessKeyID: "ASIASESSION", SecretAccessKey: "session-secret"}
 		}), nil, unknown, "invalid."},

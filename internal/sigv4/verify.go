@@ -40,6 +40,9 @@ func Verify[T any](ctx context.Context, v *Verifier, r *http.Request, body []byt
 	if err != nil {
 		return none, s.Credential, err
 	}
+	if !isText(s.AccessKeyID) || !isText(s.token) {
+		return none, s.Credential, badToken() // no database has such a key, and some refuse to look for it
+	}
 	secret, owner, lookupErr := find(ctx, s.AccessKeyID, s.token)
 	// An unknown key costs as much time as a wrong secret.
 	err = s.verify(r, payload, secret)
