@@ -51,6 +51,7 @@ type shape struct {
 	Min           *int64          `json:"min"`
 	Max           *int64          `json:"max"`
 	Sensitive     bool            `json:"sensitive"`
+	Bytes         bool            `json:"bytes"` // ours: a string that need not be UTF-8
 	Flattened     bool            `json:"flattened"`
 	Exception     bool            `json:"exception"`
 	Error         *struct {

@@ -34,7 +34,7 @@ func (e *emitter) shapes() {
 // shapeVar returns the Go expression for a shape.
 func (e *emitter) shapeVar(name string) string {
 	sh := e.Shapes[name]
-	plain := sh.Enum == nil && sh.Pattern == "" && sh.Min == nil && sh.Max == nil && !sh.Sensitive
+	plain := sh.Enum == nil && sh.Pattern == "" && sh.Min == nil && sh.Max == nil && !sh.Sensitive && !sh.Bytes
 	switch kind := kindOf(sh.Type); kind {
 	case "Structure", "List", "Map":
 	default:
@@ -57,6 +57,9 @@ func (e *emitter) shapeBody(name string, sh *shape) string {
 	fmt.Fprintf(&b, "Name: %q, Kind: wire.%s", name, kindOf(sh.Type))
 	if sh.Sensitive {
 		b.WriteString(", Sensitive: true")
+	}
+	if sh.Bytes {
+		b.WriteString(", Bytes: true")
 	}
 	if sh.Min != nil {
 		fmt.Fprintf(&b, ", Min: new(int64(%d))", *sh.Min)

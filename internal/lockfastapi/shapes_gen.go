@@ -187,7 +187,7 @@ var (
 		{Name: "Message", Shape: wire.PlainString},
 		{Name: "Type", Shape: wire.PlainString},
 	}}
-	shapePath          = &wire.Shape{Name: "Path", Kind: wire.String, Min: new(int64(1)), Max: new(int64(65536))}
+	shapePath          = &wire.Shape{Name: "Path", Kind: wire.String, Bytes: true, Min: new(int64(1)), Max: new(int64(65536))}
 	shapeRecoveryPoint = &wire.Shape{Name: "RecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPoint](), Members: []wire.Member{
 		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},

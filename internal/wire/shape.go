@@ -33,6 +33,7 @@ type Shape struct {
 	Pattern   *regexp.Regexp // matches all of a valid string, when not nil
 	Min, Max  *int64         // smallest and largest value of a number, or length of a string (in characters), list or map
 	Sensitive bool           // must not be logged
+	Bytes     bool           // a string that need not be UTF-8, as the names of files
 }
 
 // Location says which part of a request or response carries a member.

@@ -98,6 +98,9 @@ func checkMap(s *Shape, v reflect.Value, at *path) *Invalid {
 }
 
 func checkString(s *Shape, text string, at *path) *Invalid {
+	if strings.Contains(text, "\x00") || !s.Bytes && !utf8.ValidString(text) {
+		return broken(s, strings.ReplaceAll(text, "\x00", "\uFFFD"), at, "be text in UTF-8 without NUL characters")
+	}
 	if s.Enum != nil && !slices.Contains(s.Enum, text) {
 		return broken(s, text, at, "satisfy enum value set: [%s]", strings.Join(s.Enum, ", "))
 	}

@@ -133,6 +133,21 @@ func TestValidate_CountsCharacters(t *testing.T) {
 	}
 }
 
+func TestValidate_RefusesWhatIsNotText(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"a\x00b", "a\xffb"} {
+		err := wire.Validate(backupapi.DescribeBackupJob.Input, &backupapi.DescribeBackupJobInput{BackupJobId: text})
+		bad, ok := errors.AsType[*wire.Invalid](err)
+		if !ok || bad.Member != "BackupJobId" || !strings.Contains(bad.Text, "without NUL") {
+			t.Errorf("Validate(%q) = %v, want a refusal that names BackupJobId", text, err)
+		}
+	}
+	in := &lockfastapi.GetItemInput{RecoveryPointArn: "arn:aws:backup:::x", Path: "name\xff"}
+	if err := wire.Validate(lockfastapi.GetItem.Input, in); err != nil {
+		t.Errorf("Validate of a path = %v, want nil: names of files are bytes", err)
+	}
+}
+
 func TestLogValue_HidesTagsAndMetadata(t *testing.T) {
 	t.Parallel()
 	in := backupapi.StartRestoreJobInput{RecoveryPointArn: "arn:p", Metadata: map[string]string{"password": "hush"}}
