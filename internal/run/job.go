@@ -96,5 +96,5 @@ func skips(list []resource.Skip) []job.Skip {
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-efs.html.
 func restoreMetadata(resourceARN string) map[string]string {
 	_, id, _ := strings.Cut(resourceARN, ":file-system/")
-	return map[string]string{"file-system-id": id, "Encrypted": "true", "PerformanceMode": "generalPurpose"}
+	return map[string]string{"file-system-id": id, "Encrypted": "false", "PerformanceMode": "generalPurpose"}
 }
