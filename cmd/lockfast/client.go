@@ -90,7 +90,9 @@ func probe(ctx context.Context, c *http.Client, base string) error {
 }
 
 // answers reports whether a server is there.
-func answers(ctx context.Context, c *http.Client, base string) bool { return probe(ctx, c, base) == nil }
+func answers(ctx context.Context, c *http.Client, base string) bool {
+	return probe(ctx, c, base) == nil
+}
 
 // newHTTP returns an HTTP client of its own. A certificate file makes it accept exactly that certificate, whatever
 // names are in it: the address of a server on this host was read from the server's own data directory.

@@ -98,10 +98,10 @@ func TestBackupJob_PanicInDriverFailsTheJobAlone(t *testing.T) {
 	f.backup("home", arn)
 }
 
-// blocked makes options of a server whose captures do not end, and say when they begin.
-func blocked(t *testing.T, dir string) (o server.Options, running chan struct{}) {
+// blocked changes options to those of a server whose captures do not end, and say when they begin.
+func blocked(o server.Options) (_ server.Options, running chan struct{}) {
 	running = make(chan struct{}, 1)
-	return server.WithDriver(options(t, dir), func(d resource.Driver) resource.Driver {
+	return server.WithDriver(o, func(d resource.Driver) resource.Driver {
 		return hooked{d, func(ctx context.Context) error {
 			running <- struct{}{}
 			<-ctx.Done()
@@ -112,24 +112,25 @@ func blocked(t *testing.T, dir string) (o server.Options, running chan struct{})
 
 func TestShutdown_InterruptedJobIsDoneByTheNextServer(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	o, running := blocked(t, dir)
-	f := start(t, server.Impatient(o))
-	f.vault("home")
-	arn := f.directory(map[string]string{"one": "1"})
-	id, _ := f.startBackup("home", arn)
-	<-running
-	f.stop()
-	f = start(t, options(t, dir))
-	if j := f.awaitBackup(id); j.State != types.BackupJobStateCompleted {
-		t.Errorf("job = %s, %q, want COMPLETED", j.State, aws.ToString(j.StatusMessage))
-	}
+	onBoth(t, func(t *testing.T, o server.Options) {
+		first, running := blocked(server.Impatient(o))
+		f := start(t, first)
+		f.vault("home")
+		arn := f.directory(map[string]string{"one": "1"})
+		id, _ := f.startBackup("home", arn)
+		<-running
+		f.stop()
+		f = start(t, o)
+		if j := f.awaitBackup(id); j.State != types.BackupJobStateCompleted {
+			t.Errorf("job = %s, %q, want COMPLETED", j.State, aws.ToString(j.StatusMessage))
+		}
+	})
 }
 
 func TestShutdown_JobOfAPrivateServerEndsWithIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	o, running := blocked(t, dir)
+	o, running := blocked(options(t, dir))
 	o.Private = true
 	f := start(t, o)
 	f.vault("home")

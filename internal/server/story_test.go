@@ -28,9 +28,8 @@ func random(seed uint64, n int) string {
 	return string(b)
 }
 
-// TestStory is the main job, through the SDK, on both databases.
-func TestStory(t *testing.T) {
-	t.Parallel()
+// onBoth runs a test with options for a server on either database.
+func onBoth(t *testing.T, test func(t *testing.T, o server.Options)) {
 	for name, metadata := range map[string]func(testing.TB) string{
 		"SQLite":     func(testing.TB) string { return "sqlite" },
 		"PostgreSQL": metatest.PostgreSQL,
@@ -39,9 +38,15 @@ func TestStory(t *testing.T) {
 			t.Parallel()
 			o := options(t, t.TempDir())
 			o.Config.Metadata = metadata(t)
-			story(start(t, o))
+			test(t, o)
 		})
 	}
+}
+
+// TestStory is the main job, through the SDK.
+func TestStory(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o server.Options) { story(start(t, o)) })
 }
 
 func story(f *fixture) {

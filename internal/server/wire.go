@@ -259,7 +259,7 @@ func (p *parts) makeRunners(context.Context) error {
 // else they end by themselves, in time.
 func (p *parts) recover(ctx context.Context) error {
 	if !p.single() {
-		return nil
+		return errors.Join(p.nouns.jobs.Sweep(ctx), p.nouns.tasks.Restart(ctx, false))
 	}
 	if err := p.ledgers.FenceAll(ctx); err != nil {
 		return err
