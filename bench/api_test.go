@@ -138,24 +138,41 @@ func (s *apiServer) fill(b *testing.B) {
 	}
 }
 
+// copyRows copies the one row with other ARNs and later times, whatever its columns are.
 func (s *apiServer) copyRows(ctx context.Context, tx *meta.Tx) error {
 	s.arns = nil
-	if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE model AS SELECT * FROM recovery_point"); err != nil {
+	for n := range points - 1 {
+		s.arns = append(s.arns, fmt.Sprintf("%s%012d", arnStem, n+1))
+	}
+	rows, err := tx.Query(ctx, "SELECT * FROM recovery_point")
+	if err != nil {
 		return err
 	}
-	for n := range points - 1 {
-		arn := fmt.Sprintf("arn:aws:backup:us-east-1:000000000000:recovery-point:00000000-0000-4000-8000-%012d", n)
-		if _, err := tx.Exec(ctx, "UPDATE model SET arn = ?, created_at = created_at + 1", arn); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "INSERT INTO recovery_point SELECT * FROM model"); err != nil {
-			return err
-		}
-		s.arns = append(s.arns, arn)
+	columns, err := rows.Columns()
+	rows.Close()
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, "UPDATE vault SET point_count = ?", points)
+	values := slices.Clone(columns)
+	for i, c := range columns {
+		switch c {
+		case "arn":
+			values[i] = "'" + arnStem + "' || SUBSTR(CAST(1000000000000 + n.i AS TEXT), 2)"
+		case "created_at":
+			values[i] = "created_at + n.i"
+		}
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		INSERT INTO recovery_point (%s) SELECT %s FROM recovery_point, n`,
+		points-1, strings.Join(columns, ", "), strings.Join(values, ", ")))
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE vault SET point_count = ?", points)
 	return err
 }
+
+const arnStem = "arn:aws:backup:us-east-1:000000000000:recovery-point:00000000-0000-4000-8000-"
 
 func (s *apiServer) measure(b *testing.B, c *restjson.Client) {
 	b.Run("DescribeRecoveryPoint", func(b *testing.B) {
