@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -253,12 +253,29 @@ func (w *world) deleteVault(f *fixture, name string) error {
 func (w *world) change(files map[string]string) error {
 	write(w.t, w.home, files)
 	generation := len(w.trees)
-	if out, err := exec.Command("cp", "-a", w.home, fmt.Sprintf("%s.%d", w.home, generation)).CombinedOutput(); err != nil {
-		return fmt.Errorf("cp: %w: %s", err, out)
+	if err := duplicate(w.home, fmt.Sprintf("%s.%d", w.home, generation)); err != nil {
+		return err
 	}
 	w.trees = append(w.trees, tree(w.t, w.home))
 	w.told(func(p *promises) { p.generation = generation })
 	return nil
+}
+
+// duplicate copies a directory with its times.
+func duplicate(from, to string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(to+strings.TrimPrefix(path, from), info.ModTime(), info.ModTime())
+	})
 }
 
 func (w *world) backup(f *fixture, vault, arn string) (point string, err error) {
