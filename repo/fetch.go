@@ -3,15 +3,12 @@ package repo
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockfast/lockfast/blob"
-	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/tree"
 )
@@ -24,27 +21,66 @@ type Want struct {
 
 // Limits of a fetch.
 const (
-	fetchBatch   = 1 << 17   // extents planned at once; each takes about 100 bytes
-	fetchGap     = 512 << 10 // unneeded bytes that are read rather than skipped
-	fetchRun     = 8 << 20   // bytes read at once; at least one slot
+	fetchFirst   = 2 << 10        // extents of the first window; each further one is four times as long
+	fetchWindow  = 32 << 10       // extents planned at once; each takes about 100 bytes
+	fetchGap     = 512 << 10      // unneeded bytes that are read rather than skipped
+	fetchRun     = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
+	fetchPlain   = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
 	fetchWorkers = 4
+	fetchTries   = 4 // how often a piece is looked up and read before it is sought by itself
 )
 
 // piece is an extent that is wanted, and where it is stored.
 type piece struct {
-	want *Want
-	off  int64 // in the content
-	x    Extent
-	loc  index.Location
+	want  *Want
+	off   int64 // in the content
+	tries int
+	x     Extent
+	loc   index.Location
 }
 
 // Fetch reads many contents in the order in which they are stored, not in that of wants, and calls write with pieces of
-// them, from several goroutines at once. data is valid during the call. Every byte that is not in a hole is written, some
-// of them twice if a pack is moved or found damaged meanwhile; inline contents are written too. The first error ends the
-// fetch.
+// them, from several goroutines at once, while it goes on taking wants in the caller's. data is valid during the call.
+// Every byte that is not in a hole is written, some of them twice if a pack is moved or found damaged meanwhile; inline
+// contents are written too. The first error ends the fetch; no call of write is under way when it returns.
 func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 	write func(ctx context.Context, w Want, off int64, data []byte) error) error {
-	f := &fetch{v: p.v, write: write, stored: newBuffers(fetchRun, fetchWorkers), plain: newBuffers(chunk.MaxPlain, fetchWorkers)}
+	f := &fetch{
+		v: p.v, write: write, windows: make(chan []piece), limit: fetchFirst,
+		stored: newBuffers(fetchRun, fetchWorkers), plain: newBuffers(fetchPlain, fetchWorkers),
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.readWindows(gctx) })
+	err := f.planWindows(gctx, wants)
+	if err != nil && gctx.Err() == nil {
+		cancel()
+		_ = g.Wait() // err came first
+		return err
+	}
+	close(f.windows)
+	return cmp.Or(g.Wait(), err)
+}
+
+// fetch plans pieces in windows, so that its memory is bounded, and reads a window in the order of the packs while it
+// plans the next one.
+type fetch struct {
+	v       *Vault
+	write   func(ctx context.Context, w Want, off int64, data []byte) error
+	windows chan []piece
+	stored  *buffers // for runs
+	plain   *buffers // for slots
+
+	pieces []piece // of the window that is planned
+	limit  int     // of pieces in it
+
+	mu    sync.Mutex
+	later []piece // to be looked up again; guarded by mu
+}
+
+// planWindows plans all wants and hands the windows over.
+func (f *fetch) planWindows(ctx context.Context, wants iter.Seq2[Want, error]) error {
 	for want, err := range wants {
 		if err == nil {
 			err = f.plan(ctx, want)
@@ -56,21 +92,12 @@ func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 	return f.flush(ctx)
 }
 
-// fetch plans pieces and reads them in batches.
-type fetch struct {
-	v      *Vault
-	write  func(ctx context.Context, w Want, off int64, data []byte) error
-	pieces []piece
-	stored *buffers
-	plain  *buffers
-}
-
 // plan adds the extents of a content. Extents are copied, so the caller may reuse its entry.
 func (f *fetch) plan(ctx context.Context, want Want) error {
-	w := new(want)
 	if len(want.Content.Inline) > 0 {
 		return f.write(ctx, want, 0, want.Content.Inline)
 	}
+	w := new(want)
 	w.Content.Extents = slices.Clone(want.Content.Extents)
 	for x, err := range tree.Extents(ctx, pointStore{f.v}, w.Content, 0) {
 		if err != nil {
@@ -80,7 +107,7 @@ func (f *fetch) plan(ctx context.Context, want Want) error {
 			continue
 		}
 		f.pieces = append(f.pieces, piece{want: w, off: x.Offset, x: x.Extent})
-		if len(f.pieces) >= fetchBatch {
+		if len(f.pieces) >= f.limit {
 			if err := f.flush(ctx); err != nil {
 				return err
 			}
@@ -89,184 +116,130 @@ func (f *fetch) plan(ctx context.Context, want Want) error {
 	return nil
 }
 
-// flush reads what is planned.
+// flush hands the window over that is planned. The first ones are short, for the readers to begin early.
 func (f *fetch) flush(ctx context.Context) error {
-	pieces := f.pieces
-	f.pieces = nil
-	for try := 0; len(pieces) > 0; try++ {
-		later, err := f.read(ctx, pieces)
-		if err != nil {
-			return err
-		}
-		if len(later) > 0 && try >= 3 {
-			return f.oneByOne(ctx, later)
-		}
-		if len(later) > 0 {
-			if err := f.v.catalog.refresh(ctx); err != nil {
-				return err
-			}
-		}
-		pieces = later
+	if len(f.pieces) == 0 {
+		return nil
 	}
+	select {
+	case f.windows <- f.pieces:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	f.limit = min(4*f.limit, fetchWindow)
+	f.pieces = make([]piece, 0, f.limit)
 	return nil
 }
 
-// oneByOne reads pieces that no plan could get; it finds other places of their contents, and names what is damaged.
-func (f *fetch) oneByOne(ctx context.Context, pieces []piece) error {
-	for _, p := range pieces {
-		plain, err := f.v.chunk(ctx, p.x.ID)
-		if err != nil {
-			return err
-		}
-		if err := f.deliver(ctx, p, plain); err != nil {
-			return err
+// readWindows reads all windows. What has to be looked up again goes with the next one, or comes at the end.
+func (f *fetch) readWindows(ctx context.Context) error {
+	g, gctx := f.workers(ctx)
+	for window := range f.next(gctx) {
+		if err := f.start(gctx, g, window); err != nil {
+			return cmp.Or(g.Wait(), err)
 		}
 	}
-	return nil
+	for {
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if len(f.later) == 0 {
+			return nil
+		}
+		g, gctx = f.workers(ctx)
+		if err := f.start(gctx, g, nil); err != nil {
+			return cmp.Or(g.Wait(), err)
+		}
+	}
 }
 
-// read reads pieces pack by pack and returns those whose pack is not there any more, or is damaged.
-func (f *fetch) read(ctx context.Context, pieces []piece) ([]piece, error) {
-	var later []piece
-	for i := range pieces {
-		loc, ok := f.v.catalog.findReadable(pieces[i].x.ID, nil)
-		if !ok {
-			loc.Pack = index.NoPack
-			later = append(later, pieces[i])
-		}
-		pieces[i].loc = loc
-	}
-	slices.SortFunc(pieces, func(a, b piece) int {
-		return cmp.Or(cmp.Compare(a.loc.Pack, b.loc.Pack), cmp.Compare(a.loc.Slot, b.loc.Slot), cmp.Compare(a.loc.PartOffset, b.loc.PartOffset))
-	})
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(fetchWorkers, f.v.opts.Workers+1))
-	failed := make(chan []piece, len(pieces)+1)
-	for run := range runs(pieces) {
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error {
-			err := f.readRun(gctx, run)
-			if errors.Is(err, errReadAgain) {
-				failed <- run
-				err = nil
-			}
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	close(failed)
-	for run := range failed {
-		later = append(later, run...)
-	}
-	return later, nil
-}
-
-// errReadAgain says that a run has to be looked up again. Nothing of it was written, or all of it may be written again.
-var errReadAgain = errors.New("read again")
-
-// runs cuts sorted pieces into runs that are read at once.
-func runs(pieces []piece) iter.Seq[[]piece] {
+// next yields the windows until there are no more, or ctx ends.
+func (f *fetch) next(ctx context.Context) iter.Seq[[]piece] {
 	return func(yield func([]piece) bool) {
-		for start := 0; start < len(pieces); {
-			first := pieces[start].loc
-			end := start + 1
-			for end < len(pieces) && joins(first, pieces[end-1].loc, pieces[end].loc) {
-				end++
-			}
-			if first.Pack != index.NoPack && !yield(pieces[start:end]) {
+		for {
+			select {
+			case window, ok := <-f.windows:
+				if !ok || !yield(window) {
+					return
+				}
+			case <-ctx.Done():
 				return
 			}
-			start = end
 		}
 	}
 }
 
-// joins reports whether next belongs to the run from first to last.
-func joins(first, last, next index.Location) bool {
-	if next.Pack != first.Pack {
-		return false
-	}
-	if next.Slot == last.Slot {
-		return true
-	}
-	gap := int64(next.Offset) - int64(last.Offset) - int64(last.Stored)
-	return gap <= fetchGap && int64(next.Offset)+int64(next.Stored)-int64(first.Offset) <= fetchRun
+func (f *fetch) workers(ctx context.Context) (*errgroup.Group, context.Context) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(min(fetchWorkers, f.v.opts.Workers+1))
+	return g, gctx
 }
 
-// readRun reads one range of a pack and delivers the pieces in it.
-func (f *fetch) readRun(ctx context.Context, run []piece) error {
-	first, last := run[0].loc, run[len(run)-1].loc
-	info, ok := f.v.catalog.set.Pack(first.Pack)
-	if !ok {
-		return errReadAgain
-	}
-	n := int64(last.Offset) + int64(last.Stored) - int64(first.Offset)
-	stored := f.stored.get(int(n))
-	defer func() { f.stored.put(stored) }()
-	buf := f.plain.get(chunk.MaxPlain)
-	defer f.plain.put(buf)
-	stored, err := readRange(ctx, f.v.store, blob.Name(info.Name()), int64(first.Offset), n, stored)
-	if err != nil {
-		return again(ctx, err)
-	}
-	for len(run) > 0 {
-		k := 1
-		for k < len(run) && run[k].loc.Slot == run[0].loc.Slot {
-			k++
-		}
-		loc := run[0].loc
-		at := loc.Offset - first.Offset
-		plain, err := f.v.openSlot(info, loc, stored[at:at+loc.Stored], buf)
-		if err == nil && !loc.Part {
-			err = f.v.verify(loc, plain)
-		}
-		if err != nil {
-			return again(ctx, err)
-		}
-		if err := f.deliverSlot(ctx, run[:k], plain); err != nil {
+// start finds pieces and those of before that were not found, and has the group read them pack by pack. It waits for
+// room in the group.
+func (f *fetch) start(ctx context.Context, g *errgroup.Group, pieces []piece) error {
+	f.mu.Lock()
+	again := f.later
+	f.later = nil
+	f.mu.Unlock()
+	if len(again) > 0 {
+		if err := f.v.catalog.refresh(ctx); err != nil {
 			return err
 		}
-		run = run[k:]
-	}
-	return nil
-}
-
-// again turns errors that another place, or another look at the index, may avoid into errReadAgain.
-func again(ctx context.Context, err error) error {
-	if ctx.Err() == nil && (errors.Is(err, blob.ErrNotExist) || errors.Is(err, ErrDamaged)) {
-		return errReadAgain
-	}
-	return err
-}
-
-// deliverSlot writes the pieces that stand in one slot.
-func (f *fetch) deliverSlot(ctx context.Context, pieces []piece, plain []byte) error {
-	var checked ID
-	for _, p := range pieces {
-		data := plain
-		if p.loc.Part {
-			var err error
-			if p.x.ID == checked {
-				data = plain[p.loc.PartOffset : p.loc.PartOffset+p.loc.PartLength]
-			} else if data, err = f.v.part(p.x.ID, p.loc, plain); err != nil {
-				return again(ctx, err)
+		lost := func(p piece) bool { return p.tries >= fetchTries }
+		for _, p := range again {
+			if lost(p) {
+				g.Go(func() error { return f.alone(ctx, p) })
 			}
-			checked = p.x.ID
 		}
-		if err := f.deliver(ctx, p, data); err != nil {
-			return err
+		pieces = append(pieces, slices.DeleteFunc(again, lost)...)
+	}
+	for run := range runs(f.locate(pieces)) {
+		if ctx.Err() != nil {
+			break
 		}
+		g.Go(func() error { return f.readRun(ctx, run) })
 	}
 	return nil
 }
 
-func (f *fetch) deliver(ctx context.Context, p piece, data []byte) error {
-	if int64(len(data)) != p.x.Length {
-		return chunk.Damaged(fmt.Sprintf("chunk %s", p.x.ID), "%d bytes instead of %d", len(data), p.x.Length)
+// locate sorts pieces by the places where they are stored. Those with no place come later.
+func (f *fetch) locate(pieces []piece) []piece {
+	found := pieces[:0]
+	for _, p := range pieces {
+		loc, ok := f.v.catalog.findReadable(p.x.ID, nil)
+		if !ok {
+			f.postpone([]piece{p})
+			continue
+		}
+		p.loc = loc
+		found = append(found, p)
 	}
-	return f.write(ctx, *p.want, p.off, data)
+	slices.SortFunc(found, func(a, b piece) int {
+		return cmp.Or(cmp.Compare(a.loc.Pack, b.loc.Pack), cmp.Compare(a.loc.Slot, b.loc.Slot), cmp.Compare(a.loc.PartOffset, b.loc.PartOffset))
+	})
+	return found
+}
+
+// postpone notes pieces whose pack is not there any more, or is damaged. Nothing of them was written, or all of it may be
+// written again.
+func (f *fetch) postpone(pieces []piece) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range pieces {
+		p.tries++
+		f.later = append(f.later, p)
+	}
+}
+
+// alone reads a piece that no plan could get; it finds other places of its content, and names what is damaged.
+func (f *fetch) alone(ctx context.Context, p piece) error {
+	plain, err := f.v.chunk(ctx, p.x.ID)
+	if err != nil {
+		return err
+	}
+	return f.deliver(ctx, p, plain)
 }
