@@ -92,7 +92,7 @@ func (c *check) hold(ctx context.Context, id PointID) (*Point, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return p, func() { p.Close() }, nil
+	return p, func() { _ = p.Close() }, nil
 }
 
 // damagedPoint notes damage that makes a whole point unreadable.

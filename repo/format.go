@@ -161,7 +161,7 @@ func (v *Vault) checkClaim(ctx context.Context, n uint64, identity [16]byte) err
 		}
 	}
 	if r.Err() != nil {
-		return fmt.Errorf("%s is %w: %v", name, ErrDamaged, r.Err())
+		return fmt.Errorf("%s is %w: %w", name, ErrDamaged, r.Err())
 	}
 	if owner != identity {
 		return fmt.Errorf("%s is of database %x on %s, this is %x: %w", name, owner, by, identity, ErrClaimed)

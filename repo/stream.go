@@ -103,7 +103,6 @@ type stream struct {
 // guideReader walks the parent's extents beside the content.
 type guideReader struct {
 	read   func() (tree.At, error, bool)
-	size   int64
 	at     tree.At // under the reader
 	ok     bool
 	ahead  tree.At // the one behind it

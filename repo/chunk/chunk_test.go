@@ -59,7 +59,7 @@ func cuts(c *chunk.Chunker, data []byte) []int {
 func TestNext_IsTheSpecifiedGear(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		key := [32]byte{byte(rapid.Byte().Draw(rt, "key"))}
+		key := [32]byte{rapid.Byte().Draw(rt, "key")}
 		c := chunk.New(key, small())
 		data := random(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(0, 20000).Draw(rt, "n"))
 		if rapid.Bool().Draw(rt, "dull") {

@@ -71,7 +71,7 @@ func replay(r io.Reader, apply func(change)) error {
 	in := bufio.NewReader(r)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil // a line without an end was torn
 		}
 		if err != nil {

@@ -15,9 +15,8 @@ type Builder struct {
 
 // collect is the growing bitmap of one pack.
 type collect struct {
-	slots uint32
-	all   bool
-	bits  []uint64
+	all  bool
+	bits []uint64
 }
 
 // NewBuilder returns an empty builder.
