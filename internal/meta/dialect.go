@@ -23,6 +23,8 @@ type dialect interface {
 	// succeed when run again.
 	retryable(err error) bool
 	duplicate(err error) bool
+	// lost errors say that the database cannot be reached or used.
+	lost(err error) bool
 	missingTable(err error) bool
 
 	// upgrade creates River's tables and runs apply in a transaction, alone

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,10 @@ const (
 	postgresUnique        = "23505"
 	postgresNoTable       = "42P01"
 )
+
+// postgresLost are the beginnings of codes: of a connection that broke, of no
+// resources, of an operator who intervened.
+func postgresLost() []string { return []string{"080", "531", "532", "533", "57P"} }
 
 // postgresDialect keeps the configuration for the listener's connection.
 type postgresDialect struct{ config *pgx.ConnConfig }
@@ -109,6 +114,16 @@ func (postgresDialect) retryable(err error) bool {
 	}
 	return hasCode(err, postgresSerialization, postgresDeadlock, postgresLockTimeout)
 }
+
+// lost counts in a server that stops, starts, or has no room.
+func (postgresDialect) lost(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && len(e.Code) == 5 && slices.Contains(postgresLost(), e.Code[:3])
+}
+
 func (postgresDialect) duplicate(err error) bool    { return hasCode(err, postgresUnique) }
 func (postgresDialect) missingTable(err error) bool { return hasCode(err, postgresNoTable) }
 

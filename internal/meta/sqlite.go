@@ -22,6 +22,10 @@ import (
 const (
 	sqliteBusy       = 5
 	sqliteLocked     = 6
+	sqliteReadOnly   = 8
+	sqliteIO         = 10
+	sqliteFull       = 13
+	sqliteCantOpen   = 14
 	sqlitePrimaryKey = 1555
 	sqliteUnique     = 2067
 )
@@ -106,6 +110,20 @@ func (sqliteDialect) now(context.Context, *sql.Tx) (time.Time, error) {
 func (sqliteDialect) retryable(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && (e.Code()&0xff == sqliteBusy || e.Code()&0xff == sqliteLocked)
+}
+
+// lost counts in a database that is busy for long, and a disk that is full or
+// answers no more.
+func (sqliteDialect) lost(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqliteBusy, sqliteLocked, sqliteReadOnly, sqliteIO, sqliteFull, sqliteCantOpen:
+		return true
+	}
+	return false
 }
 
 func (sqliteDialect) duplicate(err error) bool {

@@ -138,7 +138,7 @@ func (db *DB) retry(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()
 		if err == nil || n == maxTries || !db.dialect.retryable(err) {
-			return err
+			return db.explain(err)
 		}
 		pause := time.Millisecond << min(n, 8)
 		timer := time.NewTimer(pause/2 + rand.N(pause))
@@ -146,7 +146,7 @@ func (db *DB) retry(ctx context.Context, try func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return err
+			return db.explain(err)
 		}
 	}
 }
