@@ -45,6 +45,8 @@ var (
 	ErrNoSpace = errors.New("no space left in the store")
 	// ErrPermission says that the store refused access.
 	ErrPermission = errors.New("no permission")
+	// ErrUnavailable says that the store cannot be reached now, of which its blobs know nothing.
+	ErrUnavailable = errors.New("store is not available")
 	// ErrInvalid says that the call itself is wrong: a malformed name, a negative size, a reader that does not hold
 	// the size announced.
 	ErrInvalid = errors.New("invalid call")

@@ -15,6 +15,10 @@ func explain(err error) error {
 		{syscall.ENOSPC, blob.ErrNoSpace},
 		{syscall.EDQUOT, blob.ErrNoSpace},
 		{syscall.EROFS, blob.ErrPermission},
+		{syscall.ESTALE, blob.ErrUnavailable},
+		{syscall.ENOTCONN, blob.ErrUnavailable},
+		{syscall.EHOSTDOWN, blob.ErrUnavailable},
+		{syscall.ETIMEDOUT, blob.ErrUnavailable},
 		{iofs.ErrPermission, blob.ErrPermission},
 	} {
 		if errors.Is(err, c.is) {
