@@ -87,7 +87,7 @@ func (s *Sizes) record(ctx context.Context, vaultUUID string) error {
 	return s.Vaults.SetSizes(ctx, vaultUUID, sizes)
 }
 
-// Usage measures a vault, for [vault.Meter].
+// Usage measures a vault, for [vault.Store].
 func (s *Store) Usage(ctx context.Context, vaultUUID string) (repo.Usage, error) {
 	v, err := s.Existing(ctx, vaultUUID)
 	if err != nil || v == nil {

@@ -18,8 +18,10 @@ import (
 // Store opens the vaults of the store of recovery points: each is the prefix of its UUID. Open vaults are kept until
 // they are erased or the store is closed. Its methods may be called concurrently.
 type Store struct {
-	o     StoreOptions
-	blobs func() (blob.Store, error)
+	o StoreOptions
+
+	rootMu sync.Mutex
+	root   blob.Store // guarded by rootMu; nil until it was opened with success
 
 	mu     sync.Mutex
 	vaults map[string]*openVault // guarded by mu
@@ -27,7 +29,7 @@ type Store struct {
 
 // StoreOptions says what a [Store] works with.
 type StoreOptions struct {
-	// Blobs opens the store's root. It is called once, when the first vault is needed.
+	// Blobs opens the store's root. It is called when the first vault is needed, and again only after an error.
 	Blobs   func() (blob.Store, error)
 	DB      *meta.DB
 	Ledgers *ledger.DB
@@ -46,7 +48,21 @@ type openVault struct {
 
 // NewStore returns a store of which nothing is open.
 func NewStore(o StoreOptions) *Store {
-	return &Store{o: o, blobs: sync.OnceValues(o.Blobs), vaults: map[string]*openVault{}}
+	return &Store{o: o, vaults: map[string]*openVault{}}
+}
+
+// blobs returns the store's root. Its errors wrap [blob.ErrUnavailable].
+func (s *Store) blobs() (blob.Store, error) {
+	s.rootMu.Lock()
+	defer s.rootMu.Unlock()
+	if s.root == nil {
+		root, err := s.o.Blobs()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", blob.ErrUnavailable, err)
+		}
+		s.root = root
+	}
+	return s.root, nil
 }
 
 // Ready reports whether the store can be reached.
@@ -98,6 +114,9 @@ func (s *Store) vault(ctx context.Context, vaultUUID string, absent func(blob.St
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.vault != nil {
+		if err := s.Reachable(ctx, vaultUUID); err != nil {
+			return nil, err
+		}
 		return e.vault, nil
 	}
 	v, err := s.open(ctx, vaultUUID, absent)
@@ -125,6 +144,24 @@ func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Sto
 	return repo.Open(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo)
 }
 
+// Reachable is nil if a vault can be read and changed now, and for a vault that has nothing in the store yet. Its errors
+// wrap [blob.ErrUnavailable], unless the database is at fault.
+func (s *Store) Reachable(ctx context.Context, vaultUUID string) error {
+	blobs, err := s.blobs()
+	if err != nil {
+		return err
+	}
+	_, err = blob.Prefix(blobs, vaultUUID).Stat(ctx, "format")
+	switch {
+	case errors.Is(err, blob.ErrNotExist):
+		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: vault %s: %w", blob.ErrUnavailable, vaultUUID, err)
+	}
+	return nil
+}
+
 // ready makes the ledger of a vault that the store does not hold.
 func (s *Store) ready(ctx context.Context, records *ledger.Vault) error {
 	recorded, err := s.unused(ctx, records)
@@ -147,7 +184,8 @@ func (s *Store) unused(ctx context.Context, records *ledger.Vault) (recorded boo
 	case err != nil:
 		return false, err
 	case len(objects) > 0:
-		return true, errors.New("the store does not hold it, although there are records of its content; is the disk mounted?")
+		return true, fmt.Errorf("%w: it does not hold the vault, although there are records of its content; is the disk mounted?",
+			blob.ErrUnavailable)
 	}
 	return true, nil
 }

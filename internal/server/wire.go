@@ -203,7 +203,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.settings = setting.New(registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region})
-	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Meter: p.store,
+	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store,
 		Pager: pager, Now: p.o.Now})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links,
 		Pager: pager, Now: p.o.Now})

@@ -29,7 +29,21 @@ func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteR
 	if err := checkARN(in.RecoveryPointArn); err != nil {
 		return nil, err
 	}
-	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+	// The store is asked between two transactions: it may be slow to answer, and comes last among the checks.
+	var p Point
+	err := s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
+		if _, p, err = s.read(ctx, tx, in.BackupVaultName, in.RecoveryPointArn, ""); err != nil {
+			return err
+		}
+		return s.checkDelete(ctx, tx, p)
+	})
+	if err == nil {
+		err = s.store.Reachable(ctx, p.VaultUUID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		_, p, err := s.read(ctx, tx, in.BackupVaultName, in.RecoveryPointArn, tx.ForUpdate())
 		if err != nil {
 			return err
@@ -42,9 +56,8 @@ func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteR
 	return &backupapi.DeleteRecoveryPointOutput{}, nil
 }
 
-// beginDelete makes the checks that come after existence, in their documented order, and accepts the deletion. The
-// vault is locked. Refusals are API errors and change nothing.
-func (s *Service) beginDelete(ctx context.Context, tx *meta.Tx, p Point) error {
+// checkDelete makes the checks that come after existence, in their documented order. Refusals are API errors.
+func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 	busy := !mayBecome(p.Status, Deleting)
 	if !busy {
 		var err error
@@ -55,6 +68,14 @@ func (s *Service) beginDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 	if busy {
 		return backupapi.InvalidResourceStateExceptionf(
 			"AWS Backup is already performing an action on recovery point %s. Try again later.", p.ARN)
+	}
+	return nil
+}
+
+// beginDelete accepts the deletion if nothing speaks against it. The vault is locked.
+func (s *Service) beginDelete(ctx context.Context, tx *meta.Tx, p Point) error {
+	if err := s.checkDelete(ctx, tx, p); err != nil {
+		return err
 	}
 	if err := s.become(ctx, tx, p, Deleting, ""); err != nil {
 		return err

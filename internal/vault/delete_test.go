@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/vault"
@@ -119,6 +120,27 @@ func TestDeleteRecoveryPoint_Busy(t *testing.T) {
 			t.Errorf("status = %s after a refusal, want COMPLETED", *d.Status)
 		}
 		f.others.inUse[arn] = false
+		if err := f.delete(arn); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// T-36: https://docs.aws.amazon.com/aws-backup/latest/devguide/API_DeleteRecoveryPoint.html
+func TestDeleteRecoveryPoint_StoreUnreachable(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		arn := f.completed(f.vault("home"), 1)
+		f.others.unreachable = blob.ErrUnavailable
+		if err := f.delete(arn); !errors.Is(err, blob.ErrUnavailable) {
+			t.Errorf("DeleteRecoveryPoint = %v, want %v", err, blob.ErrUnavailable)
+		}
+		if err := f.delete(arn + "0"); errors.Is(err, blob.ErrUnavailable) || err == nil {
+			t.Errorf("DeleteRecoveryPoint of what is absent = %v, want not found, which comes first", err)
+		}
+		if d := f.describe(arn); *d.Status != vault.Completed {
+			t.Errorf("status = %s, want COMPLETED", *d.Status)
+		}
+		f.others.unreachable = nil
 		if err := f.delete(arn); err != nil {
 			t.Error(err)
 		}

@@ -54,7 +54,7 @@ type Options struct {
 	Tags      Tagger
 	Protected Protected
 	Restores  Restores
-	Meter     Meter
+	Store     Store
 	Pager     *restjson.Pager
 	Now       func() time.Time // policy clock; nil is time.Now
 	Quota     int              // vaults per account and region; 0 is [DefaultQuota]
@@ -66,7 +66,7 @@ type Service struct {
 	tags      Tagger
 	protected Protected
 	restores  Restores
-	meter     Meter
+	store     Store
 	pager     *restjson.Pager
 	clock     func() time.Time
 	quota     int
@@ -74,7 +74,7 @@ type Service struct {
 
 // New makes the service.
 func New(o Options) *Service {
-	s := &Service{o.DB, o.Tags, o.Protected, o.Restores, o.Meter, o.Pager, o.Now, o.Quota}
+	s := &Service{o.DB, o.Tags, o.Protected, o.Restores, o.Store, o.Pager, o.Now, o.Quota}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

@@ -13,10 +13,12 @@ import (
 	"github.com/lockfast/lockfast/repo"
 )
 
-// Meter measures what vaults take in the store.
-type Meter interface {
+// Store keeps the data of vaults.
+type Store interface {
 	// Usage measures a vault; it is zero for one that has nothing in the store yet.
 	Usage(ctx context.Context, vaultUUID string) (repo.Usage, error)
+	// Reachable is nil if a vault's data can be read and changed now, and for a vault that has none yet.
+	Reachable(ctx context.Context, vaultUUID string) error
 }
 
 // GetVaultUsage answers how much a vault stores.
@@ -25,7 +27,7 @@ func (s *Service) GetVaultUsage(ctx context.Context, in *lockfastapi.GetVaultUsa
 	if err != nil {
 		return nil, err
 	}
-	u, err := s.meter.Usage(ctx, v.UUID)
+	u, err := s.store.Usage(ctx, v.UUID)
 	if err != nil {
 		return nil, fmt.Errorf("measure vault %s: %w", v.Name, err)
 	}

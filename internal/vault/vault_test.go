@@ -34,6 +34,8 @@ type others struct {
 	protected map[string]string // vault UUID + resource -> newest recovery point
 	inUse     map[string]bool
 	usage     repo.Usage
+	// unreachable is what is the matter with the store.
+	unreachable error
 }
 
 func (o *others) SetTagsTx(_ context.Context, _ *meta.Tx, _, arn string, tags map[string]string) error {
@@ -72,6 +74,8 @@ func (o *others) InUseTx(_ context.Context, _ *meta.Tx, _, arn string) (bool, er
 
 func (o *others) Usage(context.Context, string) (repo.Usage, error) { return o.usage, nil }
 
+func (o *others) Reachable(context.Context, string) error { return o.unreachable }
+
 // clock is a policy clock that stands still until it is moved.
 type clock struct {
 	sync.Mutex
@@ -106,7 +110,7 @@ func newFixture(t *testing.T, db *meta.DB, quota int) *fixture {
 		clock:  &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)},
 	}
 	f.Service = vault.New(vault.Options{
-		DB: db, Tags: f.others, Protected: f.others, Restores: f.others, Meter: f.others,
+		DB: db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others,
 		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Quota: quota,
 	})
 	return f
