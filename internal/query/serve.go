@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -167,6 +168,9 @@ func (r *Router) translate(ctx context.Context, err error) wire.APIError {
 			r.Log.DebugContext(ctx, "signature refused", "request_id", caller.RequestID(ctx), "canonical_request", f.Detail)
 		}
 		return wire.Errorf(f.Status, f.QueryName, "%s", f.Message)
+	}
+	if errors.Is(err, meta.ErrUnavailable) {
+		return wire.Errorf(http.StatusServiceUnavailable, "ServiceUnavailable", "The server cannot reach its database. Try again later.")
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return wire.Errorf(http.StatusServiceUnavailable, "ServiceUnavailable", "The request took too long. Try again.")

@@ -8,7 +8,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -65,6 +67,10 @@ func (x *exchange) translate(ctx context.Context, err error) wire.APIError {
 			x.Log.DebugContext(ctx, "signature refused", "request_id", caller.RequestID(ctx), "canonical_request", f.Detail)
 		}
 		return wire.Errorf(f.Status, f.Name, "%s", f.Message)
+	}
+	if errors.Is(err, meta.ErrUnavailable) || errors.Is(err, blob.ErrUnavailable) {
+		return wire.Errorf(http.StatusInternalServerError, "ServiceUnavailableException",
+			"The request could not be served because the server cannot reach its database or store. Try again later.")
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return wire.Errorf(http.StatusInternalServerError, "ServiceUnavailableException", "The request took too long. Try again.")

@@ -17,9 +17,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
@@ -284,12 +286,19 @@ func TestServe_AuthorisesBeforeTheOperation(t *testing.T) {
 	b.denied["backup:DeleteRecoveryPoint"] = &wire.Denied{Message: "User: x is not authorized"}
 	b.denied["backup:DeleteBackupPlan"] = &wire.Denied{Message: "no plans"}
 	b.denied["backup:ListBackupPlans"] = errors.New("policy store is gone")
+	b.denied["backup:ListFrameworks"] = fmt.Errorf("read policies: %w", meta.ErrUnavailable)
+	b.denied["backup:ListReportPlans"] = fmt.Errorf("read policies: %w", blob.ErrUnavailable)
 	resp, body := b.send(t, "DELETE", target, "")
 	wantAnswer(t, resp, body, 403, "AccessDeniedException", `{"Message":"User: x is not authorized"}`)
 	resp, body = b.send(t, "DELETE", "/backup/plans/p", "")
 	wantAnswer(t, resp, body, 403, "AccessDeniedException", `{"Message":"no plans"}`)
 	resp, body = b.send(t, "GET", "/backup/plans", "")
 	wantAnswer(t, resp, body, 500, "InternalFailure", `{"Message":"The request failed inside the server. Its request id is ID."}`)
+	for _, path := range []string{"/audit/frameworks", "/audit/report-plans"} {
+		resp, body = b.send(t, "GET", path, "")
+		wantAnswer(t, resp, body, 500, "ServiceUnavailableException",
+			`{"Message":"The request could not be served because the server cannot reach its database or store. Try again later."}`)
+	}
 }
 
 func TestServe_SurvivesAPanic(t *testing.T) {
