@@ -33,7 +33,7 @@ func (x fault) String() string {
 }
 
 // shortFaults is how many faults of a kind are tried when LOCKFAST_SOAK is not set.
-const shortFaults = 5
+const shortFaults = 3
 
 // TestFault tells the story of [TestCut] to servers whose database or disk fails in the middle, once or for good. The
 // server has to live with that until it is stopped; the next one, whose database and disk are well, has to end what was
@@ -63,7 +63,7 @@ func TestFault(t *testing.T) {
 		}
 		faults = append(faults, all...)
 	}
-	places := make(chan struct{}, 6)
+	places := make(chan struct{}, 12) // most of them wait
 	t.Run("faults", func(t *testing.T) {
 		for i, x := range faults {
 			if !strings.HasPrefix(x.String(), os.Getenv("LOCKFAST_CUT")) {
