@@ -6,6 +6,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -19,6 +21,7 @@ type applier struct {
 	uid, gid uint32
 	plain    bool        // files are made with uid and gid
 	ownOnly  atomic.Bool // the process may not give files away
+	umask    uint32      // bits of a mode that files are not made with
 
 	mu     sync.Mutex
 	missed map[string]*missed
@@ -33,10 +36,35 @@ type missed struct {
 
 // newApplier returns an applier for what is made below the open directory root.
 func newApplier(root int) *applier {
-	a := &applier{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), missed: map[string]*missed{}}
+	a := &applier{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), umask: umask(), missed: map[string]*missed{}}
 	var st stat
 	a.plain = statFD(root, &st) == nil && st.uid == a.uid && st.gid == a.gid
 	return a
+}
+
+// createMode returns the mode to make a file with that is filled and completed at once, and whether this is its final
+// mode already. Nobody else can look at the file meanwhile, because the root of a restore is closed to others.
+func (a *applier) createMode(mode uint32) (create uint32, final bool) {
+	if mode&(a.umask|^uint32(0o777)) != 0 {
+		return 0o600, false
+	}
+	return mode, true
+}
+
+// umask returns the bits that the process takes from the modes of new files; all of them when it cannot be known.
+func umask() uint32 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0o777
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "Umask:"); ok {
+			if mask, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
+				return uint32(mask)
+			}
+		}
+	}
+	return 0o777
 }
 
 // miss counts an item that could not be given what.
@@ -82,6 +110,8 @@ type target struct {
 	dir  int
 	name []byte
 	x    xattrs // how attributes are reached
+	// moded says that it was made with its mode.
+	moded bool
 }
 
 // apply sets all metadata of the inode.
@@ -95,7 +125,7 @@ func (a *applier) apply(t *target, i *Info) error {
 		mode &^= 0o6000
 		a.miss("set-id bits", t.key, errOwner)
 	}
-	if i.Type != Symlink {
+	if i.Type != Symlink && !t.moded {
 		if err := a.chmod(t, mode); err != nil {
 			return fmt.Errorf("set mode: %w", err)
 		}

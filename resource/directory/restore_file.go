@@ -86,8 +86,13 @@ func (r *restoring) writePiece(ctx context.Context, o *output, off int64, data [
 
 // writeWhole makes a file, fills it and completes it in one go.
 func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) error {
+	info, err := r.fileInfo(ctx, o)
+	if err != nil {
+		return err
+	}
 	return r.places.with(o.place, func(dir int) (err error) {
-		fd, err := openAt(dir, o.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+		mode, made := r.apply.createMode(info.Mode)
+		fd, err := openAt(dir, o.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
 		if err != nil {
 			return fmt.Errorf("create: %w", err)
 		}
@@ -96,7 +101,7 @@ func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) erro
 			return fmt.Errorf("write: %w", err)
 		}
 		r.wrote(len(data))
-		return r.applyFile(ctx, fd, o)
+		return r.applyFile(&target{fd: fd, key: o.key, x: xattrs{fd: fd}, moded: made}, o.size, &info)
 	})
 }
 
@@ -108,24 +113,32 @@ func (r *restoring) wrote(n int) {
 	}
 }
 
-// applyFile gives a file whose data is complete its metadata.
-func (r *restoring) applyFile(ctx context.Context, fd int, o *output) error {
+// fileInfo decodes the metadata of a file.
+func (r *restoring) fileInfo(ctx context.Context, o *output) (Info, error) {
 	info, err := DecodeMeta(o.meta)
 	if err != nil {
-		return err
+		return info, err
 	}
-	if err := r.loadXattrs(ctx, &info, o.refs); err != nil {
-		return err
-	}
+	return info, r.loadXattrs(ctx, &info, o.refs)
+}
+
+// applyFile gives a file whose data is complete its metadata.
+func (r *restoring) applyFile(t *target, size int64, info *Info) error {
 	r.items.Add(1)
-	r.logical.Add(o.size)
-	return r.apply.apply(&target{fd: fd, key: o.key, x: xattrs{fd: fd}}, &info)
+	r.logical.Add(size)
+	return r.apply.apply(t, info)
 }
 
 // completeFile gives a file that came in pieces its metadata.
 func (r *restoring) completeFile(ctx context.Context, up *place, name []byte, e repo.Entry) error {
 	o := &output{place: up, name: cstr(name), key: e.Key, meta: e.Meta, refs: e.Refs, size: e.Content.Size, fd: -1}
-	return r.files.with(&r.places, o, func(fd int) error { return r.applyFile(ctx, fd, o) })
+	info, err := r.fileInfo(ctx, o)
+	if err != nil {
+		return err
+	}
+	return r.files.with(&r.places, o, func(fd int) error {
+		return r.applyFile(&target{fd: fd, key: o.key, x: xattrs{fd: fd}}, o.size, &info)
+	})
 }
 
 func pwrite(fd int, p []byte, off int64) error {
