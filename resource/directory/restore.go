@@ -213,14 +213,24 @@ func (r *restoring) make(ctx context.Context, e repo.Entry) (w repo.Want, fetch 
 			return w, false, nil // the second pass links it
 		}
 	}
-	first := &maker{place: up, name: cstr(name), key: bytes.Clone(e.Key), made: true}
+	key, cname, meta := own(e, len(name))
+	first := &maker{place: up, name: cname, key: key, made: true}
 	if info.Nlink > 1 {
 		r.groups[inode{info.Device, info.Inode}] = first
 	}
 	if info.Type == File {
-		return r.makeFile(ctx, first, e)
+		return r.makeFile(ctx, first, meta, e)
 	}
 	return w, false, r.makeSpecial(ctx, first, &info, e.Refs)
+}
+
+// own returns copies of an entry's key and metadata, and of the last n bytes of the key with a terminating zero. They
+// share one array, because a restore holds many.
+func own(e repo.Entry, n int) (key, cname, meta []byte) {
+	k := len(e.Key)
+	all := make([]byte, 0, k+1+len(e.Meta))
+	all = append(append(append(all, e.Key...), 0), e.Meta...)
+	return all[:k:k], all[k-n : k+1 : k+1], all[k+1:]
 }
 
 func (r *restoring) makeDir(up *place, name []byte, e repo.Entry) error {

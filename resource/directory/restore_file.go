@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"bytes"
 	"container/list"
 	"context"
 	"errors"
@@ -36,11 +35,11 @@ type output struct {
 	elem *list.Element
 }
 
-// makeFile makes a file that needs no data from packs, and prepares the others.
-func (r *restoring) makeFile(ctx context.Context, m *maker, e repo.Entry) (w repo.Want, fetch bool, err error) {
+// makeFile makes a file that needs no data from packs, and prepares the others. It keeps meta.
+func (r *restoring) makeFile(ctx context.Context, m *maker, meta []byte, e repo.Entry) (w repo.Want, fetch bool, err error) {
 	c := e.Content
 	o := &output{
-		place: m.place, name: m.name, key: m.key, meta: bytes.Clone(e.Meta), refs: slices.Clone(e.Refs), size: c.Size, fd: -1,
+		place: m.place, name: m.name, key: m.key, meta: meta, refs: slices.Clone(e.Refs), size: c.Size, fd: -1,
 	}
 	w = repo.Want{Content: c, Tag: o}
 	switch {
