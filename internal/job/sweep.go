@@ -19,15 +19,17 @@ const (
 )
 
 // Sweep enqueues the jobs again whose workers were lost, expires those whose start window has passed, and forgets old
-// idempotency tokens. It is called now and then by every server.
+// jobs and idempotency tokens. It is called now and then by every server.
 func (s *Service) Sweep(ctx context.Context) error {
-	if err := s.DB.Update(ctx, prune); err != nil {
+	if err := s.DB.Update(ctx, pruneTokens); err != nil {
 		return err
 	}
 	for _, step := range []func(context.Context, *meta.Tx) (int, error){
 		s.expireWaiting,
 		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, Backups) },
 		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, Restores) },
+		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.pruneJobs(ctx, tx, Backups) },
+		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.pruneJobs(ctx, tx, Restores) },
 	} {
 		for n := sweepBatch; n == sweepBatch; {
 			err := s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
@@ -111,19 +113,6 @@ func lostJobs(ctx context.Context, tx *meta.Tx, k Kind, now time.Time) ([]string
 	if k == Restores {
 		states = "('PENDING', 'RUNNING')"
 	}
-	rows, err := tx.Query(ctx, "SELECT id FROM "+table(k)+" WHERE state IN "+states+" AND lease_until < ? ORDER BY id LIMIT ?"+tx.ForUpdate(),
+	return ids(ctx, tx, "SELECT id FROM "+table(k)+" WHERE state IN "+states+" AND lease_until < ? ORDER BY id LIMIT ?"+tx.ForUpdate(),
 		micros(now), sweepBatch)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }

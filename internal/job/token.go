@@ -12,9 +12,6 @@ import (
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
-// tokenAge is how long idempotency tokens are kept.
-const tokenAge = 48 * time.Hour
-
 // request identifies a request that starts a job.
 type request struct {
 	operation   string
@@ -69,13 +66,4 @@ func (r request) reserve(ctx context.Context, tx *meta.Tx, id string) (string, e
 		return id, err
 	}
 	return r.find(ctx, tx)
-}
-
-// prune forgets old tokens.
-func prune(ctx context.Context, tx *meta.Tx) error {
-	_, err := tx.Exec(ctx, "DELETE FROM job_token WHERE created_at < ?", meta.Micros(time.Now().Add(-tokenAge)))
-	if err != nil {
-		return fmt.Errorf("prune idempotency tokens: %w", err)
-	}
-	return nil
 }
