@@ -48,6 +48,7 @@ type packRow struct {
 	slots     int // 0 = not known yet
 	remap     []byte
 	forgotten bool // the ledger has no row any more
+	suspect   bool // damage was found in it: nothing new relies on it
 }
 
 func newCatalog(v *Vault) *catalog {
@@ -139,13 +140,27 @@ func (c *catalog) assign(id ID) uint32 {
 	return n
 }
 
-// publish makes the states visible to lookups. The caller holds mu.
+// publish makes the states visible to lookups. A suspect pack looks condemned to them: it is read only if its content
+// stands nowhere else, and what is backed up anew is stored again. The caller holds mu.
 func (c *catalog) publish() {
 	states := make([]ObjectState, len(c.rows))
 	for i := range c.rows {
 		states[i] = c.rows[i].state
+		if c.rows[i].suspect && states[i] == ObjectLive {
+			states[i] = ObjectCondemned
+		}
 	}
 	c.states.Store(&states)
+}
+
+// suspect notes that damage was found in a pack, for as long as the vault is open.
+func (c *catalog) suspect(n uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.rows[n].suspect {
+		c.rows[n].suspect = true
+		c.publish()
+	}
 }
 
 // open gives a number to a pack that a session begins to fill.

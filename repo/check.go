@@ -105,6 +105,7 @@ func (c *check) damaged(name blob.Name, err error) *Damage {
 // badSlot notes a damaged slot of a pack, or with -1 the whole pack.
 func (c *check) badSlot(n uint32, row packRow, slot int, err error) {
 	c.damaged(packName(row.kind, row.id), err)
+	c.v.catalog.suspect(n)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := c.slots[n]

@@ -75,6 +75,7 @@ func (v *Vault) chunk(ctx context.Context, id ID) ([]byte, error) {
 			}
 		case errors.Is(err, blob.ErrNotExist), errors.Is(err, ErrDamaged):
 			damage = missingIsDamage(err)
+			v.catalog.suspect(loc.Pack)
 			if tried == nil {
 				tried = map[uint32]bool{}
 			}

@@ -179,9 +179,28 @@ func (b *backup) prepare(ctx context.Context) error {
 	})
 }
 
-// capture reads the resource into the store. On success everything is durable.
-func (b *backup) capture(ctx context.Context) (report resource.Report, p repo.Prepared, err error) {
-	w, err := b.open(ctx)
+// capture reads the resource into the store, against its newest recovery point. If that is damaged, everything is read
+// and stored again, which also heals what it shares with others. On success everything is durable.
+func (b *backup) capture(ctx context.Context) (resource.Report, repo.Prepared, error) {
+	parent, err := b.parent(ctx)
+	if err != nil {
+		return resource.Report{}, repo.Prepared{}, err
+	}
+	report, p, err := b.captureAgainst(ctx, parent)
+	if parent == "" || !errors.Is(err, repo.ErrDamaged) {
+		return report, p, err
+	}
+	b.log.WarnContext(ctx, "newest recovery point is damaged; everything is read again", "point", parent, "error", err)
+	if b.writer != nil {
+		if err := b.writer.Abort(ctx); err != nil {
+			return report, p, err
+		}
+	}
+	return b.captureAgainst(ctx, "")
+}
+
+func (b *backup) captureAgainst(ctx context.Context, parent repo.PointID) (report resource.Report, p repo.Prepared, err error) {
+	w, err := b.open(ctx, parent)
 	if err != nil {
 		return report, p, err
 	}
@@ -206,24 +225,24 @@ func (b *backup) capture(ctx context.Context) (report resource.Report, p repo.Pr
 	return report, p, err
 }
 
-// open opens a writer against the newest recovery point of the resource.
-func (b *backup) open(ctx context.Context) (*repo.Writer, error) {
+// parent returns the newest recovery point of the resource; empty if there is none.
+func (b *backup) parent(ctx context.Context) (repo.PointID, error) {
+	p, ok, err := b.Vaults.Parent(ctx, b.job.VaultUUID, b.job.ResourceARN)
+	if err != nil || !ok {
+		return "", err
+	}
+	return repo.PointID(p.StoreID), nil
+}
+
+// open opens a writer against a recovery point, if it is still there.
+func (b *backup) open(ctx context.Context, parent repo.PointID) (*repo.Writer, error) {
 	v, err := b.Store.Vault(ctx, b.job.VaultUUID, b.job.Account)
 	if err != nil {
 		return nil, err
 	}
-	o := repo.WriterOptions{Job: b.job.ID}
-	parent, ok, err := b.Vaults.Parent(ctx, b.job.VaultUUID, b.job.ResourceARN)
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		o.Parent = repo.PointID(parent.StoreID)
-	}
-	w, err := v.NewWriter(ctx, o)
-	if ok && errors.Is(err, repo.ErrNotFound) { // it was deleted at this moment
-		o.Parent = ""
-		w, err = v.NewWriter(ctx, o)
+	w, err := v.NewWriter(ctx, repo.WriterOptions{Job: b.job.ID, Parent: parent})
+	if parent != "" && errors.Is(err, repo.ErrNotFound) { // it was deleted at this moment
+		w, err = v.NewWriter(ctx, repo.WriterOptions{Job: b.job.ID})
 	}
 	if err != nil {
 		return nil, err

@@ -232,6 +232,16 @@ func TestBadInput_DamagedPack(t *testing.T) {
 	f.healthy(other, f.backup("home", other))
 }
 
+func TestBadInput_DamagedTree(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": random(1, 3<<20), "two": random(2, 1000)})
+	f.backup("home", arn)
+	damage(t, filepath.Join(f.options.Config.Data, "store"), "m")
+	f.healthy(arn, f.backup("home", arn)) // the next backup stores again what was lost
+}
+
 func TestBadInput_DamagedIndex(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
