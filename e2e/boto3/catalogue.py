@@ -88,7 +88,8 @@ def busy(arn):
     """T-34, T-35: API_DeleteRecoveryPoint.html (InvalidResourceStateException)"""
     step("T-35 while a restore waits or runs, a deletion is refused, and succeeds afterwards")
     jobs, states = [], set()
-    for _ in range(10):
+    before = restored_directories()
+    for _ in range(20):  # several start in the same millisecond
         jobs.append(BACKUP.start_restore_job(RecoveryPointArn=arn, IamRoleArn=ROLE, Metadata={
             "file-system-id": FILE_SYSTEM, "newFileSystem": "false"})["RestoreJobId"])
     refused("InvalidResourceStateException", BACKUP.delete_recovery_point, BackupVaultName=VAULT, RecoveryPointArn=arn)
@@ -97,6 +98,7 @@ def busy(arn):
         done = wait(lambda: BACKUP.describe_restore_job(RestoreJobId=job), lambda j: "CompletionDate" in j, "restore")
         states.add(done["Status"])
     assert states == {"COMPLETED"}, states
+    assert len(restored_directories() - before) == 20, "two restores share a directory"
 
 
 def lifecycles(arn):
@@ -111,8 +113,11 @@ def lifecycles(arn):
         BACKUP.update_recovery_point_lifecycle(**named, Lifecycle=forever)
         assert "Lifecycle" not in point(arn) and "CalculatedLifecycle" not in point(arn), point(arn)
     for wrong in ({"DeleteAfterDays": 0}, {"DeleteAfterDays": -2}, {"DeleteAfterDays": 36501},
-                  {"DeleteAfterDays": 100, "MoveToColdStorageAfterDays": 20}, {"DeleteAfterEvent": "DELETE_AFTER_COPY"}):
+                  {"DeleteAfterDays": 100, "MoveToColdStorageAfterDays": 20}):
         refused("InvalidParameterValueException", BACKUP.update_recovery_point_lifecycle, **named, Lifecycle=wrong)
+    status, headers, body = raw("POST", f"/backup-vaults/{VAULT}/recovery-points/{urllib.parse.quote(arn, safe='')}",
+                                b'{"Lifecycle":{"DeleteAfterEvent":"DELETE_AFTER_COPY"}}')  # unknown to older clients
+    assert (status, headers["x-amzn-ErrorType"]) == (400, "InvalidParameterValueException"), (status, body)
     refused("MissingParameterValueException", BACKUP.update_recovery_point_lifecycle, **named)
     refused("InvalidRequestException", BACKUP.update_recovery_point_lifecycle, **named,
             Lifecycle={"DeleteAfterDays": 110, "MoveToColdStorageAfterDays": 20}, text="MoveToColdStorageAfterDays")

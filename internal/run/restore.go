@@ -150,6 +150,12 @@ func (r *restore) restore(ctx context.Context) (out resource.Outcome, err error)
 	}
 	order.Point = point
 	out, err = driver.Restore(ctx, order)
+	for n := 0; errors.Is(err, resource.ErrExist) && order.Name != "" && n < maxNames; n++ { // another restore took the name
+		if err := r.name(ctx, &order); err != nil {
+			return out, err
+		}
+		out, err = driver.Restore(ctx, order)
+	}
 	if errors.Is(err, resource.ErrExist) && order.Into != "" && r.job.Attempts > 1 {
 		err = fmt.Errorf("the restore was interrupted and left a part in %s; remove it and start again: %w", order.Into, err)
 	}
@@ -209,11 +215,18 @@ func (r *restore) order(ctx context.Context) (resource.Restore, error) {
 	if o.Directory, err = r.directory(ctx); err != nil {
 		return o, err
 	}
-	o.Name, err = freeName(o.Directory, time.Now())
-	if err != nil {
-		return o, err
+	return o, r.name(ctx, &o)
+}
+
+// maxNames is how often a restore is begun anew under another name because somebody else took the one it wanted.
+const maxNames = 100
+
+// name gives what is made in a directory a name, and notes it in the job's row.
+func (r *restore) name(ctx context.Context, o *resource.Restore) (err error) {
+	if o.Name, err = freeName(o.Directory, time.Now()); err != nil {
+		return err
 	}
-	return o, r.Jobs.RecordPath(ctx, r.lease, filepath.Join(o.Directory, o.Name))
+	return r.Jobs.RecordPath(ctx, r.lease, filepath.Join(o.Directory, o.Name))
 }
 
 // directory returns the root of the resource that receives the restore, which it makes if it is to be a new one.
@@ -239,7 +252,8 @@ func (r *restore) directory(ctx context.Context) (dir string, err error) {
 	return dir, err
 }
 
-// freeName returns the name of a restore that starts now. Of two in the same millisecond the second waits.
+// freeName returns a name for a restore that starts now, which nobody has taken yet. Of two in the same millisecond the
+// second may find out only when it begins.
 func freeName(dir string, now time.Time) (string, error) {
 	for ; ; now = now.Add(time.Millisecond) {
 		name := "aws-backup-restore_" + now.UTC().Format("2006-01-02T15-04-05") + fmt.Sprintf("-%03dZ", now.Nanosecond()/1e6)
