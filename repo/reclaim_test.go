@@ -62,7 +62,7 @@ func TestReclaim_KeepsWhatPointsNeed(t *testing.T) {
 		if err := remove(t.Context(), v, l, points[i]); err != nil {
 			t.Fatal(err)
 		}
-		mustReclaim(t, v)
+		report := mustReclaim(t, v)
 		after, err := v.Usage(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -70,8 +70,10 @@ func TestReclaim_KeepsWhatPointsNeed(t *testing.T) {
 		if after.DeadBytes != 0 {
 			t.Errorf("dead bytes after reclaim = %d, want 0", after.DeadBytes)
 		}
-		if freed := before.PhysicalBytes - after.PhysicalBytes; freed < sizes[points[i]].Unique {
-			t.Errorf("freed %d bytes, want at least the unique %d", freed, sizes[points[i]].Unique)
+		// A pack that was partly live is written anew and padded anew, by less than an eighth (docs/format.md section 7).
+		padding := report.BytesWritten / 8
+		if freed := before.PhysicalBytes - after.PhysicalBytes; freed+padding < sizes[points[i]].Unique {
+			t.Errorf("freed %d bytes, want at least the unique %d, less %d of padding", freed, sizes[points[i]].Unique, padding)
 		}
 		for k := i + 1; k < len(points); k++ {
 			if err := verify(t.Context(), v, points[k], versions[k]); err != nil {
