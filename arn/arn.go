@@ -123,3 +123,8 @@ func (a ARN) Split() (kind, id string) {
 	}
 	return a.Resource[:i], a.Resource[i+1:]
 }
+
+// Vault is the ARN of a backup vault.
+func Vault(account, region, name string) string {
+	return ARN{Partition: "aws", Service: "backup", Region: region, Account: account, Resource: "backup-vault:" + name}.String()
+}

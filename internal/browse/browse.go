@@ -35,21 +35,17 @@ func New(points Points, pager *restjson.Pager) *Service { return &Service{points
 func (s *Service) Routes(own *restjson.Router) {
 	restjson.Handle(own, lockfastapi.ListItems, s.ListItems,
 		func(_ caller.Caller, in *lockfastapi.ListItemsInput) []restjson.Access {
-			return on("lockfast:ListItems", in.RecoveryPointArn)
+			return caller.On("lockfast:ListItems", in.RecoveryPointArn)
 		})
 	restjson.Handle(own, lockfastapi.GetItem, s.GetItem,
 		func(_ caller.Caller, in *lockfastapi.GetItemInput) []restjson.Access {
-			return on("lockfast:GetItem", in.RecoveryPointArn)
+			return caller.On("lockfast:GetItem", in.RecoveryPointArn)
 		})
 	restjson.Handle(own, lockfastapi.CompareRecoveryPoints, s.CompareRecoveryPoints,
 		func(_ caller.Caller, in *lockfastapi.CompareRecoveryPointsInput) []restjson.Access {
-			return append(on("lockfast:CompareRecoveryPoints", in.RecoveryPointArn),
-				on("lockfast:CompareRecoveryPoints", in.OtherRecoveryPointArn)...)
+			return append(caller.On("lockfast:CompareRecoveryPoints", in.RecoveryPointArn),
+				caller.On("lockfast:CompareRecoveryPoints", in.OtherRecoveryPointArn)...)
 		})
-}
-
-func on(action, arn string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: arn}}
 }
 
 func (s *Service) open(ctx context.Context, arn string) (*repo.Point, error) {

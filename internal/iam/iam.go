@@ -33,6 +33,12 @@ type Wrapper interface {
 	Unwrap(ctx context.Context, wrapped, bind []byte) ([]byte, error)
 }
 
+// Options says what a [Service] works with.
+type Options struct {
+	DB   *meta.DB // to which [Migrations] have been applied
+	Keys Wrapper
+}
+
 // Service answers for identities. Its methods may be called concurrently.
 type Service struct {
 	db    *meta.DB
@@ -40,9 +46,9 @@ type Service struct {
 	cache cache
 }
 
-// New returns a service on db, to which [Migrations] have been applied.
-func New(db *meta.DB, keys Wrapper) *Service {
-	return &Service{db: db, keys: keys}
+// New returns a service.
+func New(o Options) *Service {
+	return &Service{db: o.DB, keys: o.Keys}
 }
 
 // administrator is the name of the user that each account starts with.
@@ -86,22 +92,4 @@ func within(account, resource string) bool {
 func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (*stsapi.GetCallerIdentityOutput, error) {
 	c := caller.From(ctx)
 	return &stsapi.GetCallerIdentityOutput{Account: &c.Account, Arn: &c.ARN, UserId: &c.UserID}, nil
-}
-
-// ErrRole is wrapped by the error of [Service.RoleUsable]. The error's text is
-// AWS's, "IAM Role ARN cannot be assumed by AWS Backup".
-var ErrRole = errors.New("cannot be assumed by AWS Backup")
-
-// DefaultRole is the ARN of the role that the AWS console makes for AWS Backup.
-func DefaultRole(account string) string {
-	return "arn:aws:iam::" + account + ":role/service-role/AWSBackupDefaultServiceRole"
-}
-
-// RoleUsable reports whether jobs of an account may run with a role: nil, or an
-// error that wraps [ErrRole].
-func (s *Service) RoleUsable(_ context.Context, account, roleARN string) error {
-	if roleARN != DefaultRole(account) {
-		return fmt.Errorf("IAM Role %s %w", roleARN, ErrRole)
-	}
-	return nil
 }

@@ -51,7 +51,7 @@ func TestEnsureAdministrator_MakesOneKeyAndKeepsIt(t *testing.T) {
 	t.Parallel()
 	run(t, func(t *testing.T, db *meta.DB) {
 		k := rootKey(t)
-		s := iam.New(db, k)
+		s := iam.New(iam.Options{DB: db, Keys: k})
 		id, secret, created, err := s.EnsureAdministrator(t.Context(), account)
 		if err != nil || !created {
 			t.Fatalf("created = %v, %v", created, err)
@@ -59,7 +59,7 @@ func TestEnsureAdministrator_MakesOneKeyAndKeepsIt(t *testing.T) {
 		if !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(id) || len(secret) != 40 {
 			t.Errorf("id %q, secret of %d characters", id, len(secret))
 		}
-		again, same, created, err := iam.New(db, k).EnsureAdministrator(t.Context(), account)
+		again, same, created, err := iam.New(iam.Options{DB: db, Keys: k}).EnsureAdministrator(t.Context(), account)
 		if err != nil || created || again != id || same != secret {
 			t.Errorf("second start: %s, created = %v, %v, want %s", again, created, err, id)
 		}
@@ -82,7 +82,7 @@ func TestEnsureAdministrator_ManyProcessesAtOnce(t *testing.T) {
 		var g errgroup.Group
 		for i := range ids {
 			g.Go(func() (err error) {
-				ids[i], _, _, err = iam.New(db, k).EnsureAdministrator(t.Context(), account)
+				ids[i], _, _, err = iam.New(iam.Options{DB: db, Keys: k}).EnsureAdministrator(t.Context(), account)
 				return err
 			})
 		}
@@ -100,11 +100,11 @@ func TestEnsureAdministrator_ManyProcessesAtOnce(t *testing.T) {
 func TestEnsureAdministrator_SecretIsNotReadableWithoutTheRootKey(t *testing.T) {
 	t.Parallel()
 	run(t, func(t *testing.T, db *meta.DB) {
-		id, secret, _, err := iam.New(db, rootKey(t)).EnsureAdministrator(t.Context(), account)
+		id, secret, _, err := iam.New(iam.Options{DB: db, Keys: rootKey(t)}).EnsureAdministrator(t.Context(), account)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, _, err := iam.New(db, rootKey(t)).EnsureAdministrator(t.Context(), account); !errors.Is(err, repo.ErrWrongKey) {
+		if _, _, _, err := iam.New(iam.Options{DB: db, Keys: rootKey(t)}).EnsureAdministrator(t.Context(), account); !errors.Is(err, repo.ErrWrongKey) {
 			t.Errorf("EnsureAdministrator with another root key = %v, want %v", err, repo.ErrWrongKey)
 		}
 		var stored []byte
@@ -119,7 +119,7 @@ func TestEnsureAdministrator_SecretIsNotReadableWithoutTheRootKey(t *testing.T) 
 
 func TestEnsureAdministrator_BadAccount(t *testing.T) {
 	t.Parallel()
-	s := iam.New(metatest.Open(t, meta.Options{URL: metatest.SQLite(t)}, iam.Migrations()), rootKey(t))
+	s := iam.New(iam.Options{DB: metatest.Open(t, meta.Options{URL: metatest.SQLite(t)}, iam.Migrations()), Keys: rootKey(t)})
 	for _, a := range []string{"", "123", "12345678901a", "1234567890123"} {
 		if _, _, _, err := s.EnsureAdministrator(t.Context(), a); err == nil {
 			t.Errorf("EnsureAdministrator(%q) succeeded", a)
@@ -131,11 +131,11 @@ func TestLookup_Refuses(t *testing.T) {
 	t.Parallel()
 	run(t, func(t *testing.T, db *meta.DB) {
 		k := rootKey(t)
-		id, _, _, err := iam.New(db, k).EnsureAdministrator(t.Context(), account)
+		id, _, _, err := iam.New(iam.Options{DB: db, Keys: k}).EnsureAdministrator(t.Context(), account)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := iam.New(db, k)
+		s := iam.New(iam.Options{DB: db, Keys: k})
 		if _, _, err := s.Lookup(t.Context(), "AKIANOBODY", ""); !errors.Is(err, sigv4.ErrUnknownKey) {
 			t.Errorf("unknown key: %v", err)
 		}
@@ -157,7 +157,7 @@ func TestLookup_Refuses(t *testing.T) {
 
 func TestAuthorize(t *testing.T) {
 	t.Parallel()
-	s := iam.New(nil, nil)
+	s := iam.New(iam.Options{})
 	admin := caller.Caller{Account: account, ARN: "arn:aws:iam::000000000000:user/administrator"}
 	other := caller.Caller{Account: account, ARN: "arn:aws:iam::000000000000:user/guest"}
 	vault := "arn:aws:backup:us-east-1:000000000000:backup-vault:v"
@@ -192,7 +192,7 @@ func TestAuthorize(t *testing.T) {
 
 func TestRoleUsable_DefaultRoleOfTheAccountOnly(t *testing.T) {
 	t.Parallel()
-	s := iam.New(nil, nil)
+	s := iam.New(iam.Options{})
 	if err := s.RoleUsable(t.Context(), account, "arn:aws:iam::000000000000:role/service-role/AWSBackupDefaultServiceRole"); err != nil {
 		t.Error(err)
 	}
@@ -207,7 +207,7 @@ func TestRoleUsable_DefaultRoleOfTheAccountOnly(t *testing.T) {
 func TestGetCallerIdentity(t *testing.T) {
 	t.Parallel()
 	ctx := caller.With(t.Context(), caller.Caller{Account: account, ARN: "arn", UserID: "AIDA"})
-	out, err := iam.New(nil, nil).GetCallerIdentity(ctx, &stsapi.GetCallerIdentityInput{})
+	out, err := iam.New(iam.Options{}).GetCallerIdentity(ctx, &stsapi.GetCallerIdentityInput{})
 	if err != nil {
 		t.Fatal(err)
 	}

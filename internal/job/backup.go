@@ -153,10 +153,6 @@ func some(s string) *string {
 	return &s
 }
 
-func vaultARN(account, region, name string) string {
-	return arn.ARN{Partition: "aws", Service: "backup", Region: region, Account: account, Resource: "backup-vault:" + name}.String()
-}
-
 // checkARN refuses what does not have the form of an ARN.
 func checkARN(text string) error {
 	if _, err := arn.Parse(text); err != nil {

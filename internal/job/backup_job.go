@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -54,7 +55,7 @@ func ownBackup(ctx context.Context, tx *meta.Tx, id, lock string) (Backup, error
 func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 	j := backupapi.BackupJob{
 		AccountId: &b.Account, BackupJobId: &b.ID, BackupVaultName: &b.VaultName,
-		BackupVaultArn: new(vaultARN(b.Account, b.Region, b.VaultName)),
+		BackupVaultArn: new(arn.Vault(b.Account, b.Region, b.VaultName)),
 		ResourceArn:    &b.ResourceARN, ResourceType: &b.ResourceType, ResourceName: some(b.ResourceName), IamRoleArn: &b.RoleARN,
 		State: new(backupapi.BackupJobState(b.State)), StatusMessage: some(b.Message), MessageCategory: some(b.Category),
 		CreationDate: &b.CreatedAt, InitiationDate: &b.CreatedAt, CompletionDate: optional(b.CompletedAt), StartBy: &b.StartBy,

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -43,7 +44,7 @@ func (s *Service) ownRestore(ctx context.Context, id string) (Restore, error) {
 func (s *Service) describeRestore(r Restore) backupapi.RestoreJobsListMember {
 	j := backupapi.RestoreJobsListMember{
 		AccountId: &r.Account, RestoreJobId: &r.ID, RecoveryPointArn: &r.PointARN, RecoveryPointCreationDate: &r.PointCreatedAt,
-		BackupVaultArn: new(vaultARN(r.Account, r.Region, r.VaultName)), SourceResourceArn: &r.SourceARN, ResourceType: &r.ResourceType,
+		BackupVaultArn: new(arn.Vault(r.Account, r.Region, r.VaultName)), SourceResourceArn: &r.SourceARN, ResourceType: &r.ResourceType,
 		IamRoleArn: &r.RoleARN, BackupSizeInBytes: &r.SizeBytes, Status: new(backupapi.RestoreJobStatus(r.State)),
 		StatusMessage: some(r.Message), CreationDate: &r.CreatedAt, CompletionDate: optional(r.CompletedAt),
 		PercentDone: new(fmt.Sprintf("%.2f%%", r.percent())), CreatedResourceArn: some(r.CreatedResourceARN), IsParent: new(false),

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
@@ -11,19 +12,19 @@ import (
 func (s *Service) Routes(backup, own *restjson.Router) {
 	restjson.Handle(backup, backupapi.StartBackupJob, s.StartBackupJob,
 		func(c caller.Caller, in *backupapi.StartBackupJobInput) []restjson.Access {
-			return append(on("backup:StartBackupJob", vaultARN(c.Account, c.Region, in.BackupVaultName)), pass(&in.IamRoleArn)...)
+			return append(caller.On("backup:StartBackupJob", arn.Vault(c.Account, c.Region, in.BackupVaultName)), caller.Pass(&in.IamRoleArn)...)
 		})
 	restjson.Handle(backup, backupapi.DescribeBackupJob, s.DescribeBackupJob,
 		func(caller.Caller, *backupapi.DescribeBackupJobInput) []restjson.Access {
-			return onAll("backup:DescribeBackupJob")
+			return caller.OnAll("backup:DescribeBackupJob")
 		})
 	restjson.Handle(backup, backupapi.ListBackupJobs, s.ListBackupJobs,
 		func(caller.Caller, *backupapi.ListBackupJobsInput) []restjson.Access {
-			return onAll("backup:ListBackupJobs")
+			return caller.OnAll("backup:ListBackupJobs")
 		})
 	restjson.Handle(backup, backupapi.StopBackupJob, s.StopBackupJob,
 		func(caller.Caller, *backupapi.StopBackupJobInput) []restjson.Access {
-			return onAll("backup:StopBackupJob")
+			return caller.OnAll("backup:StopBackupJob")
 		})
 	s.restoreRoutes(backup)
 	s.ownRoutes(own)
@@ -32,51 +33,37 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 func (s *Service) restoreRoutes(r *restjson.Router) {
 	restjson.Handle(r, backupapi.StartRestoreJob, s.StartRestoreJob,
 		func(_ caller.Caller, in *backupapi.StartRestoreJobInput) []restjson.Access {
-			return append(on("backup:StartRestoreJob", in.RecoveryPointArn), pass(in.IamRoleArn)...)
+			return append(caller.On("backup:StartRestoreJob", in.RecoveryPointArn), caller.Pass(in.IamRoleArn)...)
 		})
 	restjson.Handle(r, backupapi.DescribeRestoreJob, s.DescribeRestoreJob,
 		func(caller.Caller, *backupapi.DescribeRestoreJobInput) []restjson.Access {
-			return onAll("backup:DescribeRestoreJob")
+			return caller.OnAll("backup:DescribeRestoreJob")
 		})
 	restjson.Handle(r, backupapi.ListRestoreJobs, s.ListRestoreJobs,
 		func(caller.Caller, *backupapi.ListRestoreJobsInput) []restjson.Access {
-			return onAll("backup:ListRestoreJobs")
+			return caller.OnAll("backup:ListRestoreJobs")
 		})
 	restjson.Handle(r, backupapi.ListRestoreJobsByProtectedResource, s.ListRestoreJobsByProtectedResource,
 		func(caller.Caller, *backupapi.ListRestoreJobsByProtectedResourceInput) []restjson.Access {
-			return onAll("backup:ListRestoreJobsByProtectedResource")
+			return caller.OnAll("backup:ListRestoreJobsByProtectedResource")
 		})
 	restjson.Handle(r, backupapi.GetRestoreJobMetadata, s.GetRestoreJobMetadata,
 		func(caller.Caller, *backupapi.GetRestoreJobMetadataInput) []restjson.Access {
-			return onAll("backup:GetRestoreJobMetadata")
+			return caller.OnAll("backup:GetRestoreJobMetadata")
 		})
 }
 
 func (s *Service) ownRoutes(r *restjson.Router) {
 	restjson.Handle(r, lockfastapi.RestoreToDirectory, s.RestoreToDirectory,
 		func(_ caller.Caller, in *lockfastapi.RestoreToDirectoryInput) []restjson.Access {
-			return append(on("lockfast:RestoreToDirectory", in.RecoveryPointArn), pass(in.IamRoleArn)...)
+			return append(caller.On("lockfast:RestoreToDirectory", in.RecoveryPointArn), caller.Pass(in.IamRoleArn)...)
 		})
 	restjson.Handle(r, lockfastapi.DescribeJobDetail, s.DescribeJobDetail,
 		func(caller.Caller, *lockfastapi.DescribeJobDetailInput) []restjson.Access {
-			return onAll("lockfast:DescribeJobDetail")
+			return caller.OnAll("lockfast:DescribeJobDetail")
 		})
 	restjson.Handle(r, lockfastapi.ListSkippedItems, s.ListSkippedItems,
 		func(caller.Caller, *lockfastapi.ListSkippedItemsInput) []restjson.Access {
-			return onAll("lockfast:ListSkippedItems")
+			return caller.OnAll("lockfast:ListSkippedItems")
 		})
-}
-
-func on(action, arn string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: arn}}
-}
-
-func onAll(action string) []restjson.Access { return on(action, "*") }
-
-// pass asks for the right to hand a role over to the service.
-func pass(role *string) []restjson.Access {
-	if role == nil {
-		return nil
-	}
-	return on("iam:PassRole", *role)
 }

@@ -63,21 +63,17 @@ func Migrations() meta.MigrationSet {
 func (s *Service) Routes(backup *restjson.Router) {
 	restjson.Handle(backup, backupapi.ListProtectedResources, s.ListProtectedResources,
 		func(caller.Caller, *backupapi.ListProtectedResourcesInput) []restjson.Access {
-			return on("backup:ListProtectedResources", "*")
+			return caller.OnAll("backup:ListProtectedResources")
 		})
 	restjson.Handle(backup, backupapi.ListProtectedResourcesByBackupVault, s.ListProtectedResourcesByBackupVault,
 		func(c caller.Caller, in *backupapi.ListProtectedResourcesByBackupVaultInput) []restjson.Access {
-			return on("backup:ListProtectedResourcesByBackupVault",
-				"arn:aws:backup:"+c.Region+":"+c.Account+":backup-vault:"+in.BackupVaultName)
+			return caller.On("backup:ListProtectedResourcesByBackupVault",
+				arn.Vault(c.Account, c.Region, in.BackupVaultName))
 		})
 	restjson.Handle(backup, backupapi.DescribeProtectedResource, s.DescribeProtectedResource,
 		func(caller.Caller, *backupapi.DescribeProtectedResourceInput) []restjson.Access {
-			return on("backup:DescribeProtectedResource", "*")
+			return caller.OnAll("backup:DescribeProtectedResource")
 		})
-}
-
-func on(action, arn string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: arn}}
 }
 
 // PutProtectedTx records the newest recovery point of a resource, in a vault or, with an empty UUID, over all vaults.

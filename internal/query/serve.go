@@ -23,7 +23,7 @@ import (
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	id := uuid.NewString()
 	w.Header().Set("X-Amzn-Requestid", id)
-	ctx := caller.WithRequestID(req.Context(), id)
+	ctx := caller.WithRequest(req.Context(), caller.RequestOf(req, id))
 	status, body := r.answer(ctx, w, req)
 	w.Header().Set("Content-Type", "text/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

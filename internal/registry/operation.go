@@ -17,28 +17,24 @@ import (
 func (s *Service) Routes(own *restjson.Router) {
 	restjson.Handle(own, lockfastapi.RegisterResource, s.RegisterResource,
 		func(caller.Caller, *lockfastapi.RegisterResourceInput) []restjson.Access {
-			return on("lockfast:RegisterResource", "*")
+			return caller.OnAll("lockfast:RegisterResource")
 		})
 	restjson.Handle(own, lockfastapi.ListResources, s.ListResources,
 		func(caller.Caller, *lockfastapi.ListResourcesInput) []restjson.Access {
-			return on("lockfast:ListResources", "*")
+			return caller.OnAll("lockfast:ListResources")
 		})
 	restjson.Handle(own, lockfastapi.DescribeResource, s.DescribeResource,
 		func(_ caller.Caller, in *lockfastapi.DescribeResourceInput) []restjson.Access {
-			return on("lockfast:DescribeResource", in.ResourceArn)
+			return caller.On("lockfast:DescribeResource", in.ResourceArn)
 		})
 	restjson.Handle(own, lockfastapi.RemoveResource, s.RemoveResource,
 		func(_ caller.Caller, in *lockfastapi.RemoveResourceInput) []restjson.Access {
-			return on("lockfast:RemoveResource", in.ResourceArn)
+			return caller.On("lockfast:RemoveResource", in.ResourceArn)
 		})
 	restjson.Handle(own, lockfastapi.TestResource, s.TestResource,
 		func(_ caller.Caller, in *lockfastapi.TestResourceInput) []restjson.Access {
-			return on("lockfast:TestResource", in.ResourceArn)
+			return caller.On("lockfast:TestResource", in.ResourceArn)
 		})
-}
-
-func on(action, arn string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: arn}}
 }
 
 // RegisterResource declares a directory tree, which must be there. One that is declared already keeps its ARN, and its

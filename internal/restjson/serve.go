@@ -32,7 +32,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	start := r.Now()
 	id := uuid.NewString()
 	w.Header().Set(requestIDHeader, id)
-	ctx := caller.WithRequestID(req.Context(), id)
+	ctx := caller.WithRequest(req.Context(), caller.RequestOf(req, id))
 	x := &exchange{Router: r, w: w, r: req}
 	defer func() {
 		aborted := x.recovered(ctx, recover())

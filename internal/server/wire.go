@@ -148,7 +148,7 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 
 // makeIdentity sees to it that there is an administrator, whose access key is in the credentials file.
 func (p *parts) makeIdentity(ctx context.Context) error {
-	p.iam = iam.New(p.db, p.root)
+	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root})
 	file := CredentialsFile(p.o.Config.Data)
 	if key, err := ReadCredentials(file, "default"); err == nil {
 		secret, owner, err := p.iam.Lookup(ctx, key.ID, "")

@@ -19,7 +19,7 @@ func New(types ...string) *Service { return &Service{types: types} }
 func (s *Service) Routes(backup *restjson.Router) {
 	restjson.Handle(backup, backupapi.GetSupportedResourceTypes, s.GetSupportedResourceTypes,
 		func(caller.Caller, *backupapi.GetSupportedResourceTypesInput) []restjson.Access {
-			return []restjson.Access{{Action: "backup:GetSupportedResourceTypes", Resource: "*"}}
+			return caller.OnAll("backup:GetSupportedResourceTypes")
 		})
 }
 

@@ -60,20 +60,16 @@ func Migrations() meta.MigrationSet {
 func (s *Service) Routes(backup *restjson.Router) {
 	restjson.Handle(backup, backupapi.TagResource, s.TagResource,
 		func(_ caller.Caller, in *backupapi.TagResourceInput) []restjson.Access {
-			return on("backup:TagResource", in.ResourceArn)
+			return caller.On("backup:TagResource", in.ResourceArn)
 		})
 	restjson.Handle(backup, backupapi.UntagResource, s.UntagResource,
 		func(_ caller.Caller, in *backupapi.UntagResourceInput) []restjson.Access {
-			return on("backup:UntagResource", in.ResourceArn)
+			return caller.On("backup:UntagResource", in.ResourceArn)
 		})
 	restjson.Handle(backup, backupapi.ListTags, s.ListTags,
 		func(_ caller.Caller, in *backupapi.ListTagsInput) []restjson.Access {
-			return on("backup:ListTags", in.ResourceArn)
+			return caller.On("backup:ListTags", in.ResourceArn)
 		})
-}
-
-func on(action, arn string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: arn}}
 }
 
 // TagResource adds tags to a vault or a recovery point, and replaces the values of those it has.

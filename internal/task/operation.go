@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -86,10 +87,10 @@ func (s *Service) Routes(own *restjson.Router) {
 		})
 	restjson.Handle(own, lockfastapi.DescribeTask, s.DescribeTask,
 		func(caller.Caller, *lockfastapi.DescribeTaskInput) []restjson.Access {
-			return []restjson.Access{{Action: "lockfast:DescribeTask", Resource: "*"}}
+			return caller.OnAll("lockfast:DescribeTask")
 		})
 }
 
 func onVault(c caller.Caller, action, vault string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: "arn:aws:backup:" + c.Region + ":" + c.Account + ":backup-vault:" + vault}}
+	return caller.On(action, arn.Vault(c.Account, c.Region, vault))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/meta"
 )
@@ -176,7 +177,7 @@ func (s *Service) protectIn(ctx context.Context, tx *meta.Tx, p Point, vaultUUID
 	n := newest[0]
 	return s.protected.PutProtectedTx(ctx, tx, p.Account, p.Region, vaultUUID, backupapi.ProtectedResource{
 		ResourceArn: &n.ResourceARN, ResourceType: &n.ResourceType, ResourceName: some(n.ResourceName),
-		LastBackupTime: &n.CreatedAt, LastBackupVaultArn: new(vaultARN(n.Account, n.Region, n.VaultName)),
+		LastBackupTime: &n.CreatedAt, LastBackupVaultArn: new(arn.Vault(n.Account, n.Region, n.VaultName)),
 		LastRecoveryPointArn: &n.ARN,
 	})
 }

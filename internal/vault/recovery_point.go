@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -39,7 +40,7 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 	return &backupapi.DescribeRecoveryPointOutput{
 		RecoveryPointArn:    &p.ARN,
 		BackupVaultName:     &p.VaultName,
-		BackupVaultArn:      new(vaultARN(p.Account, p.Region, p.VaultName)),
+		BackupVaultArn:      new(arn.Vault(p.Account, p.Region, p.VaultName)),
 		ResourceArn:         &p.ResourceARN,
 		ResourceType:        &p.ResourceType,
 		ResourceName:        some(p.ResourceName),
@@ -70,7 +71,7 @@ func (s *Service) GetRecoveryPointRestoreMetadata(ctx context.Context, in *backu
 	metadata := map[string]string{"aws:backup:request-id": uuid.NewString()}
 	maps.Copy(metadata, p.Metadata)
 	return &backupapi.GetRecoveryPointRestoreMetadataOutput{
-		BackupVaultArn:   new(vaultARN(p.Account, p.Region, p.VaultName)),
+		BackupVaultArn:   new(arn.Vault(p.Account, p.Region, p.VaultName)),
 		RecoveryPointArn: &p.ARN,
 		ResourceType:     &p.ResourceType,
 		RestoreMetadata:  metadata,
@@ -103,7 +104,7 @@ func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupap
 		return nil, err
 	}
 	return &backupapi.UpdateRecoveryPointLifecycleOutput{
-		BackupVaultArn:      new(vaultARN(p.Account, p.Region, p.VaultName)),
+		BackupVaultArn:      new(arn.Vault(p.Account, p.Region, p.VaultName)),
 		RecoveryPointArn:    &p.ARN,
 		Lifecycle:           lifecycle(p.DeleteAfterDays),
 		CalculatedLifecycle: calculated(p.DeleteAt),

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
@@ -16,7 +17,7 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		})
 	restjson.Handle(backup, backupapi.ListBackupVaults, s.ListBackupVaults,
 		func(caller.Caller, *backupapi.ListBackupVaultsInput) []restjson.Access {
-			return onAll("backup:ListBackupVaults")
+			return caller.OnAll("backup:ListBackupVaults")
 		})
 	restjson.Handle(backup, backupapi.DeleteBackupVault, s.DeleteBackupVault,
 		func(c caller.Caller, in *backupapi.DeleteBackupVaultInput) []restjson.Access {
@@ -25,7 +26,7 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 	s.pointRoutes(backup)
 	restjson.Handle(own, lockfastapi.ListRecoveryPoints, s.ListRecoveryPoints,
 		func(caller.Caller, *lockfastapi.ListRecoveryPointsInput) []restjson.Access {
-			return onAll("lockfast:ListRecoveryPoints")
+			return caller.OnAll("lockfast:ListRecoveryPoints")
 		})
 	restjson.Handle(own, lockfastapi.GetVaultUsage, s.GetVaultUsage,
 		func(c caller.Caller, in *lockfastapi.GetVaultUsageInput) []restjson.Access {
@@ -35,20 +36,20 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 
 func (s *Service) pointRoutes(r *restjson.Router) {
 	restjson.Handle(r, backupapi.DescribeRecoveryPoint, s.DescribeRecoveryPoint,
-		func(_ caller.Caller, in *backupapi.DescribeRecoveryPointInput) []restjson.Access {
-			return on("backup:DescribeRecoveryPoint", in.RecoveryPointArn)
+		func(c caller.Caller, in *backupapi.DescribeRecoveryPointInput) []restjson.Access {
+			return onPoint(c, "backup:DescribeRecoveryPoint", in.BackupVaultName, in.RecoveryPointArn)
 		})
 	restjson.Handle(r, backupapi.GetRecoveryPointRestoreMetadata, s.GetRecoveryPointRestoreMetadata,
-		func(_ caller.Caller, in *backupapi.GetRecoveryPointRestoreMetadataInput) []restjson.Access {
-			return on("backup:GetRecoveryPointRestoreMetadata", in.RecoveryPointArn)
+		func(c caller.Caller, in *backupapi.GetRecoveryPointRestoreMetadataInput) []restjson.Access {
+			return onPoint(c, "backup:GetRecoveryPointRestoreMetadata", in.BackupVaultName, in.RecoveryPointArn)
 		})
 	restjson.Handle(r, backupapi.UpdateRecoveryPointLifecycle, s.UpdateRecoveryPointLifecycle,
-		func(_ caller.Caller, in *backupapi.UpdateRecoveryPointLifecycleInput) []restjson.Access {
-			return on("backup:UpdateRecoveryPointLifecycle", in.RecoveryPointArn)
+		func(c caller.Caller, in *backupapi.UpdateRecoveryPointLifecycleInput) []restjson.Access {
+			return onPoint(c, "backup:UpdateRecoveryPointLifecycle", in.BackupVaultName, in.RecoveryPointArn)
 		})
 	restjson.Handle(r, backupapi.DeleteRecoveryPoint, s.DeleteRecoveryPoint,
-		func(_ caller.Caller, in *backupapi.DeleteRecoveryPointInput) []restjson.Access {
-			return on("backup:DeleteRecoveryPoint", in.RecoveryPointArn)
+		func(c caller.Caller, in *backupapi.DeleteRecoveryPointInput) []restjson.Access {
+			return onPoint(c, "backup:DeleteRecoveryPoint", in.BackupVaultName, in.RecoveryPointArn)
 		})
 	restjson.Handle(r, backupapi.ListRecoveryPointsByBackupVault, s.ListRecoveryPointsByBackupVault,
 		func(c caller.Caller, in *backupapi.ListRecoveryPointsByBackupVaultInput) []restjson.Access {
@@ -56,7 +57,7 @@ func (s *Service) pointRoutes(r *restjson.Router) {
 		})
 	restjson.Handle(r, backupapi.ListRecoveryPointsByResource, s.ListRecoveryPointsByResource,
 		func(caller.Caller, *backupapi.ListRecoveryPointsByResourceInput) []restjson.Access {
-			return onAll("backup:ListRecoveryPointsByResource")
+			return caller.OnAll("backup:ListRecoveryPointsByResource")
 		})
 }
 
@@ -64,15 +65,16 @@ func (s *Service) pointRoutes(r *restjson.Router) {
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-a-vault.html.
 func creates(c caller.Caller, in *backupapi.CreateBackupVaultInput) []restjson.Access {
-	return append(onVault(c, "backup:CreateBackupVault", in.BackupVaultName), onAll("backup-storage:MountCapsule")...)
+	return append(onVault(c, "backup:CreateBackupVault", in.BackupVaultName), caller.OnAll("backup-storage:MountCapsule")...)
 }
-
-func on(action, arn string) []restjson.Access {
-	return []restjson.Access{{Action: action, Resource: arn}}
-}
-
-func onAll(action string) []restjson.Access { return on(action, "*") }
 
 func onVault(c caller.Caller, action, name string) []restjson.Access {
-	return on(action, vaultARN(c.Account, c.Region, name))
+	return caller.On(action, arn.Vault(c.Account, c.Region, name))
+}
+
+// onPoint is an action on a recovery point, which also answers to the name of its vault.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-a-vault-access-policy.html.
+func onPoint(c caller.Caller, action, vault, point string) []restjson.Access {
+	return caller.On(action, point, arn.Vault(c.Account, c.Region, vault))
 }

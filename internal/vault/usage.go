@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
@@ -95,21 +96,21 @@ func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p 
 	return p, ok, err
 }
 
-// TaggableTx reports whether arn names a vault of the account, or a recovery point in one, and locks the vault's row,
+// TaggableTx reports whether the ARN names a vault of the account, or a recovery point in one, and locks the vault's row,
 // so that it is still there when the caller has changed its tags.
-func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string) (bool, error) {
-	if part := strings.SplitN(arn, ":", 7); len(part) == 7 && part[5] == "backup-vault" && arn == vaultARN(account, part[3], part[6]) {
+func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name string) (bool, error) {
+	if part := strings.SplitN(name, ":", 7); len(part) == 7 && part[5] == "backup-vault" && name == arn.Vault(account, part[3], part[6]) {
 		_, err := byName(ctx, tx, account, part[3], part[6], tx.ForUpdate())
 		if _, missing := errors.AsType[*backupapi.ResourceNotFoundException](err); missing {
 			return false, nil
 		}
 		return err == nil, err
 	}
-	points, err := selectPoints(ctx, tx, " WHERE p.account = ? AND p.arn = ?", account, arn)
+	points, err := selectPoints(ctx, tx, " WHERE p.account = ? AND p.arn = ?", account, name)
 	if err != nil || len(points) == 0 {
 		return false, err
 	}
-	if _, err = s.lockPoint(ctx, tx, points[0].VaultUUID, arn); errors.Is(err, ErrNotFound) {
+	if _, err = s.lockPoint(ctx, tx, points[0].VaultUUID, name); errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err

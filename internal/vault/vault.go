@@ -32,11 +32,7 @@ type Vault struct {
 }
 
 // ARN is the vault's name for clients.
-func (v Vault) ARN() string { return vaultARN(v.Account, v.Region, v.Name) }
-
-func vaultARN(account, region, name string) string {
-	return arn.ARN{Partition: "aws", Service: "backup", Region: region, Account: account, Resource: "backup-vault:" + name}.String()
-}
+func (v Vault) ARN() string { return arn.Vault(v.Account, v.Region, v.Name) }
 
 // EraseVault is the work of removing what a deleted vault left in the store.
 type EraseVault struct {
