@@ -18,7 +18,7 @@ func TestRoutes(t *testing.T) {
 	vault.New(vault.Options{}).Routes(backup, own)
 	want := []string{
 		"CreateBackupVault", "DeleteBackupVault", "DeleteRecoveryPoint", "DescribeBackupVault", "DescribeRecoveryPoint",
-		"GetRecoveryPointRestoreMetadata", "ListBackupVaults", "ListRecoveryPointsByBackupVault", "ListRecoveryPointsByResource",
+		"DisassociateRecoveryPoint", "GetRecoveryPointRestoreMetadata", "ListBackupVaults", "ListRecoveryPointsByBackupVault", "ListRecoveryPointsByResource",
 		"UpdateRecoveryPointLifecycle",
 	}
 	if diff := cmp.Diff(want, backup.Operations()); diff != "" {
