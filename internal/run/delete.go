@@ -56,7 +56,7 @@ func (d *Deleter) Work(ctx context.Context, j *river.Job[vault.DeletePoints]) er
 // destroyed now. It may run several times at once.
 func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, err error) {
 	var after *vault.Point
-	settled, gone := true, false
+	settled, destroyed := true, 0
 	for {
 		batch, err := d.Vaults.Deletions(ctx, vaultUUID, after, deleteBatch)
 		if err != nil {
@@ -65,23 +65,23 @@ func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, er
 		if len(batch) == 0 {
 			break
 		}
-		n, err := d.destroy(ctx, vaultUUID, batch)
+		gone, expired, err := d.destroy(ctx, vaultUUID, batch)
 		if err != nil {
 			return false, err
 		}
-		settled, gone = settled && n == len(batch), gone || n > 0
+		settled, destroyed = settled && gone+expired == len(batch), destroyed+gone
 		if !settled {
 			after = &batch[len(batch)-1]
 		}
 	}
-	if gone {
+	if destroyed > 0 {
 		d.Deleted(ctx, vaultUUID)
 	}
 	return settled, nil
 }
 
-// destroy destroys a batch of recovery points of a vault and returns how many of them are settled.
-func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (settled int, err error) {
+// destroy destroys a batch of recovery points of a vault, and returns how many of them are gone and how many EXPIRED.
+func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (destroyed, expired int, err error) {
 	var gone []vault.Point
 	for _, p := range batch {
 		err := d.destroyData(ctx, p)
@@ -89,12 +89,12 @@ func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.P
 		case err == nil:
 			gone = append(gone, p)
 		case ctx.Err() != nil:
-			return settled, ctx.Err()
+			return 0, expired, ctx.Err()
 		case isRefusal(err) || time.Since(p.StatusAt) > d.patience():
 			if err := d.expire(ctx, p, err); err != nil {
-				return settled, err
+				return 0, expired, err
 			}
-			settled++
+			expired++
 		default:
 			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", err)
 		}
@@ -111,12 +111,12 @@ func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.P
 		return nil
 	})
 	if err != nil {
-		return settled, err
+		return 0, expired, err
 	}
 	for _, p := range gone {
 		d.Log.InfoContext(ctx, "recovery point deleted", "recovery_point", p.ARN, "vault", p.VaultName)
 	}
-	return settled + len(gone), nil
+	return len(gone), expired, nil
 }
 
 func (d *Deleter) patience() time.Duration {

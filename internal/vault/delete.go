@@ -258,10 +258,12 @@ func (s *Service) sweep(ctx context.Context, p Point) (bool, error) {
 	if err == nil {
 		err = s.sweepDue(ctx, p, refusal)
 	}
-	if _, busy := errors.AsType[*backupapi.InvalidResourceStateException](err); busy || errors.Is(err, ErrNotFound) || errors.Is(err, ErrState) {
+	_, busy := errors.AsType[*backupapi.InvalidResourceStateException](err)
+	_, kept := errors.AsType[*backupapi.InvalidRequestException](err)
+	switch {
+	case busy, kept, errors.Is(err, ErrNotFound), errors.Is(err, ErrState):
 		return false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return false, err
 	}
 	s.logRefusal(ctx, p, refusal)
