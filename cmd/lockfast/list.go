@@ -34,7 +34,7 @@ func newList(a *app) *cobra.Command {
 		Long: `List the recovery points of one vault or of all, newest first.
 
 LOGICAL is the size of the files, STORED what their data takes in the vault, UNIQUE what deleting this recovery point
-alone would free.`,
+alone would free. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
 		Args: positional(cobra.NoArgs),
@@ -53,7 +53,7 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 	}
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
 	if !a.out.json {
-		fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT")
+		fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
 	}
 	err := each(func(token *string) (*string, error) {
 		in.NextToken = token
@@ -85,8 +85,8 @@ func (a *app) printPoint(table *tabwriter.Writer, p *lockfastapi.RecoveryPoint) 
 	if resource == "" {
 		resource = p.ResourceArn
 	}
-	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(p.CreationDate), p.Status,
+	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(p.CreationDate), p.Status,
 		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), sizeOr(p.UniqueBytes), p.BackupVaultName, resource,
-		p.RecoveryPointArn)
+		p.RecoveryPointArn, deref(p.StatusMessage))
 	return err
 }
