@@ -75,9 +75,11 @@ def errors_of_deletion(arn):
         status, headers, body = raw("GET", path)
         assert (status, headers["x-amzn-ErrorType"]) == (400, "InvalidParameterValueException"), (path, status, body)
 
+    step("a snapshot cannot be disassociated: API_DisassociateRecoveryPoint.html")
+    refused("InvalidRequestException", BACKUP.disassociate_recovery_point, BackupVaultName=VAULT, RecoveryPointArn=arn)
+
     step("T-33 empty labels are missing parameters")
     quoted = urllib.parse.quote(arn, safe="")
-    refused("InvalidRequestException", BACKUP.disassociate_recovery_point, BackupVaultName=VAULT, RecoveryPointArn=arn)
     for path in (f"/backup-vaults//recovery-points/{quoted}", f"/backup-vaults/{VAULT}/recovery-points/",
                  "/backup-vaults//recovery-points//"):
         status, headers, body = raw("DELETE", path)
