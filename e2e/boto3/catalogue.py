@@ -202,7 +202,8 @@ def paging():
             break
         token = {"NextToken": page["NextToken"]}
         refused("InvalidParameterValueException", BACKUP.list_recovery_points_by_backup_vault, BackupVaultName=VAULT, **token)
-        for victim in (seen[-1], seen[-20], next(iter(want - set(seen) - removed))):  # the token's own, one before, one after
+        before = next(p for p in seen[-20:] if p not in removed)  # one that was about to be deleted may still be listed
+        for victim in {seen[-1], before, next(iter(want - set(seen) - removed))} - removed:  # the token's own, one before, one after
             BACKUP.delete_recovery_point(BackupVaultName=vault, RecoveryPointArn=victim)
             removed.add(victim)
     assert len(seen) == len(set(seen)), "a recovery point was listed twice"
