@@ -50,31 +50,33 @@ type Restores interface {
 
 // Options says what a [Service] works with.
 type Options struct {
-	DB        *meta.DB
-	Tags      Tagger
-	Protected Protected
-	Restores  Restores
-	Store     Store
-	Pager     *restjson.Pager
-	Now       func() time.Time // policy clock; nil is time.Now
-	Quota     int              // vaults per account and region; 0 is [DefaultQuota]
+	DB         *meta.DB
+	Tags       Tagger
+	Protected  Protected
+	Restores   Restores
+	Store      Store
+	Pager      *restjson.Pager
+	Principals Principals
+	Now        func() time.Time // policy clock; nil is time.Now
+	Quota      int              // vaults per account and region; 0 is [DefaultQuota]
 }
 
 // Service is the noun. Its methods may be called concurrently.
 type Service struct {
-	db        *meta.DB
-	tags      Tagger
-	protected Protected
-	restores  Restores
-	store     Store
-	pager     *restjson.Pager
-	clock     func() time.Time
-	quota     int
+	db         *meta.DB
+	tags       Tagger
+	protected  Protected
+	restores   Restores
+	store      Store
+	pager      *restjson.Pager
+	principals Principals
+	clock      func() time.Time
+	quota      int
 }
 
 // New makes the service.
 func New(o Options) *Service {
-	s := &Service{o.DB, o.Tags, o.Protected, o.Restores, o.Store, o.Pager, o.Now, o.Quota}
+	s := &Service{o.DB, o.Tags, o.Protected, o.Restores, o.Store, o.Pager, o.Principals, o.Now, o.Quota}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

@@ -110,7 +110,7 @@ func newFixture(t *testing.T, db *meta.DB, quota int) *fixture {
 		clock:  &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)},
 	}
 	f.Service = vault.New(vault.Options{
-		DB: db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others,
+		DB: db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others, Principals: f.others,
 		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Quota: quota,
 	})
 	return f
