@@ -56,11 +56,16 @@ func (a ARN) Check() error {
 }
 
 func malformed(s string, err error) error {
+	return fmt.Errorf("%w %s: %w", ErrMalformed, quote(s), err)
+}
+
+// quote quotes a text, of which it shows the beginning if it is long.
+func quote(s string) string {
 	const shown = 128
 	if len(s) > shown {
-		return fmt.Errorf("%w %q...: %w", ErrMalformed, strings.ToValidUTF8(s[:shown], "\uFFFD"), err)
+		return fmt.Sprintf("%q...", strings.ToValidUTF8(s[:shown], "\uFFFD"))
 	}
-	return fmt.Errorf("%w %q: %w", ErrMalformed, s, err)
+	return fmt.Sprintf("%q", s)
 }
 
 func (a ARN) check() error {
@@ -78,11 +83,11 @@ func (a ARN) check() error {
 			return fmt.Errorf("%s is empty", part.name)
 		}
 		if i := strings.IndexFunc(part.text, notWord); i >= 0 {
-			return fmt.Errorf("%s %q has characters other than a-z, 0-9 and -", part.name, part.text)
+			return fmt.Errorf("%s %s has characters other than a-z, 0-9 and -", part.name, quote(part.text))
 		}
 	}
 	if a.Account != "" && isDigit(rune(a.Account[0])) && !isAccount(a.Account) {
-		return fmt.Errorf("account %q is not 12 digits", a.Account)
+		return fmt.Errorf("account %s is not 12 digits", quote(a.Account))
 	}
 	return checkResource(a.Resource)
 }

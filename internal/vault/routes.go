@@ -23,6 +23,7 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		func(c caller.Caller, in *backupapi.DeleteBackupVaultInput) []restjson.Access {
 			return onVault(c, "backup:DeleteBackupVault", in.BackupVaultName)
 		})
+	s.policyRoutes(backup)
 	s.pointRoutes(backup)
 	restjson.Handle(own, lockfastapi.ListRecoveryPoints, s.ListRecoveryPoints,
 		func(caller.Caller, *lockfastapi.ListRecoveryPointsInput) []restjson.Access {
@@ -31,6 +32,21 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 	restjson.Handle(own, lockfastapi.GetVaultUsage, s.GetVaultUsage,
 		func(c caller.Caller, in *lockfastapi.GetVaultUsageInput) []restjson.Access {
 			return onVault(c, "lockfast:GetVaultUsage", in.BackupVaultName)
+		})
+}
+
+func (s *Service) policyRoutes(r *restjson.Router) {
+	restjson.Handle(r, backupapi.PutBackupVaultAccessPolicy, s.PutBackupVaultAccessPolicy,
+		func(c caller.Caller, in *backupapi.PutBackupVaultAccessPolicyInput) []restjson.Access {
+			return onVault(c, "backup:PutBackupVaultAccessPolicy", in.BackupVaultName)
+		})
+	restjson.Handle(r, backupapi.GetBackupVaultAccessPolicy, s.GetBackupVaultAccessPolicy,
+		func(c caller.Caller, in *backupapi.GetBackupVaultAccessPolicyInput) []restjson.Access {
+			return onVault(c, "backup:GetBackupVaultAccessPolicy", in.BackupVaultName)
+		})
+	restjson.Handle(r, backupapi.DeleteBackupVaultAccessPolicy, s.DeleteBackupVaultAccessPolicy,
+		func(c caller.Caller, in *backupapi.DeleteBackupVaultAccessPolicyInput) []restjson.Access {
+			return onVault(c, "backup:DeleteBackupVaultAccessPolicy", in.BackupVaultName)
 		})
 }
 

@@ -51,38 +51,40 @@ type Restores interface {
 
 // Options says what a [Service] works with.
 type Options struct {
-	DB        *meta.DB
-	Tags      Tagger
-	Protected Protected
-	Restores  Restores
-	Store     Store
-	Authority Authority
-	Events    Events
-	Pager     *restjson.Pager
-	Now       func() time.Time // policy clock; nil is time.Now
-	Quota     int              // vaults per account and region; 0 is [DefaultQuota]
-	Log       *slog.Logger     // nil is none
+	DB         *meta.DB
+	Tags       Tagger
+	Protected  Protected
+	Restores   Restores
+	Store      Store
+	Authority  Authority
+	Principals Principals
+	Events     Events
+	Pager      *restjson.Pager
+	Now        func() time.Time // policy clock; nil is time.Now
+	Quota      int              // vaults per account and region; 0 is [DefaultQuota]
+	Log        *slog.Logger     // nil is none
 }
 
 // Service is the noun. Its methods may be called concurrently.
 type Service struct {
-	db        *meta.DB
-	tags      Tagger
-	protected Protected
-	restores  Restores
-	store     Store
-	authority Authority
-	events    Events
-	pager     *restjson.Pager
-	clock     func() time.Time
-	quota     int
-	log       *slog.Logger
+	db         *meta.DB
+	tags       Tagger
+	protected  Protected
+	restores   Restores
+	store      Store
+	authority  Authority
+	principals Principals
+	events     Events
+	pager      *restjson.Pager
+	clock      func() time.Time
+	quota      int
+	log        *slog.Logger
 }
 
 // New makes the service.
 func New(o Options) *Service {
 	s := &Service{db: o.DB, tags: o.Tags, protected: o.Protected, restores: o.Restores, store: o.Store,
-		authority: o.Authority, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
+		authority: o.Authority, principals: o.Principals, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

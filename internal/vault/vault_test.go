@@ -137,7 +137,8 @@ func newFixture(t *testing.T, db *meta.DB, quota int) *fixture {
 func (f *fixture) with(a vault.Authority, quota int) *vault.Service {
 	return vault.New(vault.Options{
 		DB: f.db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others, Authority: a, Events: f.events,
-		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Quota: quota,
+		Principals: f.others,
+		Pager:      restjson.NewPager([]byte("key")), Now: f.clock.now, Quota: quota,
 	})
 }
 
