@@ -23,6 +23,7 @@ type NewPoint struct {
 	RoleARN, JobID             string
 	InitiatedAt                time.Time // of the job
 	DeleteAfterDays            int64     // 0 = kept for ever
+	Composite
 }
 
 // CreatePointTx adds a recovery point that is CREATING from now on. If the job's row is there already, because the job
@@ -35,7 +36,10 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 	p, err := pointIn(ctx, tx, n.VaultUUID, n.ARN)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return s.insert(ctx, tx, v, n)
+		if p, err = s.insert(ctx, tx, v, n); err != nil {
+			return Point{}, err
+		}
+		return s.place(ctx, tx, p, n.Composite)
 	case err != nil:
 		return Point{}, err
 	case p.Status != Creating || p.JobID != n.JobID:
@@ -135,7 +139,7 @@ func (s *Service) lockPoint(ctx context.Context, tx *meta.Tx, vaultUUID, arn str
 	return pointIn(ctx, tx, vaultUUID, arn)
 }
 
-// become changes the status of a recovery point, of which the vault is locked.
+// become changes the status of a recovery point, of which the vault is locked, and that of its parent with it.
 func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, message string) error {
 	if !mayBecome(p.Status, to) {
 		return fmt.Errorf("recovery point %s cannot become %s: %w: %s", p.ARN, to, ErrState, p.Status)
@@ -149,7 +153,10 @@ func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, m
 	if err == nil && n == 0 {
 		err = fmt.Errorf("recovery point %s cannot become %s: %w", p.ARN, to, ErrState)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.related(ctx, tx, p, to)
 }
 
 // protect brings the list of protected resources up to date after a recovery point of a resource came or went.

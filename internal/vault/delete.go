@@ -69,7 +69,7 @@ func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 		return backupapi.InvalidResourceStateExceptionf(
 			"AWS Backup is already performing an action on recovery point %s. Try again later.", p.ARN)
 	}
-	return nil
+	return s.checkChildless(ctx, tx, p)
 }
 
 // beginDelete accepts the deletion if nothing speaks against it. The vault is locked.
@@ -217,7 +217,7 @@ func (s *Service) requeue(ctx context.Context) error {
 
 func (s *Service) due(ctx context.Context, after *Point, limit int) (due []Point, err error) {
 	f := filter{}
-	f.add("p.status = 'COMPLETED' AND p.delete_at > 0 AND p.delete_at <= ?", micros(s.now()))
+	f.add("p.status IN ('COMPLETED', 'PARTIAL') AND p.delete_at > 0 AND p.delete_at <= ? AND "+childless, micros(s.now()))
 	if after != nil {
 		f.add("(p.delete_at, p.vault_uuid, p.arn) > (?, ?, ?)", micros(after.DeleteAt), after.VaultUUID, after.ARN)
 	}
@@ -240,6 +240,9 @@ func (s *Service) sweep(ctx context.Context, p Point) (bool, error) {
 		}
 		return s.beginDelete(ctx, tx, now)
 	})
+	if _, refused := errors.AsType[*backupapi.InvalidRequestException](err); refused {
+		return false, nil // a parent that has got a child
+	}
 	if _, busy := errors.AsType[*backupapi.InvalidResourceStateException](err); busy || errors.Is(err, ErrNotFound) || errors.Is(err, ErrState) {
 		return false, nil
 	}
