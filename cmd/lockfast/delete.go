@@ -31,7 +31,10 @@ func newDelete(a *app) *cobra.Command {
 		Use:   "delete ARN",
 		Short: "Delete a recovery point",
 		Long: `Delete a recovery point for ever. Other recovery points stay whole. The space of data that no other needs comes
-back by itself within minutes, or at once by ` + "`lockfast vault reclaim`" + `.`,
+back by itself within minutes, or at once by ` + "`lockfast vault reclaim`" + `.
+
+The role that made the recovery point has to allow it. If it does not, the recovery point stays, as EXPIRED with the
+reason; delete it again once the role allows it.`,
 		Example: `  lockfast delete --dry-run ARN
   lockfast delete ARN`,
 		Args: positional(cobra.ExactArgs(1)),

@@ -39,7 +39,8 @@ func newList(a *app) *cobra.Command {
 		Long: `List the recovery points of one vault or of all, newest first.
 
 LOGICAL is the size of the files, STORED what their data takes in the vault, UNIQUE what deleting this recovery point
-alone would free. The recovery point of a group has no data of its own; those of its members follow it, indented.`,
+alone would free. The recovery point of a group has no data of its own; those of its members follow it, indented. REASON
+says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
 		Args: positional(cobra.NoArgs),
@@ -97,7 +98,7 @@ func printTable(w io.Writer, all []lockfastapi.RecoveryPoint) error {
 		children[parent] = append(children[parent], &all[i])
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT")
+	fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
 	var show func(p *lockfastapi.RecoveryPoint, depth int)
 	show = func(p *lockfastapi.RecoveryPoint, depth int) {
 		printPoint(table, p, depth)
@@ -123,7 +124,7 @@ func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	if p.IsParent {
 		logical, stored = nil, nil
 	}
-	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\n", local(p.CreationDate), p.Status,
+	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status,
 		sizeOr(logical), sizeOr(stored), sizeOr(p.UniqueBytes), p.BackupVaultName,
-		strings.Repeat("  ", depth), resource, p.RecoveryPointArn)
+		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, deref(p.StatusMessage))
 }

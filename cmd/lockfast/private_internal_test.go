@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -11,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/server"
 )
@@ -127,6 +130,7 @@ func (c *cli) afterwards(first, second string) {
 		c.Errorf("after delete --dry-run there are %d recovery points", n)
 	}
 	c.do(exitDone, "delete", second)
+	c.events(first, second)
 	_, stderr := c.do(exitFailed, "delete", second)
 	if !strings.Contains(stderr, second) || !strings.Contains(stderr, "lockfast list") {
 		c.Errorf("delete of what is gone says %q", stderr)
@@ -143,6 +147,27 @@ func (c *cli) afterwards(first, second string) {
 		c.Errorf("vault list = %s", out)
 	}
 	c.withoutServer(first)
+}
+
+// events expects what was told of two recovery points, of which the second one was deleted.
+func (c *cli) events(first, second string) {
+	c.Helper()
+	told := map[string]string{}
+	for _, e := range c.lines(exitDone, "result", "events", "--vault", "Default") {
+		point, _ := e["recovery_point_arn"].(string)
+		told[point] = fmt.Sprint(e["status"], " ", told[point])
+		if event, _ := e["event"].(map[string]any); event["source"] != "aws.backup" {
+			c.Errorf("event = %v", e)
+		}
+	}
+	want := map[string]string{first: "CREATING COMPLETED ", second: "CREATING COMPLETED DELETING DELETED "}
+	if diff := cmp.Diff(want, told); diff != "" {
+		c.Errorf("events (-want +got):\n%s", diff)
+	}
+	if out, _ := c.do(exitDone, "events", "--recovery-point", second); !strings.Contains(out, "DELETING") || strings.Contains(out, first) {
+		c.Errorf("events of one recovery point = %s", out)
+	}
+	c.do(exitUsage, "events", "--recovery-point", "nonsense")
 }
 
 // withoutServer reads the store alone.

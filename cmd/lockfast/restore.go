@@ -24,7 +24,7 @@ type restoreResult struct {
 }
 
 func newRestore(a *app) *cobra.Command {
-	var to string
+	var to, role string
 	var items []string
 	cmd := &cobra.Command{
 		Use:   "restore ARN --to DIR",
@@ -43,11 +43,12 @@ With --item, only that file or directory is restored, under its own path below D
 				return err
 			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
-				return a.restore(ctx, c, args[0], to, items)
+				return a.restore(ctx, c, args[0], to, role, items)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
+	cmd.Flags().StringVar(&role, "role", "", "ARN of the role to restore with (default: the one that made the recovery point)")
 	cmd.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
 	return cmd
 }
@@ -72,7 +73,7 @@ func (c *client) at(arn string) *client {
 	return &moved
 }
 
-func (a *app) restore(ctx context.Context, c *client, arn, to string, items []string) error {
+func (a *app) restore(ctx context.Context, c *client, arn, to, role string, items []string) error {
 	if err := c.checkHere(); err != nil {
 		return err
 	}
@@ -81,8 +82,11 @@ func (a *app) restore(ctx context.Context, c *client, arn, to string, items []st
 	if err != nil {
 		return err
 	}
-	job, err := call(ctx, c, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{
-		RecoveryPointArn: arn, Directory: dir, Items: items})
+	in := &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: arn, Directory: dir, Items: items}
+	if role != "" {
+		in.IamRoleArn = &role
+	}
+	job, err := call(ctx, c, lockfastapi.RestoreToDirectory, in)
 	if err != nil {
 		return fmt.Errorf("restore to %s: %w", dir, err)
 	}

@@ -75,6 +75,9 @@ def errors_of_deletion(arn):
         status, headers, body = raw("GET", path)
         assert (status, headers["x-amzn-ErrorType"]) == (400, "InvalidParameterValueException"), (path, status, body)
 
+    step("a snapshot cannot be disassociated: API_DisassociateRecoveryPoint.html")
+    refused("InvalidRequestException", BACKUP.disassociate_recovery_point, BackupVaultName=VAULT, RecoveryPointArn=arn)
+
     step("T-33 empty labels are missing parameters")
     quoted = urllib.parse.quote(arn, safe="")
     for path in (f"/backup-vaults//recovery-points/{quoted}", f"/backup-vaults/{VAULT}/recovery-points/",
@@ -199,7 +202,8 @@ def paging():
             break
         token = {"NextToken": page["NextToken"]}
         refused("InvalidParameterValueException", BACKUP.list_recovery_points_by_backup_vault, BackupVaultName=VAULT, **token)
-        for victim in (seen[-1], seen[-20], next(iter(want - set(seen) - removed))):  # the token's own, one before, one after
+        before = next(p for p in seen[-20:] if p not in removed)  # one that was about to be deleted may still be listed
+        for victim in {seen[-1], before, next(iter(want - set(seen) - removed))} - removed:  # the token's own, one before, one after
             BACKUP.delete_recovery_point(BackupVaultName=vault, RecoveryPointArn=victim)
             removed.add(victim)
     assert len(seen) == len(set(seen)), "a recovery point was listed twice"

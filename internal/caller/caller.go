@@ -64,6 +64,9 @@ type Access struct {
 	Also []string
 	// Keys are condition keys that belong to this access, such as "iam:PassedToService", in lower case.
 	Keys map[string][]string
+	// Or are alternatives: it is allowed if this or one of them is allowed and none is denied by a statement. Only what
+	// the service asks of roles has any; what callers ask for has none.
+	Or []Access
 }
 
 // On is a list of one access.

@@ -37,8 +37,48 @@ func (s *Service) RoleUsable(_ context.Context, account, roleARN string) error {
 
 // RoleMay reports whether the service may do all that is asked with a role. The
 // answer is nil, an error of [Service.RoleUsable], or [*RoleDenied].
-func (s *Service) RoleMay(ctx context.Context, account, roleARN string, _ []caller.Access) error {
-	return s.RoleUsable(ctx, account, roleARN)
+func (s *Service) RoleMay(ctx context.Context, account, roleARN string, rights []caller.Access) error {
+	if err := s.RoleUsable(ctx, account, roleARN); err != nil {
+		return err
+	}
+	return allowAll(roleARN, rights, s.roleAllows)
+}
+
+// roleAllows reports what the policies of a role say of an access without its
+// alternatives. The default role may do everything.
+func (s *Service) roleAllows(caller.Access) (ruling, error) { return allowed, nil }
+
+// ruling is what the policies of a role say of an access.
+type ruling int
+
+// The rulings.
+const (
+	unmentioned ruling = iota // no statement allows it
+	allowed
+	denied // by a statement
+)
+
+// allowAll reports whether a role allows all rights, each of which stands for
+// itself and its alternatives. The answer is nil, an error of rule, or [*RoleDenied].
+func allowAll(roleARN string, rights []caller.Access, rule func(caller.Access) (ruling, error)) error {
+	for _, right := range rights {
+		best := unmentioned
+		for _, a := range append([]caller.Access{right}, right.Or...) {
+			r, err := rule(a)
+			switch {
+			case err != nil:
+				return err
+			case r == denied:
+				return &RoleDenied{roleARN, a.Action, a.Resource}
+			case r == allowed:
+				best = allowed
+			}
+		}
+		if best != allowed {
+			return &RoleDenied{roleARN, right.Action, right.Resource}
+		}
+	}
+	return nil
 }
 
 // DeleteAuthority reports whether a recovery point that was made with a role may

@@ -304,6 +304,7 @@ func TestCategory(t *testing.T) {
 		{job.Completed, "", "SUCCESS"},
 		{job.Completed, "3 items were skipped.", "MISCELLANEOUS"},
 		{job.Failed, "IAM Role x cannot be assumed by AWS Backup", "ACCESS_DENIED"},
+		{job.Failed, "Insufficient privileges: role x does not allow a:Do on y", "ACCESS_DENIED"},
 		{job.Failed, "resource arn:x does not exist", "RESOURCE_NOT_FOUND"},
 		{job.Expired, "Backup job expired before completion.", "JOB_EXPIRED"},
 		{job.Failed, "Backup job failed because there was a running job for the same resource.", "CONCURRENT_JOB"},

@@ -102,6 +102,7 @@ func categories() [][2]string {
 		{"cannot be assumed by aws backup", "ACCESS_DENIED"},
 		{"does not have permission", "ACCESS_DENIED"},
 		{"missing permission", "ACCESS_DENIED"},
+		{"insufficient privileges", "ACCESS_DENIED"},
 		{"no permission", "ACCESS_DENIED"},
 		{"more than 50 tags specified", "LIMIT_EXCEEDED"},
 		{"can have at most", "LIMIT_EXCEEDED"},

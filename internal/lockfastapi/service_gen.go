@@ -17,6 +17,7 @@ func Operations() []*wire.Descriptor {
 		DescribeTask.Descriptor,
 		GetItem.Descriptor,
 		GetVaultUsage.Descriptor,
+		ListEvents.Descriptor,
 		ListItems.Descriptor,
 		ListRecoveryPoints.Descriptor,
 		ListResources.Descriptor,
@@ -71,6 +72,14 @@ var GetVaultUsage = wire.Operation[GetVaultUsageInput, GetVaultUsageOutput]{Desc
 	Service: Service, Name: "GetVaultUsage", Method: "GET", Path: "/lockfast/v1/vaults/{backupVaultName}/usage", Status: 200,
 	Input: shapeGetVaultUsageInput, Output: shapeGetVaultUsageOutput,
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// ListEvents lists what happened to recovery points, newest first.
+var ListEvents = wire.Operation[ListEventsInput, ListEventsOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "ListEvents", Method: "GET", Path: "/lockfast/v1/events", Status: 200,
+	Input: shapeListEventsInput, Output: shapeListEventsOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Events"},
 }}
 
 // ListItems lists the entries of a recovery point below a path.

@@ -82,6 +82,19 @@ var (
 		{Name: "TaskId", Required: true, Shape: shapeTaskId},
 		{Name: "Total", Required: true, Shape: wire.PlainLong},
 	}}
+	shapeEvent = &wire.Shape{Name: "Event", Kind: wire.Structure, Type: reflect.TypeFor[Event](), Members: []wire.Member{
+		{Name: "BackupVaultName", Shape: shapeBackupVaultName},
+		{Name: "Document", Required: true, Shape: wire.PlainString},
+		{Name: "EventId", Required: true, Shape: wire.PlainString},
+		{Name: "EventTime", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "EventType", Required: true, Shape: wire.PlainString},
+		{Name: "RecoveryPointArn", Shape: shapeArn},
+		{Name: "ResourceArn", Shape: shapeArn},
+		{Name: "Status", Shape: wire.PlainString},
+		{Name: "StatusMessage", Shape: wire.PlainString},
+		{Name: "VaultEvent", Shape: wire.PlainString},
+	}}
+	shapeEvents       = &wire.Shape{Name: "Events", Kind: wire.List, Item: shapeEvent}
 	shapeGetItemInput = &wire.Shape{Name: "GetItemInput", Kind: wire.Structure, Type: reflect.TypeFor[GetItemInput](), Members: []wire.Member{
 		{Name: "Path", Wire: "path", In: wire.Query, Required: true, Shape: shapePath},
 		{Name: "RecoveryPointArn", Wire: "recoveryPointArn", In: wire.Label, Required: true, Shape: shapeArn},
@@ -140,6 +153,19 @@ var (
 		{Name: "Context", Shape: wire.PlainString},
 		{Name: "Message", Shape: wire.PlainString},
 		{Name: "Type", Shape: wire.PlainString},
+	}}
+	shapeListEventsInput = &wire.Shape{Name: "ListEventsInput", Kind: wire.Structure, Type: reflect.TypeFor[ListEventsInput](), Members: []wire.Member{
+		{Name: "After", Wire: "after", In: wire.Query, Shape: wire.PlainTimestamp},
+		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Query, Shape: shapeBackupVaultName},
+		{Name: "Before", Wire: "before", In: wire.Query, Shape: wire.PlainTimestamp},
+		{Name: "EventType", Wire: "eventType", In: wire.Query, Shape: wire.PlainString},
+		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},
+		{Name: "NextToken", Wire: "nextToken", In: wire.Query, Shape: wire.PlainString},
+		{Name: "RecoveryPointArn", Wire: "recoveryPointArn", In: wire.Query, Shape: shapeArn},
+	}}
+	shapeListEventsOutput = &wire.Shape{Name: "ListEventsOutput", Kind: wire.Structure, Type: reflect.TypeFor[ListEventsOutput](), Members: []wire.Member{
+		{Name: "Events", Required: true, Shape: shapeEvents},
+		{Name: "NextToken", Shape: wire.PlainString},
 	}}
 	shapeListItemsInput = &wire.Shape{Name: "ListItemsInput", Kind: wire.Structure, Type: reflect.TypeFor[ListItemsInput](), Members: []wire.Member{
 		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},

@@ -103,6 +103,20 @@ type DescribeTaskOutput struct {
 	Total           int64  // required
 }
 
+// Event is something that happened. Document is the whole of it as Amazon EventBridge would deliver it, in JSON; VaultEvent is its name among the events of a vault, if it has one.
+type Event struct {
+	BackupVaultName  *string
+	Document         string    // required
+	EventId          string    // required
+	EventTime        time.Time // required
+	EventType        string    // required
+	RecoveryPointArn *string
+	ResourceArn      *string
+	Status           *string
+	StatusMessage    *string
+	VaultEvent       *string
+}
+
 // GetItemInput is the input of GetItem.
 type GetItemInput struct {
 	Path             string // query path, required
@@ -168,6 +182,23 @@ const (
 	JobKindBackup  JobKind = "BACKUP"
 	JobKindRestore JobKind = "RESTORE"
 )
+
+// ListEventsInput is the input of ListEvents. EventType is "Recovery Point State Change" or the name of an event of a vault, such as RECOVERY_POINT_MODIFIED.
+type ListEventsInput struct {
+	After            *time.Time // query after
+	BackupVaultName  *string    // query backupVaultName
+	Before           *time.Time // query before
+	EventType        *string    // query eventType
+	MaxResults       *int       // query maxResults
+	NextToken        *string    // query nextToken
+	RecoveryPointArn *string    // query recoveryPointArn
+}
+
+// ListEventsOutput is the output of ListEvents.
+type ListEventsOutput struct {
+	Events    []Event // required
+	NextToken *string
+}
 
 // ListItemsInput is the input of ListItems.
 type ListItemsInput struct {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -39,8 +41,8 @@ type Backups struct {
 	Ledgers   *ledger.DB
 	Store     *Store
 	Drivers   map[string]Driver // by resource type
-	// Authority reports why jobs may not run with a role; nil if they may.
-	Authority func(ctx context.Context, account, roleARN string) error
+	// Authority reports why a role does not allow what a job needs; nil if it does.
+	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
 	Sizes     *Sizes
 	Metrics   *Metrics
 	Private   time.Time // when a private server was opened; zero for any other
@@ -153,7 +155,9 @@ func (b *backup) run(ctx context.Context) error {
 
 // prepare finds what the job needs and checks what may have changed since it was accepted.
 func (b *backup) prepare(ctx context.Context) error {
-	if err := b.Authority(ctx, b.job.Account, b.job.RoleARN); err != nil {
+	rights := iam.BackupRights(iam.Use{Account: b.job.Account, ResourceType: b.job.ResourceType, ResourceARN: b.job.ResourceARN,
+		PointARN: b.job.PointARN})
+	if err := b.Authority(ctx, b.job.Account, b.job.RoleARN, rights); err != nil {
 		return err
 	}
 	driver, ok := b.Drivers[b.job.ResourceType]

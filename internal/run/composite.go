@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/registry"
@@ -45,13 +46,6 @@ func (w *Composites) Work(ctx context.Context, j *river.Job[job.RunComposite]) e
 	return err
 }
 
-// needs are what the role of a parent has to allow; the members ask for their own.
-//
-// See https://docs.aws.amazon.com/aws-backup/latest/devguide/applicationstackbackups.html.
-func needs(resourceARN string) []caller.Access {
-	return caller.On("cloudformation:DescribeStacks", resourceARN)
-}
-
 // begin makes the recovery point of a job that waits, and starts the jobs of the members.
 func (w *Composites) begin(ctx context.Context, b job.Backup) error {
 	var (
@@ -59,7 +53,8 @@ func (w *Composites) begin(ctx context.Context, b job.Backup) error {
 		children int
 		refusal  string
 	)
-	denied := w.Authority(ctx, b.Account, b.RoleARN, needs(b.ResourceARN))
+	rights := iam.BackupRights(iam.Use{Account: b.Account, ResourceType: b.ResourceType, ResourceARN: b.ResourceARN, PointARN: b.PointARN})
+	denied := w.Authority(ctx, b.Account, b.RoleARN, rights) // the members ask for their own
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

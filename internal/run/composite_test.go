@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
@@ -57,11 +58,13 @@ type world struct {
 
 func newWorld(t *testing.T, tags map[string]string) *world {
 	t.Helper()
-	db := metatest.Open(t, meta.Options{URL: "sqlite::memory:"}, vault.Migrations(), job.Migrations(), registry.Migrations())
+	db := metatest.Open(t, meta.Options{URL: "sqlite::memory:"}, vault.Migrations(), job.Migrations(), registry.Migrations(),
+		events.Migrations())
 	pager := restjson.NewPager([]byte("key"))
 	w := &world{T: t, ctx: caller.With(t.Context(), caller.Caller{Account: ownAccount, Region: ownRegion})}
 	resources := registry.New(registry.Options{DB: db, Pager: pager, Now: time.Now, Region: ownRegion})
-	w.vaults = vault.New(vault.Options{DB: db, Tags: aside{}, Protected: aside{}, Restores: aside{}, Pager: pager})
+	w.vaults = vault.New(vault.Options{DB: db, Tags: aside{}, Protected: aside{}, Restores: aside{}, Pager: pager,
+		Events: events.New(events.Options{DB: db})})
 	w.jobs = job.New(job.Options{DB: db, Vaults: w.vaults, Resources: resources, Roles: aside{}, Pager: pager})
 	w.worker = &run.Composites{DB: db, Jobs: w.jobs, Vaults: w.vaults, Resources: resources,
 		Metrics: run.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),

@@ -20,8 +20,8 @@ const (
 	deleteBatch = 100
 	// deleteRetry is how long to wait after a deletion that failed.
 	deleteRetry = 30 * time.Second
-	// deletePatience is how long a deletion that was accepted may fail before the recovery point becomes EXPIRED.
-	deletePatience = 24 * time.Hour
+	// DefaultDeletePatience is how long a deletion that was accepted may fail before the recovery point becomes EXPIRED.
+	DefaultDeletePatience = 24 * time.Hour
 )
 
 // Deleter destroys recovery points whose deletion was accepted. It is the River worker of [vault.DeletePoints].
@@ -31,8 +31,10 @@ type Deleter struct {
 	Vaults  *vault.Service
 	Ledgers *ledger.DB
 	Store   *Store
-	// Authority reports why the role that made a recovery point may not have it deleted; nil if it may.
-	Authority func(ctx context.Context, account, roleARN string) error
+	// Authority is asked once more before data is destroyed: the role may have changed since the deletion was accepted.
+	Authority vault.Authority
+	Streams   Streams       // nil if there are none
+	Patience  time.Duration // how long a deletion may fail; 0 is [DefaultDeletePatience]
 	// Deleted is called after recovery points of a vault have gone.
 	Deleted func(ctx context.Context, vaultUUID string)
 	Log     *slog.Logger
@@ -54,7 +56,7 @@ func (d *Deleter) Work(ctx context.Context, j *river.Job[vault.DeletePoints]) er
 // destroyed now. It may run several times at once.
 func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, err error) {
 	var after *vault.Point
-	settled, gone := true, false
+	settled, destroyed := true, 0
 	for {
 		batch, err := d.Vaults.Deletions(ctx, vaultUUID, after, deleteBatch)
 		if err != nil {
@@ -63,23 +65,23 @@ func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, er
 		if len(batch) == 0 {
 			break
 		}
-		n, err := d.destroy(ctx, vaultUUID, batch)
+		gone, expired, err := d.destroy(ctx, vaultUUID, batch)
 		if err != nil {
 			return false, err
 		}
-		settled, gone = settled && n == len(batch), gone || n > 0
+		settled, destroyed = settled && gone+expired == len(batch), destroyed+gone
 		if !settled {
 			after = &batch[len(batch)-1]
 		}
 	}
-	if gone {
+	if destroyed > 0 {
 		d.Deleted(ctx, vaultUUID)
 	}
 	return settled, nil
 }
 
-// destroy destroys a batch of recovery points of a vault and returns how many of them are settled.
-func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (settled int, err error) {
+// destroy destroys a batch of recovery points of a vault, and returns how many of them are gone and how many EXPIRED.
+func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (destroyed, expired int, err error) {
 	var gone []vault.Point
 	for _, p := range batch {
 		err := d.destroyData(ctx, p)
@@ -87,12 +89,12 @@ func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.P
 		case err == nil:
 			gone = append(gone, p)
 		case ctx.Err() != nil:
-			return settled, ctx.Err()
-		case errors.Is(err, errAuthority) || time.Since(p.StatusAt) > deletePatience:
+			return 0, expired, ctx.Err()
+		case isRefusal(err) || time.Since(p.StatusAt) > d.patience():
 			if err := d.expire(ctx, p, err); err != nil {
-				return settled, err
+				return 0, expired, err
 			}
-			settled++
+			expired++
 		default:
 			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", err)
 		}
@@ -109,23 +111,41 @@ func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.P
 		return nil
 	})
 	if err != nil {
-		return settled, err
+		return 0, expired, err
 	}
 	for _, p := range gone {
 		d.Log.InfoContext(ctx, "recovery point deleted", "recovery_point", p.ARN, "vault", p.VaultName)
 	}
-	return settled + len(gone), nil
+	return len(gone), expired, nil
 }
 
-// errAuthority says that the role does not allow the deletion.
-var errAuthority = errors.New("the role does not allow the deletion")
+func (d *Deleter) patience() time.Duration {
+	if d.Patience == 0 {
+		return DefaultDeletePatience
+	}
+	return d.Patience
+}
+
+// refusal is why a role does not allow a deletion, in the words of the StatusMessage.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[refusal](err)
+	return ok
+}
 
 // destroyData removes what makes the data a recovery point. It may be repeated.
 func (d *Deleter) destroyData(ctx context.Context, p vault.Point) error {
-	if v, err := d.Vaults.Vault(ctx, p.VaultUUID); err != nil {
+	switch why, err := d.Authority.DeleteAuthority(ctx, p); {
+	case err != nil:
 		return err
-	} else if err := d.Authority(ctx, v.Account, p.RoleARN); err != nil {
-		return fmt.Errorf("%w: %w", errAuthority, err)
+	case why != "":
+		return refusal(why)
+	}
+	if err := stopStream(ctx, d.Streams, p); err != nil {
+		return fmt.Errorf("stop continuous backup: %w", err)
 	}
 	v, err := d.Store.Existing(ctx, p.VaultUUID)
 	if err != nil {
@@ -152,7 +172,7 @@ func (d *Deleter) removeTx(ctx context.Context, tx *meta.Tx, p vault.Point) erro
 
 // expire gives a deletion up; the data stays.
 func (d *Deleter) expire(ctx context.Context, p vault.Point, cause error) error {
-	d.Log.WarnContext(ctx, "deletion given up", "recovery_point", p.ARN, "error", cause)
+	d.Log.WarnContext(ctx, "recovery point expired", "recovery_point", p.ARN, "vault", p.VaultName, "reason", cause.Error())
 	return d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		return d.Vaults.ExpirePointTx(ctx, tx, p.VaultUUID, p.ARN, cause.Error())
 	})

@@ -13,6 +13,8 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -32,8 +34,8 @@ type Restores struct {
 	Resources *registry.Service
 	Store     *Store
 	Drivers   map[string]Driver // by resource type
-	// Authority reports why jobs may not run with a role; nil if they may.
-	Authority func(ctx context.Context, account, roleARN string) error
+	// Authority reports why a role does not allow what a job needs; nil if it does.
+	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
 	Metrics   *Metrics
 	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
@@ -129,7 +131,9 @@ func (r *restore) soFar() job.Progress {
 }
 
 func (r *restore) restore(ctx context.Context) (out resource.Outcome, err error) {
-	if err := r.Authority(ctx, r.job.Account, r.job.RoleARN); err != nil {
+	rights := iam.RestoreRights(iam.Use{Account: r.job.Account, ResourceType: r.job.ResourceType, ResourceARN: r.job.Target.Resource,
+		PointARN: r.job.PointARN})
+	if err := r.Authority(ctx, r.job.Account, r.job.RoleARN, rights); err != nil {
 		return out, err
 	}
 	driver, ok := r.Drivers[r.job.ResourceType]

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/registry"
+	"github.com/lockfast/lockfast/internal/run"
 )
 
 // Config is everything an operator can set. Each scalar setting is a key of the configuration file and a flag of the
@@ -32,6 +34,8 @@ type Config struct {
 	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
 	RestoreJobs       int           `yaml:"restore_jobs"`       // restore jobs that run at the same time
 	LifecycleInterval time.Duration `yaml:"lifecycle_interval"` // between two looks for recovery points that are due
+	DeletionPatience  time.Duration `yaml:"deletion_patience"`  // how long an accepted deletion is tried before it is given up
+	EventRetention    time.Duration `yaml:"event_retention"`    // how long events are kept
 	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
 	Resources         []Resource    `yaml:"resources"`          // declared resources
@@ -65,6 +69,8 @@ func DefaultConfig() Config {
 		BackupJobs:        max(2, runtime.GOMAXPROCS(0)/2),
 		RestoreJobs:       max(2, runtime.GOMAXPROCS(0)/2),
 		LifecycleInterval: time.Minute,
+		DeletionPatience:  run.DefaultDeletePatience,
+		EventRetention:    events.DefaultKeep,
 		ReclaimDelay:      time.Minute,
 		ReclaimThreshold:  0.1,
 	}
@@ -113,6 +119,12 @@ func (c *Config) Check() error {
 	}
 	if c.LifecycleInterval < time.Second {
 		return fmt.Errorf("lifecycle_interval: %s is less than 1s", c.LifecycleInterval)
+	}
+	if c.DeletionPatience < time.Second {
+		return fmt.Errorf("deletion_patience: %s is less than 1s", c.DeletionPatience)
+	}
+	if c.EventRetention < time.Hour {
+		return fmt.Errorf("event_retention: %s is less than 1h", c.EventRetention)
 	}
 	if c.ReclaimDelay < 0 {
 		return fmt.Errorf("reclaim_delay: %s is negative", c.ReclaimDelay)

@@ -32,6 +32,9 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.RestoreJobs, "restore-jobs", c.RestoreJobs, "restore jobs that run at the same time")
 	fs.DurationVar(&c.LifecycleInterval, "lifecycle-interval", c.LifecycleInterval,
 		"time between two looks for recovery points whose retention is over")
+	fs.DurationVar(&c.DeletionPatience, "deletion-patience", c.DeletionPatience,
+		"how long an accepted deletion that fails is tried before the recovery point becomes EXPIRED")
+	fs.DurationVar(&c.EventRetention, "event-retention", c.EventRetention, "how long events are kept")
 	fs.DurationVar(&c.ReclaimDelay, "reclaim-delay", c.ReclaimDelay, "time from a deletion to the reclaim that follows it")
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")

@@ -84,6 +84,8 @@ type world struct {
 	points map[string]int
 	// out is where the story restores to.
 	out string
+	// roles are what the roles of the recorded server allow. Later servers allow everything.
+	roles policies
 
 	armed  atomic.Bool
 	broken atomic.Pointer[time.Time] // since when there is a fault
@@ -111,17 +113,18 @@ type promises struct {
 	completed  map[string]bool   // recovery points that were seen COMPLETED and are wanted
 	unwanted   map[string]bool   // recovery points that somebody has asked to delete
 	deleted    map[string]bool   // recovery points of which the deletion was accepted
+	expired    map[string]bool   // recovery points that were seen EXPIRED and that nobody has asked to delete again
 	restores   map[string]bool   // restore jobs
 }
 
 func newPromises() promises {
 	return promises{vaults: map[string]bool{}, jobs: map[string]string{}, completed: map[string]bool{},
-		unwanted: map[string]bool{}, deleted: map[string]bool{}, restores: map[string]bool{}}
+		unwanted: map[string]bool{}, deleted: map[string]bool{}, expired: map[string]bool{}, restores: map[string]bool{}}
 }
 
 func (p promises) clone() promises {
 	return promises{p.generation, maps.Clone(p.vaults), maps.Clone(p.jobs), maps.Clone(p.completed),
-		maps.Clone(p.unwanted), maps.Clone(p.deleted), maps.Clone(p.restores)}
+		maps.Clone(p.unwanted), maps.Clone(p.deleted), maps.Clone(p.expired), maps.Clone(p.restores)}
 }
 
 func newWorld(t *testing.T) *world {
@@ -138,7 +141,7 @@ func record(t *testing.T) *world {
 		defer w.gate.RUnlock()
 		return nil
 	})
-	f := start(t, server.WithCuts(options(t, w.dir), w.hook, w.disk))
+	f := start(t, server.WithRoles(server.WithCuts(options(t, w.dir), w.hook, w.disk), &w.roles))
 	db, err := sql.Open("sqlite", filepath.Join(w.dir, "meta.db")+"?_pragma=synchronous(OFF)")
 	if err != nil {
 		t.Fatal(err)
@@ -219,6 +222,8 @@ func (w *world) story(f *fixture) error {
 		func() (err error) { third, err = w.backup(f, "other", arn); return err },
 		func() error { return w.delete(f, "other", third) },
 		func() error { return w.deleteVault(f, "other") },
+		func() error { return w.refused(f, "home", first, 0) },
+		func() error { return w.refused(f, "home", first, 1) }, // after it was accepted
 		func() error { return w.delete(f, "home", first) },
 		func() error { return w.reclaim(f, "home") },
 		func() error { return w.change(map[string]string{"a/one": "changed again", "six": random(7, 200<<10)}) },
@@ -323,8 +328,27 @@ func (w *world) restore(f *fixture, point string) error {
 	})
 }
 
+// refused asks to delete a recovery point whose role does not allow it, or does so only for some questions more.
+func (w *world) refused(f *fixture, vault, point string, grace int) error {
+	w.roles.take(false, "elasticfilesystem:Backup", grace)
+	defer w.roles.take(false, "", 0)
+	w.told(func(p *promises) { delete(p.completed, point); delete(p.expired, point); p.unwanted[point] = true })
+	if err := f.delete(vault, point); err != nil {
+		return err
+	}
+	err := w.until(func() (bool, error) {
+		v, err := f.sdk.DescribeRecoveryPoint(f.Context(), &backup.DescribeRecoveryPointInput{
+			BackupVaultName: &vault, RecoveryPointArn: &point})
+		return err == nil && v.Status == types.RecoveryPointStatusExpired, err
+	})
+	if err == nil {
+		w.told(func(p *promises) { p.expired[point] = true })
+	}
+	return err
+}
+
 func (w *world) delete(f *fixture, vault, point string) error {
-	w.told(func(p *promises) { delete(p.completed, point); p.unwanted[point] = true })
+	w.told(func(p *promises) { delete(p.completed, point); delete(p.expired, point); p.unwanted[point] = true })
 	_, err := f.sdk.DeleteRecoveryPoint(f.Context(), &backup.DeleteRecoveryPointInput{
 		BackupVaultName: &vault, RecoveryPointArn: &point})
 	if err != nil {

@@ -26,6 +26,12 @@ func WithCuts(o Options, hook func(point string) error, system fs.System) Option
 	return o
 }
 
+// WithRoles returns options of a server to which roles allow what a test says.
+func WithRoles(o Options, r roles) Options {
+	o.roles = r
+	return o
+}
+
 // Impatient returns options of a server that gives jobs no time to finish when it stops.
 func Impatient(o Options) Options {
 	o.grace = time.Nanosecond

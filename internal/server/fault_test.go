@@ -110,7 +110,7 @@ func (w *world) suffer(t *testing.T, x fault) (boundaries, steps int64) {
 		}
 		return nil
 	})
-	o := server.WithCuts(options(t, w.dir), hook, w.disk)
+	o := server.WithRoles(server.WithCuts(options(t, w.dir), hook, w.disk), &w.roles)
 	if err := o.Config.Check(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/run"
 	"github.com/lockfast/lockfast/internal/tag"
+	"github.com/lockfast/lockfast/internal/vault"
 	"github.com/lockfast/lockfast/repo"
 )
 
@@ -16,10 +19,17 @@ import (
 // they are made; nobody asks before that is done.
 type links struct {
 	db         *meta.DB
-	iam        *iam.Service
+	roles      roles
 	nouns      *nouns
 	store      *run.Store
 	placements []Placement
+}
+
+// roles knows what roles allow. It is the identities of the server, unless a test stands for them.
+type roles interface {
+	RoleUsable(ctx context.Context, account, roleARN string) error
+	RoleMay(ctx context.Context, account, roleARN string, rights []caller.Access) error
+	DeleteAuthority(ctx context.Context, account, roleARN string, rights []caller.Access) error
 }
 
 // TaggableTx implements tag.Things.
@@ -46,11 +56,25 @@ func (l *links) InUseTx(ctx context.Context, tx *meta.Tx, account, pointARN stri
 
 // RoleUsable implements job.Roles.
 func (l *links) RoleUsable(ctx context.Context, account, roleARN string) (bool, error) {
-	err := l.iam.RoleUsable(ctx, account, roleARN)
+	err := l.roles.RoleUsable(ctx, account, roleARN)
 	if errors.Is(err, iam.ErrRole) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// DeleteAuthority implements vault.Authority.
+func (l *links) DeleteAuthority(ctx context.Context, p vault.Point) (refusal string, err error) {
+	err = l.roles.DeleteAuthority(ctx, p.Account, p.RoleARN, iam.DeleteRights(iam.Use{Account: p.Account,
+		ResourceType: p.ResourceType, ResourceARN: p.ResourceARN, PointARN: p.ARN, Continuous: p.Continuous}))
+	denied, missing := errors.AsType[*iam.RoleDenied](err)
+	switch {
+	case missing:
+		return denied.Error(), nil
+	case errors.Is(err, iam.ErrRole):
+		return fmt.Sprintf("The role %s does not exist or cannot be assumed by %s", p.RoleARN, caller.ServiceName), nil
+	}
+	return "", err
 }
 
 // Placement implements job.Placements.

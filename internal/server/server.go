@@ -32,6 +32,8 @@ type Options struct {
 	grace time.Duration // for jobs when the server stops; workGrace unless a test sets it
 	// wrap lets tests get between a runner and its driver.
 	wrap func(resource.Driver) resource.Driver
+	// roles stands for what roles allow, in tests.
+	roles roles
 	// hook and system let tests cut the database and the store: see [meta.Options] and [fs.Options].
 	hook   func(point string) error
 	system fs.System

@@ -74,7 +74,7 @@ func (f *fixture) settled(db *sql.DB) {
 			UNION ALL SELECT 'backup job ' || state FROM backup_job WHERE state IN ('CREATED', 'PENDING', 'RUNNING', 'ABORTING')
 			UNION ALL SELECT 'restore job ' || state FROM restore_job WHERE state IN ('PENDING', 'RUNNING')
 			UNION ALL SELECT 'task ' || state FROM task WHERE state = 'RUNNING'
-			UNION ALL SELECT 'recovery point ' || status FROM recovery_point WHERE status <> 'COMPLETED'
+			UNION ALL SELECT 'recovery point ' || status FROM recovery_point WHERE status NOT IN ('COMPLETED', 'EXPIRED')
 			UNION ALL SELECT 'deletions' FROM vault WHERE deleting_since > 0`)
 		if len(left) == 0 {
 			return
@@ -117,8 +117,17 @@ func (f *fixture) keeps(p promises) {
 	held := map[string]bool{}
 	for _, point := range f.all() {
 		held[*point.RecoveryPointArn] = true
+		expired := point.Status == types.RecoveryPointStatusExpired
+		if p.expired[*point.RecoveryPointArn] && !expired || expired && aws.ToString(point.StatusMessage) == "" {
+			f.Errorf("recovery point %s is %s, %q", *point.RecoveryPointArn, point.Status, aws.ToString(point.StatusMessage))
+		}
 		if p.deleted[*point.RecoveryPointArn] {
 			f.Errorf("recovery point %s is there, although its deletion was accepted", *point.RecoveryPointArn)
+		}
+	}
+	for point := range p.expired {
+		if !held[point] {
+			f.Errorf("recovery point %s was EXPIRED and is lost", point)
 		}
 	}
 	for point := range p.completed {

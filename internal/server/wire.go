@@ -19,6 +19,7 @@ import (
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/browse"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/keys"
@@ -48,6 +49,9 @@ type parts struct {
 	db      *meta.DB
 	blobs   *fs.Store // nil until a vault is needed
 	iam     *iam.Service
+	roles   roles
+	links   *links
+	events  *events.Service
 	ledgers *ledger.DB
 	nouns   nouns
 	driver  resource.Driver
@@ -144,12 +148,15 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
-		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations())
+		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations())
 }
 
 // makeIdentity sees to it that there is an administrator, whose access key is in the credentials file.
 func (p *parts) makeIdentity(ctx context.Context) error {
 	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root})
+	if p.roles = p.iam; p.o.roles != nil {
+		p.roles = p.o.roles
+	}
 	file := CredentialsFile(p.o.Config.Data)
 	if key, err := ReadCredentials(file, "default"); err == nil {
 		secret, owner, err := p.iam.Lookup(ctx, key.ID, "")
@@ -198,14 +205,16 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	key := p.root.Derive("page tokens")
 	pager := restjson.NewPager(key[:])
 	n := &p.nouns
-	links := &links{db: p.db, iam: p.iam, nouns: n, store: p.store, placements: p.o.Config.Placements}
+	links := &links{db: p.db, roles: p.roles, nouns: n, store: p.store, placements: p.o.Config.Placements}
+	p.links = links
+	p.events = events.New(events.Options{DB: p.db, Pager: pager, Now: p.o.Now, Keep: p.o.Config.EventRetention})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
 	n.settings = setting.New(registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store,
-		Pager: pager, Now: p.o.Now})
+		Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links,
 		Pager: pager, Now: p.o.Now})
 	n.tasks = task.New(p.db, links, p.o.Now)
@@ -240,7 +249,7 @@ func (p *parts) makeRunners(context.Context) error {
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
-		Authority: p.iam.RoleUsable,
+		Authority: p.links, Patience: c.DeletionPatience,
 		Deleted: func(ctx context.Context, vaultUUID string) {
 			r.reclaimer.Later(vaultUUID)
 			r.sizes.Changed(ctx, vaultUUID)
@@ -248,12 +257,12 @@ func (p *parts) makeRunners(context.Context) error {
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
-		Store: p.store, Drivers: drivers, Authority: p.iam.RoleUsable, Sizes: r.sizes, Metrics: metrics,
+		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics,
 		Private: private, Log: p.o.Log}
 	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.iam.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
-		Drivers: drivers, Authority: p.iam.RoleUsable, Metrics: metrics, Private: private,
+		Drivers: drivers, Authority: p.roles.RoleMay, Metrics: metrics, Private: private,
 		Log: p.o.Log}
 	return nil
 }
@@ -279,6 +288,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)
 	river.AddWorker(workers, r.deleter)
+	river.AddWorker(workers, &run.StreamStopper{Vaults: p.nouns.vaults, Streams: r.deleter.Streams})
 	river.AddWorker(workers, &run.Eraser{Store: p.store})
 	p.workers, err = p.db.StartWorkers(context.WithoutCancel(ctx), workers, meta.WorkerOptions{Queues: map[string]int{
 		job.BackupQueue: c.BackupJobs, job.RestoreQueue: c.RestoreJobs, river.QueueDefault: 8,
@@ -304,6 +314,7 @@ func (p *parts) makeHandler() {
 	n.resources.Routes(own)
 	n.tasks.Routes(own)
 	n.browse.Routes(own)
+	p.events.Routes(own)
 	query.Handle(sts, stsapi.GetCallerIdentity, p.iam.GetCallerIdentity, query.Anybody)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
@@ -335,11 +346,12 @@ func (p *parts) background(ctx context.Context) error {
 		return run.Every(ctx, p.o.Log, p.o.Config.LifecycleInterval, func(ctx context.Context) error {
 			due, err := n.vaults.Sweep(ctx)
 			if due > 0 {
-				p.o.Log.InfoContext(ctx, "recovery points expired", "count", due)
+				p.o.Log.InfoContext(ctx, "recovery points past their retention", "count", due)
 			}
 			return err
 		})
 	})
+	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, 15*time.Second, func(ctx context.Context) error {
 			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))

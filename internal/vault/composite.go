@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
@@ -184,6 +185,11 @@ func (s *Service) adjust(ctx context.Context, tx *meta.Tx, vaultUUID, arn string
 		}
 		err = exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
 			longest, micros(deleteAt(p.CreatedAt, longest)), p.VaultUUID, p.ARN)
+		if err != nil {
+			return err
+		}
+		p.DeleteAfterDays, p.DeleteAt = longest, deleteAt(p.CreatedAt, longest)
+		err = s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
 		if err != nil {
 			return err
 		}

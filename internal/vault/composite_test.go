@@ -334,3 +334,21 @@ func TestComposite_IsNotRead(t *testing.T) {
 		wantError(t, err, "InvalidParameterValueException", "")
 	})
 }
+
+// A child whose role allows no deletion keeps its data, so that the parent lacks nothing.
+func TestDeleteRecoveryPoint_OfAChildThatBecomesExpired(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		parent, web, _ := f.family(f.vault("home"))
+		f.others.refusal = "no"
+		if err := f.delete(web); err != nil {
+			t.Fatal(err)
+		}
+		f.wantPoint(web, vault.Expired, "no")
+		f.wantPoint(parent, vault.Completed, "")
+		f.others.refusal = ""
+		if err := f.delete(web); err != nil {
+			t.Fatal(err)
+		}
+		f.wantPoint(parent, vault.Partial, "Member web was deleted.")
+	})
+}

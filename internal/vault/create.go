@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
@@ -23,6 +24,7 @@ type NewPoint struct {
 	RoleARN, JobID             string
 	InitiatedAt                time.Time // of the job
 	DeleteAfterDays            int64     // 0 = kept for ever
+	Continuous                 bool
 	Composite
 }
 
@@ -46,7 +48,9 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 		return Point{}, fmt.Errorf("create recovery point %s: %w: %s", n.ARN, ErrState, p.Status)
 	}
 	p.CreatedAt = s.now()
-	p.DeleteAt = deleteAt(p.CreatedAt, p.DeleteAfterDays)
+	if !p.Continuous {
+		p.DeleteAt = deleteAt(p.CreatedAt, p.DeleteAfterDays)
+	}
 	return p, exec1(ctx, tx, "UPDATE recovery_point SET created_at = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
 		micros(p.CreatedAt), micros(p.DeleteAt), p.VaultUUID, p.ARN)
 }
@@ -57,18 +61,24 @@ func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) 
 		VaultUUID: v.UUID, VaultName: v.Name, Account: v.Account, Region: v.Region,
 		ARN: n.ARN, ResourceARN: n.ResourceARN, ResourceType: n.ResourceType, ResourceName: n.ResourceName,
 		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: now, InitiatedAt: n.InitiatedAt,
-		DeleteAfterDays: n.DeleteAfterDays, DeleteAt: deleteAt(now, n.DeleteAfterDays),
+		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous,
+	}
+	if !p.Continuous {
+		p.DeleteAt = deleteAt(now, n.DeleteAfterDays)
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
 		resource_name, role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at,
-		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}')`,
+		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?)`,
 		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID,
-		p.Status, micros(now), micros(now), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt))
+		p.Status, micros(now), micros(now), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt), p.Continuous)
 	if err != nil {
 		return Point{}, fmt.Errorf("insert recovery point %s: %w", p.ARN, err)
 	}
-	return p, addPoints(ctx, tx, p.VaultUUID, 1)
+	if err := addPoints(ctx, tx, p.VaultUUID, 1); err != nil {
+		return Point{}, err
+	}
+	return p, s.changed(ctx, tx, p, gone)
 }
 
 // Completion is what is known of a recovery point when its data is durable.
@@ -82,7 +92,7 @@ type Completion struct {
 	StatusMessage string            // for a recovery point that lacks something; empty otherwise
 }
 
-// CompletePointTx turns a recovery point from CREATING to COMPLETED. The error wraps [ErrNotFound] or [ErrState] when
+// CompletePointTx turns a recovery point from CREATING to COMPLETED, or to AVAILABLE if it is continuous. The error wraps [ErrNotFound] or [ErrState] when
 // it is not there or not CREATING.
 func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn string, c Completion) error {
 	p, err := s.lockPoint(ctx, tx, vaultUUID, arn)
@@ -97,12 +107,17 @@ func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, a
 	if err != nil {
 		return err
 	}
-	if err := s.become(ctx, tx, p, Completed, c.StatusMessage); err != nil {
+	to := Completed
+	if p.Continuous {
+		to = Available
+	}
+	p.CompletedAt = s.now()
+	if err := s.become(ctx, tx, p, to, c.StatusMessage); err != nil {
 		return err
 	}
 	err = exec1(ctx, tx, `UPDATE recovery_point SET completed_at = ?, store_id = ?, logical_bytes = ?, stored_bytes = ?,
 		metadata = ?, source_tags = ? WHERE vault_uuid = ? AND arn = ?`,
-		micros(s.now()), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, vaultUUID, arn)
+		micros(p.CompletedAt), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, vaultUUID, arn)
 	if err != nil {
 		return err
 	}
@@ -114,21 +129,32 @@ func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, a
 
 // DropCreatingTx removes the row of a recovery point whose job did not complete. It does nothing if there is none.
 func (s *Service) DropCreatingTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn string) error {
-	if _, err := s.LockTx(ctx, tx, vaultUUID); err != nil {
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		return err
+	p, err := s.lockPoint(ctx, tx, vaultUUID, arn)
+	if errors.Is(err, ErrNotFound) || err == nil && p.Status != Creating {
+		return nil
 	}
-	res, err := tx.Exec(ctx, "DELETE FROM recovery_point WHERE vault_uuid = ? AND arn = ? AND status = 'CREATING'", vaultUUID, arn)
 	if err != nil {
-		return fmt.Errorf("drop recovery point %s: %w", arn, err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil || n == 0 {
 		return err
 	}
-	return addPoints(ctx, tx, vaultUUID, -1)
+	return s.drop(ctx, tx, p)
+}
+
+// drop removes the row of a recovery point, of which the vault is locked.
+func (s *Service) drop(ctx context.Context, tx *meta.Tx, p Point) error {
+	if !mayBecome(p.Status, gone) {
+		return fmt.Errorf("remove recovery point %s: %w: %s", p.ARN, ErrState, p.Status)
+	}
+	if err := exec1(ctx, tx, "DELETE FROM recovery_point WHERE vault_uuid = ? AND arn = ?", p.VaultUUID, p.ARN); err != nil {
+		return err
+	}
+	if err := addPoints(ctx, tx, p.VaultUUID, -1); err != nil {
+		return err
+	}
+	var name backupapi.BackupVaultEvent
+	if p.Status == Deleting {
+		name = backupapi.BackupVaultEventRecoveryPointModified
+	}
+	return s.announce(ctx, tx, events.PointStateChange, p, deleted, name)
 }
 
 // lockPoint locks the vault's row and reads one of its recovery points.
@@ -139,7 +165,8 @@ func (s *Service) lockPoint(ctx context.Context, tx *meta.Tx, vaultUUID, arn str
 	return pointIn(ctx, tx, vaultUUID, arn)
 }
 
-// become changes the status of a recovery point, of which the vault is locked, and that of its parent with it.
+// become changes the status of a recovery point, of which the vault is locked, and that of its parent with it. It tells of
+// both.
 func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, message string) error {
 	if !mayBecome(p.Status, to) {
 		return fmt.Errorf("recovery point %s cannot become %s: %w: %s", p.ARN, to, ErrState, p.Status)
@@ -154,6 +181,11 @@ func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, m
 		err = fmt.Errorf("recovery point %s cannot become %s: %w", p.ARN, to, ErrState)
 	}
 	if err != nil {
+		return err
+	}
+	now := p
+	now.Status, now.StatusMessage = to, message
+	if err := s.changed(ctx, tx, now, p.Status); err != nil {
 		return err
 	}
 	return s.related(ctx, tx, p, to)

@@ -22,15 +22,20 @@ type DeletePoints struct {
 // Kind names the work.
 func (DeletePoints) Kind() string { return "vault_delete_points" }
 
-// DeleteRecoveryPoint accepts a deletion, which is carried out soon afterwards.
+// DeleteRecoveryPoint accepts a deletion, which is carried out soon afterwards. If the role that made the recovery point
+// does not allow it, the answer is the same, but the recovery point becomes EXPIRED, with the reason, and keeps its data;
+// the call may be repeated once the role allows it.
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/deleting-backups.html.
 func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteRecoveryPointInput) (*backupapi.DeleteRecoveryPointOutput, error) {
 	if err := checkARN(in.RecoveryPointArn); err != nil {
 		return nil, err
 	}
-	// The store is asked between two transactions: it may be slow to answer, and comes last among the checks.
-	var p Point
+	// The store and the role are asked between two transactions: they may be slow to answer, and come last among the checks.
+	var (
+		p       Point
+		refusal string
+	)
 	err := s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
 		if _, p, err = s.read(ctx, tx, in.BackupVaultName, in.RecoveryPointArn, ""); err != nil {
 			return err
@@ -40,6 +45,9 @@ func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteR
 	if err == nil {
 		err = s.store.Reachable(ctx, p.VaultUUID)
 	}
+	if err == nil {
+		refusal, err = s.authority.DeleteAuthority(ctx, p)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +56,20 @@ func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteR
 		if err != nil {
 			return err
 		}
-		return s.beginDelete(ctx, tx, p)
+		return s.beginDelete(ctx, tx, p, refusal)
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.logRefusal(ctx, p, refusal)
 	return &backupapi.DeleteRecoveryPointOutput{}, nil
+}
+
+// logRefusal tells the operator of a recovery point that has become EXPIRED, if it has.
+func (s *Service) logRefusal(ctx context.Context, p Point, refusal string) {
+	if refusal != "" {
+		s.log.WarnContext(ctx, "recovery point expired", "recovery_point", p.ARN, "vault", p.VaultName, "reason", refusal)
+	}
 }
 
 // checkDelete makes the checks that come after existence, in their documented order. Refusals are API errors.
@@ -72,10 +88,14 @@ func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 	return s.checkChildless(ctx, tx, p)
 }
 
-// beginDelete accepts the deletion if nothing speaks against it. The vault is locked.
-func (s *Service) beginDelete(ctx context.Context, tx *meta.Tx, p Point) error {
+// beginDelete accepts the deletion if nothing speaks against it. If the role refuses it, the recovery point becomes
+// EXPIRED instead. The vault is locked.
+func (s *Service) beginDelete(ctx context.Context, tx *meta.Tx, p Point, refusal string) error {
 	if err := s.checkDelete(ctx, tx, p); err != nil {
 		return err
+	}
+	if refusal != "" {
+		return s.become(ctx, tx, p, Expired, refusal)
 	}
 	if err := s.become(ctx, tx, p, Deleting, ""); err != nil {
 		return err
@@ -134,10 +154,7 @@ func (s *Service) RemovePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn
 	if p.Status != Deleting {
 		return fmt.Errorf("remove recovery point %s: %w: %s", arn, ErrState, p.Status)
 	}
-	if err := exec1(ctx, tx, "DELETE FROM recovery_point WHERE vault_uuid = ? AND arn = ?", vaultUUID, arn); err != nil {
-		return err
-	}
-	if err := addPoints(ctx, tx, vaultUUID, -1); err != nil {
+	if err := s.drop(ctx, tx, p); err != nil {
 		return err
 	}
 	if err := s.tags.DropTagsTx(ctx, tx, p.Account, arn); err != nil {
@@ -167,7 +184,10 @@ func (s *Service) RestoredTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn st
 }
 
 // Sweep accepts the deletion of every recovery point whose time has come and that nobody is reading, and enqueues work
-// on deletions again that seems to have been lost. It returns the number of recovery points accepted.
+// on deletions again that seems to have been lost. It returns the number of recovery points accepted. Those whose role
+// does not allow it become EXPIRED, and are not tried again by themselves. One that is AVAILABLE is not due at any time.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/deleting-backups.html.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	if err := s.requeue(ctx); err != nil {
 		return 0, err
@@ -217,7 +237,7 @@ func (s *Service) requeue(ctx context.Context) error {
 
 func (s *Service) due(ctx context.Context, after *Point, limit int) (due []Point, err error) {
 	f := filter{}
-	f.add("p.status IN ('COMPLETED', 'PARTIAL') AND p.delete_at > 0 AND p.delete_at <= ? AND "+childless, micros(s.now()))
+	f.add("p.status IN ('COMPLETED', 'PARTIAL', 'STOPPED') AND p.delete_at > 0 AND p.delete_at <= ? AND "+childless, micros(s.now()))
 	if after != nil {
 		f.add("(p.delete_at, p.vault_uuid, p.arn) > (?, ?, ?)", micros(after.DeleteAt), after.VaultUUID, after.ARN)
 	}
@@ -230,7 +250,28 @@ func (s *Service) due(ctx context.Context, after *Point, limit int) (due []Point
 
 // sweep accepts the deletion of a recovery point if it is still due; false if it has to wait or somebody else was faster.
 func (s *Service) sweep(ctx context.Context, p Point) (bool, error) {
-	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+	var refusal string
+	err := s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error { return s.checkDelete(ctx, tx, p) })
+	if err == nil {
+		refusal, err = s.authority.DeleteAuthority(ctx, p)
+	}
+	if err == nil {
+		err = s.sweepDue(ctx, p, refusal)
+	}
+	_, busy := errors.AsType[*backupapi.InvalidResourceStateException](err)
+	_, kept := errors.AsType[*backupapi.InvalidRequestException](err)
+	switch {
+	case busy, kept, errors.Is(err, ErrNotFound), errors.Is(err, ErrState):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	s.logRefusal(ctx, p, refusal)
+	return refusal == "", nil
+}
+
+func (s *Service) sweepDue(ctx context.Context, p Point, refusal string) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		now, err := s.lockPoint(ctx, tx, p.VaultUUID, p.ARN)
 		if err != nil {
 			return err
@@ -238,13 +279,6 @@ func (s *Service) sweep(ctx context.Context, p Point) (bool, error) {
 		if now.Status != p.Status || !now.DeleteAt.Equal(p.DeleteAt) {
 			return ErrState // its lifecycle was changed meanwhile
 		}
-		return s.beginDelete(ctx, tx, now)
+		return s.beginDelete(ctx, tx, now, refusal)
 	})
-	if _, refused := errors.AsType[*backupapi.InvalidRequestException](err); refused {
-		return false, nil // a parent that has got a child
-	}
-	if _, busy := errors.AsType[*backupapi.InvalidResourceStateException](err); busy || errors.Is(err, ErrNotFound) || errors.Is(err, ErrState) {
-		return false, nil
-	}
-	return err == nil, err
 }

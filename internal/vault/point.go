@@ -30,20 +30,21 @@ type Point struct {
 	CreatedAt                  time.Time // of the capture; retention counts from here
 	InitiatedAt                time.Time // of the job
 	CompletedAt, RestoredAt    time.Time
-	DeleteAfterDays            int64 // 0 = kept for ever
-	DeleteAt                   time.Time
+	DeleteAfterDays            int64     // 0 = kept for ever
+	DeleteAt                   time.Time // zero while AVAILABLE: what is too old leaves it continuously
 	LogicalBytes, StoredBytes  int64
 	UniqueBytes                *int64            // nil until computed
 	StoreID                    string            // the store's name for it; empty while CREATING
 	Metadata                   map[string]string // what a restore is started with
 	SourceTags                 map[string]string // tags of the resource when it was backed up
+	Continuous                 bool              // it grows with its resource while it is AVAILABLE
 	Composite
 }
 
 const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resource_arn, p.resource_type, p.resource_name,
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
-	p.is_parent, p.parent_arn, p.member_id`
+	p.continuous, p.is_parent, p.parent_arn, p.member_id`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
 
@@ -55,7 +56,7 @@ func scanPoint(scan func(...any) error) (Point, error) {
 	err := scan(&p.VaultUUID, &p.VaultName, &p.ARN, &p.Account, &p.Region, &p.ResourceARN, &p.ResourceType, &p.ResourceName,
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
-		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.IsParent, &p.ParentARN, &p.MemberID)
+		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID)
 	if err != nil {
 		return Point{}, err
 	}

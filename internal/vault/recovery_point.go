@@ -9,6 +9,7 @@ import (
 	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
@@ -118,6 +119,9 @@ func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupap
 }
 
 func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error {
+	if p.Continuous {
+		return backupapi.InvalidRequestExceptionf("The lifecycle of recovery point %s cannot be changed: it is a continuous backup", p.ARN)
+	}
 	switch p.Status {
 	case Completed, Partial:
 	default:
@@ -133,6 +137,10 @@ func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error 
 	}
 	err := exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
 		p.DeleteAfterDays, micros(p.DeleteAt), p.VaultUUID, p.ARN)
+	if err != nil {
+		return err
+	}
+	err = s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
 	if err != nil {
 		return err
 	}

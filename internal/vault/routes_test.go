@@ -18,7 +18,7 @@ func TestRoutes(t *testing.T) {
 	vault.New(vault.Options{}).Routes(backup, own)
 	want := []string{
 		"CreateBackupVault", "DeleteBackupVault", "DeleteRecoveryPoint", "DescribeBackupVault", "DescribeRecoveryPoint",
-		"DisassociateRecoveryPointFromParent",
+		"DisassociateRecoveryPoint", "DisassociateRecoveryPointFromParent",
 		"GetRecoveryPointRestoreMetadata", "ListBackupVaults", "ListRecoveryPointsByBackupVault", "ListRecoveryPointsByResource",
 		"UpdateRecoveryPointLifecycle",
 	}

@@ -14,6 +14,7 @@ package vault
 import (
 	"context"
 	"embed"
+	"log/slog"
 	"time"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
@@ -55,9 +56,12 @@ type Options struct {
 	Protected Protected
 	Restores  Restores
 	Store     Store
+	Authority Authority
+	Events    Events
 	Pager     *restjson.Pager
 	Now       func() time.Time // policy clock; nil is time.Now
 	Quota     int              // vaults per account and region; 0 is [DefaultQuota]
+	Log       *slog.Logger     // nil is none
 }
 
 // Service is the noun. Its methods may be called concurrently.
@@ -67,14 +71,21 @@ type Service struct {
 	protected Protected
 	restores  Restores
 	store     Store
+	authority Authority
+	events    Events
 	pager     *restjson.Pager
 	clock     func() time.Time
 	quota     int
+	log       *slog.Logger
 }
 
 // New makes the service.
 func New(o Options) *Service {
-	s := &Service{o.DB, o.Tags, o.Protected, o.Restores, o.Store, o.Pager, o.Now, o.Quota}
+	s := &Service{db: o.DB, tags: o.Tags, protected: o.Protected, restores: o.Restores, store: o.Store,
+		authority: o.Authority, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

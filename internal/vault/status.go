@@ -20,10 +20,15 @@ const (
 	Expired   = backupapi.RecoveryPointStatusExpired
 )
 
-// mayBecome reports whether a recovery point may go from one status to another. A row may be removed while CREATING,
-// when its job failed, and while DELETING.
+// gone is the status, so to speak, of a recovery point whose row is removed.
+const gone Status = ""
+
+// mayBecome reports whether a recovery point may go from one status to another. It is gone after CREATING, when its job
+// failed, and after DELETING. STOPPED is never left for AVAILABLE again, and EXPIRED only to try the deletion again.
 func mayBecome(from, to Status) bool {
 	switch to {
+	case gone:
+		return from == Creating || from == Deleting
 	case Completed, Available:
 		return from == Creating
 	case Partial:

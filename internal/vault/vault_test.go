@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/restjson"
@@ -36,6 +37,9 @@ type others struct {
 	usage     repo.Usage
 	// unreachable is what is the matter with the store.
 	unreachable error
+	refusal     string   // why roles allow no deletion
+	broken      error    // what is the matter with roles
+	asked       []string // recovery points for which roles were asked
 }
 
 func (o *others) SetTagsTx(_ context.Context, _ *meta.Tx, _, arn string, tags map[string]string) error {
@@ -74,6 +78,20 @@ func (o *others) InUseTx(_ context.Context, _ *meta.Tx, _, arn string) (bool, er
 
 func (o *others) Usage(context.Context, string) (repo.Usage, error) { return o.usage, nil }
 
+func (o *others) DeleteAuthority(_ context.Context, p vault.Point) (string, error) {
+	o.Lock()
+	defer o.Unlock()
+	o.asked = append(o.asked, p.ARN)
+	return o.refusal, o.broken
+}
+
+// refuse sets why roles allow no deletion.
+func (o *others) refuse(why string) {
+	o.Lock()
+	defer o.Unlock()
+	o.refusal = why
+}
+
 func (o *others) Reachable(context.Context, string) error { return o.unreachable }
 
 // clock is a policy clock that stands still until it is moved.
@@ -101,6 +119,7 @@ type fixture struct {
 	db     *meta.DB
 	others *others
 	clock  *clock
+	events *events.Service
 }
 
 func newFixture(t *testing.T, db *meta.DB, quota int) *fixture {
@@ -109,11 +128,17 @@ func newFixture(t *testing.T, db *meta.DB, quota int) *fixture {
 		others: &others{tags: map[string]map[string]string{}, protected: map[string]string{}, inUse: map[string]bool{}},
 		clock:  &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)},
 	}
-	f.Service = vault.New(vault.Options{
-		DB: db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others,
+	f.events = events.New(events.Options{DB: db, Now: f.clock.now})
+	f.Service = f.with(f.others, quota)
+	return f
+}
+
+// with makes a service on the database that asks somebody else about roles.
+func (f *fixture) with(a vault.Authority, quota int) *vault.Service {
+	return vault.New(vault.Options{
+		DB: f.db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others, Authority: a, Events: f.events,
 		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Quota: quota,
 	})
-	return f
 }
 
 func as(ctx context.Context, account, region string) context.Context {
@@ -124,7 +149,7 @@ func as(ctx context.Context, account, region string) context.Context {
 func run(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
-		test(t, newFixture(t, open(t, vault.Migrations()), 0))
+		test(t, newFixture(t, open(t, vault.Migrations(), events.Migrations()), 0))
 	})
 }
 
@@ -243,7 +268,7 @@ func TestCreateBackupVault(t *testing.T) {
 func TestCreateBackupVault_QuotaHoldsInARace(t *testing.T) {
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
-		f := newFixture(t, open(t, vault.Migrations()), 3)
+		f := newFixture(t, open(t, vault.Migrations(), events.Migrations()), 3)
 		errs := make([]error, 8)
 		var wg sync.WaitGroup
 		for i := range errs {

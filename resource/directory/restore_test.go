@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -333,5 +334,40 @@ func TestRestore_LeftoverOfKilledRestore(t *testing.T) {
 	o := resourcetest.Restore(t, v, settled(), id, resource.Restore{Directory: target, Name: "r"})
 	if _, err := os.Lstat(o.Path + "/old"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("leftover shows in the restored directory: %v", err)
+	}
+}
+
+// TestRestore_ManyOfOneName starts restores under the same name at the same moment. Each is whole, or is told to take
+// another name.
+func TestRestore_ManyOfOneName(t *testing.T) {
+	t.Parallel()
+	v, target := resourcetest.NewVault(t), t.TempDir()
+	id := forge(t, v, dir(""), file("a", "x"))
+	for round := range 100 {
+		name := fmt.Sprint("r", round)
+		errs := make([]error, 4)
+		var wg sync.WaitGroup
+		for i := range errs {
+			point := resourcetest.OpenPoint(t, v, id)
+			wg.Go(func() {
+				_, errs[i] = settled().Restore(t.Context(), resource.Restore{Point: point, Directory: target, Name: name})
+			})
+		}
+		wg.Wait()
+		made := 0
+		for _, err := range errs {
+			switch {
+			case err == nil:
+				made++
+			case !errors.Is(err, resource.ErrExist):
+				t.Errorf("Restore = %v, want ErrExist", err)
+			}
+		}
+		if _, err := os.Lstat(target + "/" + name + "/a"); made > 1 || (err == nil) != (made == 1) {
+			t.Errorf("%d restores completed under one name; looking for its file: %v", made, err)
+		}
+		if _, err := os.Lstat(target + "/." + name + ".partial"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a restore has left something: %v", err)
+		}
 	}
 }

@@ -92,12 +92,18 @@ func intoTarget(path string) (*targetDir, error) {
 	return t, nil
 }
 
-// mkdir makes the directory to fill.
+// mkdir makes the directory to fill. Until it is locked, another restore of the name may take it for a leftover.
 func (t *targetDir) mkdir() error {
 	err := unix.Mkdirat(t.parent, t.work, 0o700)
 	if err == nil {
 		if t.root, err = openDir(t.parent, cstr([]byte(t.work))); err == nil {
 			err = t.lock()
+		}
+		if err == nil {
+			err = stands(t.parent, t.work, t.root)
+		}
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EWOULDBLOCK) {
+			err = unix.EEXIST
 		}
 	}
 	if err != nil {
@@ -162,6 +168,21 @@ func (t *targetDir) close() {
 	}
 }
 
+// stands is nil if an open directory still has its name, and else ENOENT. Once it is locked, that stays so.
+func stands(parent int, name string, fd int) error {
+	var named, open stat
+	if err := statFD(fd, &open); err != nil {
+		return err
+	}
+	if err := statAt(parent, cstr([]byte(name)), &named); err != nil {
+		return err
+	}
+	if named.dev != open.dev || named.ino != open.ino {
+		return unix.ENOENT
+	}
+	return nil
+}
+
 // removePartial removes a leftover, unless a living restore holds it. What is not a directory was not left by a restore.
 func removePartial(parent int, work string) error {
 	fd, err := openDir(parent, cstr([]byte(work)))
@@ -173,6 +194,12 @@ func removePartial(parent int, work string) error {
 		if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("%w: %s is being restored by somebody else", resource.ErrExist, Display([]byte(work)))
 		}
+	}
+	if err == nil {
+		err = stands(parent, work, fd)
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return nil // somebody else has removed it
 	}
 	if err == nil {
 		err = removeAll(parent, cstr([]byte(work)))

@@ -1,0 +1,75 @@
+package events
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/backupapi"
+)
+
+// Types of events.
+const (
+	PointStateChange = "Recovery Point State Change" // it has another status, or has gone
+	PointChange      = "Recovery Point Change"       // something else about it is different
+)
+
+// Event is something that happened. Its JSON is the form in which Amazon EventBridge delivers events of AWS Backup.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/eventbridge.html.
+type Event struct {
+	Version   string    `json:"version"`
+	ID        string    `json:"id"`
+	Type      string    `json:"detail-type"`
+	Source    string    `json:"source"`
+	Account   string    `json:"account"`
+	Time      time.Time `json:"-"` // with microseconds; in seconds in the JSON
+	Region    string    `json:"region"`
+	Resources []string  `json:"resources"`
+	Detail    Point     `json:"detail"`
+}
+
+// MarshalJSON writes the event as EventBridge does.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event
+	return json.Marshal(struct {
+		plain
+		Time string `json:"time"`
+	}{plain(e), e.Time.UTC().Format(time.RFC3339)})
+}
+
+// Point is what an event tells of a recovery point.
+type Point struct {
+	BackupVaultName     string     `json:"backupVaultName"`
+	BackupVaultARN      string     `json:"backupVaultArn"`
+	CreationDate        Time       `json:"creationDate"`
+	CompletionDate      Time       `json:"completionDate,omitzero"`
+	RoleARN             string     `json:"iamRoleArn"`
+	ResourceType        string     `json:"resourceType"`
+	ResourceARN         string     `json:"resourceArn"`
+	Status              string     `json:"status"` // of the recovery point, or "DELETED"
+	StatusMessage       string     `json:"statusMessage,omitempty"`
+	IsEncrypted         string     `json:"isEncrypted"`
+	StorageClass        string     `json:"storageClass"`
+	Lifecycle           *Lifecycle `json:"lifecycle,omitempty"`
+	CalculatedLifecycle *DeleteAt  `json:"calculatedLifeCycle,omitempty"`
+	// VaultEvent is the event's name among those that a vault can be told to notify of. AWS has no such member.
+	VaultEvent backupapi.BackupVaultEvent `json:"backupVaultEvent,omitempty"`
+}
+
+// Lifecycle is the retention of a recovery point.
+type Lifecycle struct {
+	DeleteAfterDays int64 `json:"deleteAfterDays"`
+}
+
+// DeleteAt is when the retention is over.
+type DeleteAt struct {
+	DeleteAt Time `json:"deleteAt"`
+}
+
+// Time is a time as details hold it, with milliseconds.
+type Time struct{ time.Time }
+
+// MarshalJSON writes the time.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return json.Marshal(t.UTC().Format("2006-01-02T15:04:05.000Z"))
+}

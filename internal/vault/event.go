@@ -1,0 +1,58 @@
+package vault
+
+import (
+	"context"
+
+	"github.com/lockfast/lockfast/arn"
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/events"
+	"github.com/lockfast/lockfast/internal/meta"
+)
+
+// deleted is the status that events name when a recovery point has gone.
+const deleted = "DELETED"
+
+// Events keeps what happened.
+type Events interface {
+	// EnqueueTx records an event that the transaction makes happen.
+	EnqueueTx(ctx context.Context, tx *meta.Tx, e events.Event) error
+}
+
+// announce records an event of a recovery point as it is now; name is its name among the events of a vault, or empty.
+func (s *Service) announce(ctx context.Context, tx *meta.Tx, kind string, p Point, status string, name backupapi.BackupVaultEvent) error {
+	d := events.Point{
+		BackupVaultName: p.VaultName, BackupVaultARN: arn.Vault(p.Account, p.Region, p.VaultName),
+		CreationDate: events.Time{Time: p.CreatedAt}, CompletionDate: events.Time{Time: p.CompletedAt}, RoleARN: p.RoleARN,
+		ResourceType: p.ResourceType, ResourceARN: p.ResourceARN, Status: status, StatusMessage: p.StatusMessage,
+		IsEncrypted: "true", StorageClass: string(backupapi.StorageClassWarm), VaultEvent: name,
+	}
+	if p.DeleteAfterDays > 0 {
+		d.Lifecycle = &events.Lifecycle{DeleteAfterDays: p.DeleteAfterDays}
+	}
+	if !p.DeleteAt.IsZero() {
+		d.CalculatedLifecycle = &events.DeleteAt{DeleteAt: events.Time{Time: p.DeleteAt}}
+	}
+	return s.events.EnqueueTx(ctx, tx, events.Event{Type: kind, Account: p.Account, Region: p.Region,
+		Resources: []string{p.ARN}, Detail: d})
+}
+
+// changed tells of a recovery point that was in another status before. A stream belongs to AVAILABLE: whatever ends
+// that status interrupts it.
+func (s *Service) changed(ctx context.Context, tx *meta.Tx, p Point, before Status) error {
+	if p.Status == before {
+		return nil // it was EXPIRED and still is, perhaps for another reason
+	}
+	var name backupapi.BackupVaultEvent
+	if p.Status == Expired || p.Status == Stopped {
+		name = backupapi.BackupVaultEventRecoveryPointModified
+	}
+	if err := s.announce(ctx, tx, events.PointStateChange, p, string(p.Status), name); err != nil || before != Available {
+		return err
+	}
+	if p.Status != Deleting { // whose work includes it
+		if err := tx.Enqueue(ctx, StopStream{p.VaultUUID, p.ARN}, nil); err != nil {
+			return err
+		}
+	}
+	return s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventContinuousBackupInterrupted)
+}
