@@ -114,7 +114,7 @@ func (s *apiServer) fill(b *testing.B) {
 	}
 	c, ctx := s.start(b), b.Context()
 	must(b, call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: "big"}))
-	resource := must(b, call(ctx, c, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: b.TempDir()}))
+	resource := must(b, call(ctx, c, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(b.TempDir())}))
 	job := must(b, call(ctx, c, backupapi.StartBackupJob, &backupapi.StartBackupJobInput{
 		BackupVaultName: "big", ResourceArn: resource.ResourceArn,
 		IamRoleArn: "arn:aws:iam::000000000000:role/service-role/AWSBackupDefaultServiceRole",

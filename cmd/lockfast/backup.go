@@ -83,7 +83,7 @@ func (c *client) ensureVault(ctx context.Context, name string) error {
 }
 
 func (a *app) backupOne(ctx context.Context, c *client, vault, path string) error {
-	r, err := call(ctx, c, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: path, Type: "EFS"})
+	r, err := call(ctx, c, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(path), Type: "EFS"})
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", path, err)
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,6 +26,9 @@ type pointLine struct {
 	LogicalBytes     *int64    `json:"logical_bytes"`
 	StoredBytes      *int64    `json:"stored_bytes"`
 	UniqueBytes      *int64    `json:"unique_bytes"`
+	IsParent         bool      `json:"is_parent"`
+	ParentARN        string    `json:"parent_recovery_point_arn,omitempty"`
+	Member           string    `json:"composite_member_identifier,omitempty"`
 }
 
 func newList(a *app) *cobra.Command {
@@ -34,7 +39,8 @@ func newList(a *app) *cobra.Command {
 		Long: `List the recovery points of one vault or of all, newest first.
 
 LOGICAL is the size of the files, STORED what their data takes in the vault, UNIQUE what deleting this recovery point
-alone would free. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
+alone would free. The recovery point of a group has no data of its own; those of its members follow it, indented. REASON
+says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
 		Args: positional(cobra.NoArgs),
@@ -51,18 +57,19 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 	if vault != "" {
 		in.BackupVaultName = &vault
 	}
-	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
-	if !a.out.json {
-		fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
-	}
+	var all []lockfastapi.RecoveryPoint
 	err := each(func(token *string) (*string, error) {
 		in.NextToken = token
 		out, err := call(ctx, c, lockfastapi.ListRecoveryPoints, in)
 		if err != nil {
 			return nil, err
 		}
+		if !a.out.json {
+			all = append(all, out.RecoveryPoints...)
+			return out.NextToken, nil
+		}
 		for i := range out.RecoveryPoints {
-			if err := a.printPoint(table, &out.RecoveryPoints[i]); err != nil {
+			if err := a.printLine(&out.RecoveryPoints[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -71,22 +78,53 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 	if err != nil || a.out.json {
 		return err
 	}
+	return printTable(a.out.stdout, all)
+}
+
+func (a *app) printLine(p *lockfastapi.RecoveryPoint) error {
+	return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
+		ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
+		StatusMessage: deref(p.StatusMessage), Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
+		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
+		ParentARN: deref(p.ParentRecoveryPointArn), Member: deref(p.CompositeMemberIdentifier)})
+}
+
+// printTable prints recovery points in their order, but children behind their parents.
+func printTable(w io.Writer, all []lockfastapi.RecoveryPoint) error {
+	listed, children := map[string]bool{}, map[string][]*lockfastapi.RecoveryPoint{}
+	for i := range all {
+		listed[all[i].RecoveryPointArn] = true
+		parent := deref(all[i].ParentRecoveryPointArn)
+		children[parent] = append(children[parent], &all[i])
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
+	var show func(p *lockfastapi.RecoveryPoint, depth int)
+	show = func(p *lockfastapi.RecoveryPoint, depth int) {
+		printPoint(table, p, depth)
+		for _, child := range children[p.RecoveryPointArn] {
+			show(child, depth+1)
+		}
+	}
+	for i := range all {
+		if p := &all[i]; !listed[deref(p.ParentRecoveryPointArn)] {
+			show(p, 0)
+		}
+	}
 	return table.Flush()
 }
 
-func (a *app) printPoint(table *tabwriter.Writer, p *lockfastapi.RecoveryPoint) error {
-	if a.out.json {
-		return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
-			ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
-			StatusMessage: deref(p.StatusMessage), Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
-			StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes})
-	}
+// printPoint prints a row of a table. It fails when the table is flushed, if it does.
+func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	resource := deref(p.ResourceName)
 	if resource == "" {
 		resource = p.ResourceArn
 	}
-	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(p.CreationDate), p.Status,
-		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), sizeOr(p.UniqueBytes), p.BackupVaultName, resource,
-		p.RecoveryPointArn, deref(p.StatusMessage))
-	return err
+	logical, stored := p.LogicalBytes, p.StoredBytes
+	if p.IsParent {
+		logical, stored = nil, nil
+	}
+	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status,
+		sizeOr(logical), sizeOr(stored), sizeOr(p.UniqueBytes), p.BackupVaultName,
+		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, deref(p.StatusMessage))
 }

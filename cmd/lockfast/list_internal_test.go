@@ -3,14 +3,13 @@ package main
 import (
 	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 )
 
 // What is EXPIRED always says why.
-func TestPrintPoint_NamesTheReason(t *testing.T) {
+func TestPrint_NamesTheReason(t *testing.T) {
 	t.Parallel()
 	const reason = "The role r does not exist or cannot be assumed by backup.amazonaws.com"
 	p := &lockfastapi.RecoveryPoint{RecoveryPointArn: "arn:p", BackupVaultName: "home", Status: "EXPIRED",
@@ -18,15 +17,16 @@ func TestPrintPoint_NamesTheReason(t *testing.T) {
 	for _, json := range []bool{false, true} {
 		var out strings.Builder
 		a := &app{out: &output{stdout: &out, stderr: &out, json: json}}
-		table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-		if err := a.printPoint(table, p); err != nil {
-			t.Fatal(err)
+		err := a.printLine(p)
+		if !json {
+			out.Reset()
+			err = printTable(&out, []lockfastapi.RecoveryPoint{*p})
 		}
-		if err := table.Flush(); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 		if got := out.String(); !strings.Contains(got, "EXPIRED") || !strings.Contains(got, reason) {
-			t.Errorf("printPoint with JSON %t = %q, want the reason in it", json, got)
+			t.Errorf("print with JSON %t = %q, want the reason in it", json, got)
 		}
 	}
 }

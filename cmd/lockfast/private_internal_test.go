@@ -355,3 +355,24 @@ func TestBackup_Interrupted(t *testing.T) {
 		t.Errorf("an interrupted backup left %v", list)
 	}
 }
+
+func TestResourceCommands_Group(t *testing.T) {
+	c := newCLI(t)
+	web, _ := c.do(exitDone, "resource", "add", "--path", t.TempDir(), "--name", "web")
+	c.do(exitDone, "resource", "add", "--path", t.TempDir(), "--name", "crm")
+	shop, _ := c.do(exitDone, "resource", "add", "--type", "CloudFormation", "--name", "shop", "--member", "web", "--member", "crm")
+	if !strings.HasPrefix(shop, "arn:aws:cloudformation:us-east-1:000000000000:stack/shop/") {
+		t.Errorf("resource add printed %q", shop)
+	}
+	list := c.lines(exitDone, "result", "resource", "list")
+	if members, _ := list[0]["members"].([]any); len(list) != 3 || len(members) != 2 || members[0] != "web" || members[1] != "crm" {
+		t.Errorf("resource list = %v", list)
+	}
+	if out, _ := c.do(exitDone, "resource", "list"); !strings.Contains(out, "web,crm") {
+		t.Errorf("resource list = %s", out)
+	}
+	c.do(exitDone, "resource", "test", shop)
+	if _, stderr := c.do(exitFailed, "resource", "remove", web); !strings.Contains(stderr, `"shop"`) {
+		t.Errorf("removal of a member says %q", stderr)
+	}
+}

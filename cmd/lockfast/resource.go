@@ -20,7 +20,8 @@ type resourceLine struct {
 	ResourceARN  string            `json:"resource_arn"`
 	ResourceType string            `json:"resource_type"`
 	Name         string            `json:"name"`
-	Path         string            `json:"path"`
+	Path         string            `json:"path,omitempty"`
+	Members      []string          `json:"members,omitempty"`
 	Tags         map[string]string `json:"tags,omitempty"`
 	Created      *time.Time        `json:"created,omitempty"`
 }
@@ -32,17 +33,19 @@ func newResource(a *app) *cobra.Command {
 
 func newResourceAdd(a *app) *cobra.Command {
 	var in lockfastapi.RegisterResourceInput
-	var name string
+	var path, name string
 	var tags []string
 	cmd := &cobra.Command{
-		Use:     "add --type EFS --path DIR",
-		Short:   "Declare a directory as a resource and print its ARN",
-		Example: "  lockfast resource add --type EFS --path /srv/home --name homes --tag backup=daily",
-		Args:    positional(cobra.NoArgs),
+		Use:   "add --type EFS --path DIR | --type CloudFormation --name NAME --member NAME...",
+		Short: "Declare a resource and print its ARN",
+		Long: `Declare a directory, type EFS, or a group of declared resources, type CloudFormation, and print the ARN.
+
+The members of a group are backed up together: a backup of the group makes one recovery point for the group, which is
+the parent, and one for each member. Members may be groups themselves.`,
+		Example: `  lockfast resource add --type EFS --path /srv/home --name homes --tag backup=daily
+  lockfast resource add --type CloudFormation --name shop --member web --member crm`,
+		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if in.Path == "" {
-				return usagef("resource add: --path DIR is missing")
-			}
 			if name != "" {
 				in.Name = &name
 			}
@@ -50,17 +53,40 @@ func newResourceAdd(a *app) *cobra.Command {
 			if in.Tags, err = parseTags(tags); err != nil {
 				return err
 			}
-			if in.Path, err = filepath.Abs(in.Path); err != nil {
+			if err := address(&in, path); err != nil {
 				return err
 			}
 			return a.with(cmd, func(ctx context.Context, c *client) error { return a.addResource(ctx, c, &in) })
 		},
 	}
-	cmd.Flags().StringVar(&in.Type, "type", "EFS", "type of the resource: EFS, a directory tree")
-	cmd.Flags().StringVar(&in.Path, "path", "", "the directory, on the server's host")
-	cmd.Flags().StringVar(&name, "name", "", "name (default: the last part of the path)")
+	cmd.Flags().StringVar(&in.Type, "type", "EFS", "type of the resource: EFS, a directory tree, or CloudFormation, a group")
+	cmd.Flags().StringVar(&path, "path", "", "the directory, on the server's host")
+	cmd.Flags().StringVar(&name, "name", "", "name (default for a directory: the last part of the path)")
+	cmd.Flags().StringArrayVar(&in.Members, "member", nil, "name of a resource that belongs to the group; repeatable")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "tag of the resource, KEY=VALUE; repeatable")
 	return cmd
+}
+
+// address checks the flags that belong to the type of a resource, and fills in where it is.
+func address(in *lockfastapi.RegisterResourceInput, path string) error {
+	group := in.Type == "CloudFormation"
+	switch {
+	case group && path != "":
+		return usagef("resource add: a group has no --path")
+	case group && in.Name == nil:
+		return usagef("resource add: --name NAME of the group is missing")
+	case group && in.Members == nil:
+		return usagef("resource add: --member NAME is missing")
+	case group:
+		return nil
+	case in.Members != nil:
+		return usagef("resource add: --member is for --type CloudFormation only")
+	case path == "":
+		return usagef("resource add: --path DIR is missing")
+	}
+	path, err := filepath.Abs(path)
+	in.Path = &path
+	return err
 }
 
 func parseTags(list []string) (map[string]string, error) {
@@ -79,8 +105,10 @@ func parseTags(list []string) (map[string]string, error) {
 }
 
 func (a *app) addResource(ctx context.Context, c *client, in *lockfastapi.RegisterResourceInput) error {
-	if err := c.checkHere(); err != nil {
-		return err
+	if in.Path != nil {
+		if err := c.checkHere(); err != nil {
+			return err
+		}
 	}
 	out, err := call(ctx, c, lockfastapi.RegisterResource, in)
 	if err != nil {
@@ -88,7 +116,7 @@ func (a *app) addResource(ctx context.Context, c *client, in *lockfastapi.Regist
 	}
 	if a.out.json {
 		return a.out.line(resourceLine{Type: "result", ResourceARN: out.ResourceArn, ResourceType: out.Type,
-			Name: out.Name, Path: out.Path})
+			Name: out.Name, Path: out.Path, Members: out.Members})
 	}
 	_, err = fmt.Fprintln(a.out.stdout, out.ResourceArn)
 	return err
@@ -109,7 +137,7 @@ func newResourceList(a *app) *cobra.Command {
 func (a *app) listResources(ctx context.Context, c *client) error {
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
 	if !a.out.json {
-		fmt.Fprintln(table, "NAME\tTYPE\tPATH\tTAGS\tARN")
+		fmt.Fprintln(table, "NAME\tTYPE\tPATH OR MEMBERS\tTAGS\tARN")
 	}
 	err := each(func(token *string) (*string, error) {
 		out, err := call(ctx, c, lockfastapi.ListResources, &lockfastapi.ListResourcesInput{NextToken: token})
@@ -119,9 +147,9 @@ func (a *app) listResources(ctx context.Context, c *client) error {
 		for _, r := range out.Resources {
 			if a.out.json {
 				err = a.out.line(resourceLine{Type: "result", ResourceARN: r.ResourceArn, ResourceType: r.Type,
-					Name: r.Name, Path: r.Path, Tags: r.Tags, Created: r.CreationDate})
+					Name: r.Name, Path: r.Path, Members: r.Members, Tags: r.Tags, Created: r.CreationDate})
 			} else {
-				_, err = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Type, r.Path, joinTags(r.Tags), r.ResourceArn)
+				_, err = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Type, r.Path+strings.Join(r.Members, ","), joinTags(r.Tags), r.ResourceArn)
 			}
 			if err != nil {
 				return nil, err

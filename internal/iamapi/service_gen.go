@@ -814,9 +814,9 @@ var SetDefaultPolicyVersion = wire.Operation[SetDefaultPolicyVersionInput, SetDe
 // SimulateCustomPolicy is the operation POST /.
 //
 // See https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html.
-var SimulateCustomPolicy = wire.Operation[SimulateCustomPolicyInput, SimulateCustomPolicyOutput]{Descriptor: &wire.Descriptor{
+var SimulateCustomPolicy = wire.Operation[SimulateCustomPolicyInput, SimulatePrincipalPolicyOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "SimulateCustomPolicy", Method: "POST", Path: "/", Status: 200,
-	Input: shapeSimulateCustomPolicyInput, Output: shapeSimulateCustomPolicyOutput,
+	Input: shapeSimulateCustomPolicyInput, Output: shapeSimulatePrincipalPolicyOutput,
 	Errors: []string{"InvalidInput", "PolicyEvaluation"},
 	Pages:  &wire.Pages{Token: "Marker", Limit: "MaxItems", Next: "Marker", Result: "EvaluationResults"},
 }}
@@ -824,9 +824,9 @@ var SimulateCustomPolicy = wire.Operation[SimulateCustomPolicyInput, SimulateCus
 // SimulatePrincipalPolicy is the operation POST /.
 //
 // See https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html.
-var SimulatePrincipalPolicy = wire.Operation[SimulatePrincipalPolicyInput, SimulateCustomPolicyOutput]{Descriptor: &wire.Descriptor{
+var SimulatePrincipalPolicy = wire.Operation[SimulatePrincipalPolicyInput, SimulatePrincipalPolicyOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "SimulatePrincipalPolicy", Method: "POST", Path: "/", Status: 200,
-	Input: shapeSimulatePrincipalPolicyInput, Output: shapeSimulateCustomPolicyOutput,
+	Input: shapeSimulatePrincipalPolicyInput, Output: shapeSimulatePrincipalPolicyOutput,
 	Errors: []string{"InvalidInput", "NoSuchEntity", "PolicyEvaluation"},
 	Pages:  &wire.Pages{Token: "Marker", Limit: "MaxItems", Next: "Marker", Result: "EvaluationResults"},
 }}

@@ -824,7 +824,7 @@ var (
 		{Name: "ResourceOwner", Shape: shapeResourceNameType},
 		{Name: "ResourcePolicy", Shape: shapePolicyDocumentType},
 	}}
-	shapeSimulateCustomPolicyOutput = &wire.Shape{Name: "SimulatePolicyResponse", Kind: wire.Structure, Type: reflect.TypeFor[SimulateCustomPolicyOutput](), Members: []wire.Member{
+	shapeSimulatePrincipalPolicyOutput = &wire.Shape{Name: "SimulatePolicyResponse", Kind: wire.Structure, Type: reflect.TypeFor[SimulatePrincipalPolicyOutput](), Members: []wire.Member{
 		{Name: "EvaluationResults", Required: true, Shape: shapeEvaluationResultsListType},
 		{Name: "IsTruncated", Shape: wire.PlainBoolean},
 		{Name: "Marker", Shape: wire.PlainString},

@@ -1242,8 +1242,8 @@ type SimulateCustomPolicyInput struct {
 	ResourcePolicy                     *string
 }
 
-// SimulateCustomPolicyOutput is the output of [SimulatePrincipalPolicy].
-type SimulateCustomPolicyOutput struct {
+// SimulatePrincipalPolicyOutput is the output of [SimulateCustomPolicy].
+type SimulatePrincipalPolicyOutput struct {
 	EvaluationResults []EvaluationResult
 	IsTruncated       *bool
 	Marker            *string

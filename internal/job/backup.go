@@ -24,6 +24,7 @@ type Backup struct {
 	PointARN                   string // of the recovery point that it makes
 	DeleteAfterDays            int64  // 0 = kept for ever
 	Tags                       map[string]string
+	Composite
 	Status
 }
 
@@ -52,7 +53,7 @@ type Progress struct {
 var ErrNotFound = errors.New("job does not exist")
 
 const backupColumns = `id, account, region, vault_uuid, vault_name, resource_arn, resource_type, resource_name, role_arn,
-	point_arn, delete_after_days, tags, start_by, ` + statusColumns
+	point_arn, delete_after_days, tags, start_by, is_parent, parent_job, parent_point, member, ` + statusColumns
 
 const statusColumns = `state, status_message, message_category, created_at, expire_by, started_at, completed_at, items, bytes_read,
 	bytes_stored, total_bytes, skipped, attempts`
@@ -72,7 +73,7 @@ func scanBackup(scan func(...any) error) (Backup, error) {
 	)
 	err := scan(append([]any{
 		&b.ID, &b.Account, &b.Region, &b.VaultUUID, &b.VaultName, &b.ResourceARN, &b.ResourceType, &b.ResourceName, &b.RoleARN,
-		&b.PointARN, &b.DeleteAfterDays, &tags, at{&b.StartBy},
+		&b.PointARN, &b.DeleteAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
 	}, b.fields()...)...)
 	if err != nil {
 		return Backup{}, err

@@ -21,24 +21,33 @@ const listed = 30 * 24 * time.Hour
 
 // DescribeBackupJob answers the fields of a backup job.
 func (s *Service) DescribeBackupJob(ctx context.Context, in *backupapi.DescribeBackupJobInput) (*backupapi.DescribeBackupJobOutput, error) {
-	var b Backup
-	err := s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
-		b, err = ownBackup(ctx, tx, in.BackupJobId, "")
-		return err
+	var out *backupapi.DescribeBackupJobOutput
+	err := s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		b, err := ownBackup(ctx, tx, in.BackupJobId, "")
+		if err != nil {
+			return err
+		}
+		all := []Backup{b}
+		if err := addUp(ctx, tx, all); err != nil {
+			return err
+		}
+		out = s.describeJob(all[0])
+		return describeChildren(ctx, tx, b, out)
 	})
-	if err != nil {
-		return nil, err
-	}
+	return out, err
+}
+
+func (s *Service) describeJob(b Backup) *backupapi.DescribeBackupJobOutput {
 	j := s.describeBackup(b)
 	return &backupapi.DescribeBackupJobOutput{
 		AccountId: j.AccountId, BackupJobId: j.BackupJobId, BackupSizeInBytes: j.BackupSizeInBytes, BackupVaultArn: j.BackupVaultArn,
 		BackupVaultName: j.BackupVaultName, BytesTransferred: j.BytesTransferred, CompletionDate: j.CompletionDate,
 		CreationDate: j.CreationDate, ExpectedCompletionDate: j.ExpectedCompletionDate, IamRoleArn: j.IamRoleArn,
 		InitiationDate: j.InitiationDate, IsEncrypted: j.IsEncrypted, IsParent: j.IsParent, MessageCategory: j.MessageCategory,
-		PercentDone: j.PercentDone, RecoveryPointArn: j.RecoveryPointArn, RecoveryPointLifecycle: j.RecoveryPointLifecycle,
+		ParentJobId: j.ParentJobId, PercentDone: j.PercentDone, RecoveryPointArn: j.RecoveryPointArn, RecoveryPointLifecycle: j.RecoveryPointLifecycle,
 		ResourceArn: j.ResourceArn, ResourceName: j.ResourceName, ResourceType: j.ResourceType, StartBy: j.StartBy, State: j.State,
 		StatusMessage: j.StatusMessage, VaultLockState: j.VaultLockState, VaultType: j.VaultType,
-	}, nil
+	}
 }
 
 // ownBackup reads a job of the caller's account and region; a missing one is an API error.
@@ -60,7 +69,8 @@ func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 		State: new(backupapi.BackupJobState(b.State)), StatusMessage: some(b.Message), MessageCategory: some(b.Category),
 		CreationDate: &b.CreatedAt, InitiationDate: &b.CreatedAt, CompletionDate: optional(b.CompletedAt), StartBy: &b.StartBy,
 		ExpectedCompletionDate: optional(b.expected(s.now())), PercentDone: new(fmt.Sprintf("%.1f", b.percent())),
-		BackupSizeInBytes: &b.BytesStored, BytesTransferred: &b.BytesStored, IsParent: new(false), IsEncrypted: new(true),
+		BackupSizeInBytes: &b.BytesStored, BytesTransferred: &b.BytesStored, IsParent: &b.IsParent,
+		ParentJobId: some(b.ParentID), IsEncrypted: new(true),
 		VaultType: new(string(backupapi.VaultTypeBackupVault)), VaultLockState: new("UNLOCKED"),
 	}
 	switch b.State {
@@ -77,7 +87,7 @@ func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 // percent is how much of a job is done.
 func (s Status) percent() float64 {
 	switch {
-	case s.State == Completed:
+	case s.State == Completed, s.State == Partial:
 		return 100
 	case s.TotalBytes <= 0:
 		return 0
@@ -95,25 +105,17 @@ func (s Status) expected(now time.Time) time.Time {
 	return now.Add(time.Duration(spent * (100 - p) / p)).Truncate(time.Microsecond)
 }
 
-// StopBackupJob stops a job that waits, or asks the worker of a running one to.
+// StopBackupJob stops a job that waits, or asks the worker of a running one to. A parent ends when its children have.
 func (s *Service) StopBackupJob(ctx context.Context, in *backupapi.StopBackupJobInput) (*backupapi.StopBackupJobOutput, error) {
 	err := s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		b, err := ownBackup(ctx, tx, in.BackupJobId, tx.ForUpdate())
 		if err != nil {
 			return err
 		}
-		switch b.State {
-		case Created:
-			if err := s.end(ctx, tx, Lease{Kind: Backups, JobID: b.ID}, Aborted, stoppedMessage); err != nil {
-				return err
-			}
-			return wakeNext(ctx, tx, b.Account, b.ResourceARN)
-		case Running:
-			return exec1(ctx, tx, "UPDATE backup_job SET state = 'ABORTING' WHERE id = ?", b.ID)
-		case Aborting:
-			return nil
+		if b.State.Over() {
+			return backupapi.InvalidRequestExceptionf("Backup job %s cannot be stopped: its state is %s", b.ID, b.State)
 		}
-		return backupapi.InvalidRequestExceptionf("Backup job %s cannot be stopped: its state is %s", b.ID, b.State)
+		return s.stopTx(ctx, tx, b)
 	})
 	if err != nil {
 		return nil, err
@@ -192,10 +194,10 @@ func (s *Service) ListBackupJobs(ctx context.Context, in *backupapi.ListBackupJo
 		return nil, err
 	}
 	out := &backupapi.ListBackupJobsOutput{BackupJobs: []backupapi.BackupJob{}}
-	if in.ByParentJobId != nil {
-		return out, nil // no job has a parent
-	}
 	f := s.recent(c)
+	if in.ByParentJobId != nil {
+		f.add("parent_job = ? AND parent_job <> ''", *in.ByParentJobId)
+	}
 	f.equal("vault_name", in.ByBackupVaultName)
 	f.equal("resource_arn", in.ByResourceArn)
 	f.equal("resource_type", in.ByResourceType)
@@ -212,8 +214,10 @@ func (s *Service) ListBackupJobs(ctx context.Context, in *backupapi.ListBackupJo
 	}
 	var jobs []Backup
 	err = s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		jobs, err = selectBackups(ctx, tx, f.where()+newest, append(f.args, page.Limit+1)...)
-		return err
+		if jobs, err = selectBackups(ctx, tx, f.where()+newest, append(f.args, page.Limit+1)...); err != nil {
+			return err
+		}
+		return addUp(ctx, tx, jobs)
 	})
 	if err != nil {
 		return nil, err

@@ -58,6 +58,9 @@ func (o *others) CheckLifecycle(l *backupapi.Lifecycle) error {
 }
 
 func (o *others) TypeOf(arn string) (string, bool) {
+	if strings.Contains(arn, ":stack/") {
+		return "CloudFormation", true
+	}
 	return "EFS", strings.Contains(arn, ":file-system/")
 }
 

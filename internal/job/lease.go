@@ -264,11 +264,15 @@ func (s *Service) endTx(ctx context.Context, tx *meta.Tx, l Lease, choose func(n
 	return wakeNext(ctx, tx, b.Account, b.ResourceARN)
 }
 
-// end writes the end of a job.
+// end writes the end of a job, and has its parent looked at.
 func (s *Service) end(ctx context.Context, tx *meta.Tx, l Lease, to State, message string) error {
-	return exec1(ctx, tx, "UPDATE "+table(l.Kind)+` SET state = ?, status_message = ?, message_category = ?, completed_at = ?,
+	err := exec1(ctx, tx, "UPDATE "+table(l.Kind)+` SET state = ?, status_message = ?, message_category = ?, completed_at = ?,
 		lease = '', lease_until = 0 WHERE id = ? AND lease = ?`,
 		to, message, Category(to, message), micros(s.now()), l.JobID, l.token)
+	if err != nil || l.Kind != Backups {
+		return err
+	}
+	return wakeParent(ctx, tx, l.JobID)
 }
 
 // wakeNext enqueues the backup job that has waited longest for a resource.
@@ -278,7 +282,7 @@ func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) err
 	if err != nil || len(next) == 0 {
 		return err
 	}
-	return tx.Enqueue(ctx, RunBackup{next[0].ID}, nil)
+	return enqueue(ctx, tx, next[0].ID, next[0].IsParent)
 }
 
 // exec1 runs a statement that must change one row.

@@ -6,6 +6,8 @@
 // stands. A job whose lease ran out is enqueued again ([Service.Sweep]) and claimed by somebody else; what the lost
 // worker still does to the row fails with [ErrLost].
 //
+// The backup of a group is a parent job with a child job per member, see [Composite].
+//
 // A resource has one running backup at a time; an index of the database makes sure. The others wait as CREATED, until
 // the one before them ends or their start window passes.
 package job

@@ -48,8 +48,10 @@ func (s *Service) detail(ctx context.Context, id string) (kind Kind, st Status, 
 	err = s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		b, err := backupTx(ctx, tx, id, "")
 		if err == nil && b.Account == c.Account && b.Region == c.Region {
-			kind, st = Backups, b.Status
-			return nil
+			all := []Backup{b}
+			err := addUp(ctx, tx, all)
+			kind, st = Backups, all[0].Status
+			return err
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err

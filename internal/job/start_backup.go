@@ -43,7 +43,7 @@ func (s *Service) StartBackupJob(ctx context.Context, in *backupapi.StartBackupJ
 		return nil, err
 	}
 	return &backupapi.StartBackupJobOutput{
-		BackupJobId: &b.ID, CreationDate: &b.CreatedAt, RecoveryPointArn: &b.PointARN, IsParent: new(false),
+		BackupJobId: &b.ID, CreationDate: &b.CreatedAt, RecoveryPointArn: &b.PointARN, IsParent: &b.IsParent,
 	}, nil
 }
 
@@ -84,7 +84,7 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 	b := Backup{
 		ID: uuid.NewString(), Account: c.Account, Region: c.Region, VaultName: in.BackupVaultName,
 		ResourceARN: in.ResourceArn, RoleARN: in.IamRoleArn, Tags: in.RecoveryPointTags,
-		PointARN: "arn:aws:backup:" + c.Region + ":" + c.Account + ":recovery-point:" + uuid.NewString(),
+		PointARN: newPointARN(c.Account, c.Region),
 	}
 	if in.Lifecycle != nil && in.Lifecycle.DeleteAfterDays != nil {
 		b.DeleteAfterDays = max(0, *in.Lifecycle.DeleteAfterDays)
@@ -107,6 +107,7 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 	if b.ResourceType, ok = s.Resources.TypeOf(in.ResourceArn); !ok {
 		return b, backupapi.InvalidParameterValueExceptionf("Unsupported resource type: %s", in.ResourceArn)
 	}
+	b.IsParent = b.ResourceType == groupType
 	b.State, b.CreatedAt = Created, s.now()
 	start, err := window("StartWindowMinutes", in.StartWindowMinutes, minStartWindow, defaultStartWindow)
 	if err != nil {
@@ -147,14 +148,14 @@ func insertBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
 		b.Tags = map[string]string{}
 	}
 	_, err := tx.Exec(ctx, "INSERT INTO backup_job ("+backupColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`,
 		b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
-		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.State, micros(b.CreatedAt), micros(b.ExpireBy),
+		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member, b.State, micros(b.CreatedAt), micros(b.ExpireBy),
 		micros(time.Now().Add(requeueAfter)))
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}
-	return tx.Enqueue(ctx, RunBackup{b.ID}, nil)
+	return enqueue(ctx, tx, b.ID, b.IsParent)
 }
 
 // Limits of tags.

@@ -21,7 +21,7 @@ import (
 func (s *Service) StartRestoreJob(ctx context.Context, in *backupapi.StartRestoreJobInput) (*backupapi.StartRestoreJobOutput, error) {
 	m, err := parseMetadata(in.Metadata)
 	if err != nil {
-		return nil, err
+		return nil, s.refusal(ctx, in.RecoveryPointArn, err)
 	}
 	copyTags := in.CopySourceTagsToRestoredResource != nil && *in.CopySourceTagsToRestoredResource
 	if copyTags && (!m.newOne || m.items != nil) {

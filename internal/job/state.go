@@ -21,12 +21,13 @@ const (
 	Completed State = "COMPLETED"
 	Failed    State = "FAILED"
 	Expired   State = "EXPIRED"
+	Partial   State = "PARTIAL" // of a parent job: some of its children have not completed
 )
 
 // Over reports whether a job in this state has ended.
 func (s State) Over() bool {
 	switch s {
-	case Aborted, Completed, Failed, Expired:
+	case Aborted, Completed, Failed, Expired, Partial:
 		return true
 	}
 	return false
@@ -81,13 +82,6 @@ func table(k Kind) string {
 		return "backup_job"
 	}
 	return "restore_job"
-}
-
-func work(k Kind, id string) river.JobArgs {
-	if k == Backups {
-		return RunBackup{id}
-	}
-	return RunRestore{id}
 }
 
 // Categories of messages.

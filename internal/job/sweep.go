@@ -94,25 +94,47 @@ func (s *Service) requeue(ctx context.Context, tx *meta.Tx, k Kind) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range lost {
+	for _, l := range lost {
 		err := exec1(ctx, tx, "UPDATE "+table(k)+` SET lease = '', lease_until = CASE WHEN state IN ('CREATED', 'PENDING')
 			THEN CAST(? AS BIGINT) ELSE CAST(? AS BIGINT) END WHERE id = ?`,
-			micros(now.Add(requeueAfter)), micros(now.Add(restartAfter)), id)
+			micros(now.Add(requeueAfter)), micros(now.Add(restartAfter)), l.id)
 		if err != nil {
 			return 0, err
 		}
-		if err := tx.Enqueue(ctx, work(k, id), nil); err != nil {
+		if k == Restores {
+			err = tx.Enqueue(ctx, RunRestore{l.id}, nil)
+		} else {
+			err = enqueue(ctx, tx, l.id, l.parent)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
 	return len(lost), nil
 }
 
-func lostJobs(ctx context.Context, tx *meta.Tx, k Kind, now time.Time) ([]string, error) {
-	states := "('CREATED', 'RUNNING', 'ABORTING')"
+// lostJob is a job of which the time limit has passed.
+type lostJob struct {
+	id     string
+	parent bool // it is a backup job of a group
+}
+
+func lostJobs(ctx context.Context, tx *meta.Tx, k Kind, now time.Time) (lost []lostJob, err error) {
+	from := "id, is_parent FROM backup_job WHERE state IN ('CREATED', 'RUNNING', 'ABORTING')"
 	if k == Restores {
-		states = "('PENDING', 'RUNNING')"
+		from = "id, FALSE FROM restore_job WHERE state IN ('PENDING', 'RUNNING')"
 	}
-	return ids(ctx, tx, "SELECT id FROM "+table(k)+" WHERE state IN "+states+" AND lease_until < ? ORDER BY id LIMIT ?"+tx.ForUpdate(),
-		micros(now), sweepBatch)
+	rows, err := tx.Query(ctx, "SELECT "+from+" AND lease_until < ? ORDER BY id LIMIT ?"+tx.ForUpdate(), micros(now), sweepBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l lostJob
+		if err := rows.Scan(&l.id, &l.parent); err != nil {
+			return nil, err
+		}
+		lost = append(lost, l)
+	}
+	return lost, rows.Err()
 }

@@ -59,6 +59,7 @@ var (
 	}}
 	shapeDescribeResourceOutput = &wire.Shape{Name: "DescribeResourceOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeResourceOutput](), Members: []wire.Member{
 		{Name: "CreationDate", Shape: wire.PlainTimestamp},
+		{Name: "Members", Shape: shapeMemberNames},
 		{Name: "Name", Required: true, Shape: wire.PlainString},
 		{Name: "Origin", Required: true, Shape: shapeResourceOrigin},
 		{Name: "Path", Required: true, Shape: shapePath},
@@ -207,6 +208,7 @@ var (
 		{Name: "SkippedItems", Required: true, Shape: shapeSkippedItems},
 	}}
 	shapeMaxResults                     = &wire.Shape{Name: "MaxResults", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(1000))}
+	shapeMemberNames                    = &wire.Shape{Name: "MemberNames", Kind: wire.List, Max: new(int64(1000)), Item: shapeResourceName}
 	shapeMissingParameterValueException = &wire.Shape{Name: "MissingParameterValueException", Kind: wire.Structure, Type: reflect.TypeFor[MissingParameterValueException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},
@@ -216,8 +218,11 @@ var (
 	shapePath          = &wire.Shape{Name: "Path", Kind: wire.String, Bytes: true, Min: new(int64(1)), Max: new(int64(65536))}
 	shapeRecoveryPoint = &wire.Shape{Name: "RecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPoint](), Members: []wire.Member{
 		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
+		{Name: "CompositeMemberIdentifier", Shape: wire.PlainString},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "IsParent", Required: true, Shape: wire.PlainBoolean},
 		{Name: "LogicalBytes", Shape: wire.PlainLong},
+		{Name: "ParentRecoveryPointArn", Shape: shapeArn},
 		{Name: "RecoveryPointArn", Required: true, Shape: shapeArn},
 		{Name: "ResourceArn", Required: true, Shape: shapeArn},
 		{Name: "ResourceName", Shape: wire.PlainString},
@@ -229,13 +234,15 @@ var (
 	}}
 	shapeRecoveryPoints        = &wire.Shape{Name: "RecoveryPoints", Kind: wire.List, Item: shapeRecoveryPoint}
 	shapeRegisterResourceInput = &wire.Shape{Name: "RegisterResourceInput", Kind: wire.Structure, Type: reflect.TypeFor[RegisterResourceInput](), Members: []wire.Member{
+		{Name: "Members", Shape: shapeMemberNames},
 		{Name: "Name", Shape: shapeResourceName},
-		{Name: "Path", Required: true, Shape: shapePath},
+		{Name: "Path", Shape: shapePath},
 		{Name: "Tags", Shape: shapeTags},
 		{Name: "Type", Required: true, Shape: shapeResourceType},
 	}}
 	shapeRegisterResourceOutput = &wire.Shape{Name: "RegisterResourceOutput", Kind: wire.Structure, Type: reflect.TypeFor[RegisterResourceOutput](), Members: []wire.Member{
 		{Name: "Created", Required: true, Shape: wire.PlainBoolean},
+		{Name: "Members", Shape: shapeMemberNames},
 		{Name: "Name", Required: true, Shape: wire.PlainString},
 		{Name: "Path", Required: true, Shape: shapePath},
 		{Name: "ResourceArn", Required: true, Shape: shapeArn},
@@ -247,6 +254,7 @@ var (
 	shapeRemoveResourceOutput = &wire.Shape{Name: "RemoveResourceOutput", Kind: wire.Structure, Type: reflect.TypeFor[RemoveResourceOutput](), Members: []wire.Member{}}
 	shapeResource             = &wire.Shape{Name: "Resource", Kind: wire.Structure, Type: reflect.TypeFor[Resource](), Members: []wire.Member{
 		{Name: "CreationDate", Shape: wire.PlainTimestamp},
+		{Name: "Members", Shape: shapeMemberNames},
 		{Name: "Name", Required: true, Shape: wire.PlainString},
 		{Name: "Origin", Required: true, Shape: shapeResourceOrigin},
 		{Name: "Path", Required: true, Shape: shapePath},

@@ -70,6 +70,7 @@ type DescribeResourceInput struct {
 // DescribeResourceOutput is the output of DescribeResource.
 type DescribeResourceOutput struct {
 	CreationDate *time.Time
+	Members      []string
 	Name         string         // required
 	Origin       ResourceOrigin // required
 	Path         string         // required
@@ -262,25 +263,29 @@ type ListSkippedItemsOutput struct {
 
 // RecoveryPoint is a recovery point with its sizes. UniqueBytes is what deleting it alone would free.
 type RecoveryPoint struct {
-	BackupVaultName  string    // required
-	CreationDate     time.Time // required
-	LogicalBytes     *int64
-	RecoveryPointArn string // required
-	ResourceArn      string // required
-	ResourceName     *string
-	ResourceType     string // required
-	Status           string // required
-	StatusMessage    *string
-	StoredBytes      *int64
-	UniqueBytes      *int64
+	BackupVaultName           string // required
+	CompositeMemberIdentifier *string
+	CreationDate              time.Time // required
+	IsParent                  bool      // required
+	LogicalBytes              *int64
+	ParentRecoveryPointArn    *string
+	RecoveryPointArn          string // required
+	ResourceArn               string // required
+	ResourceName              *string
+	ResourceType              string // required
+	Status                    string // required
+	StatusMessage             *string
+	StoredBytes               *int64
+	UniqueBytes               *int64
 }
 
-// RegisterResourceInput is the input of RegisterResource.
+// RegisterResourceInput is the input of RegisterResource. An EFS resource has a Path; a group, type CloudFormation, has a Name and Members, the names of declared resources.
 type RegisterResourceInput struct {
-	Name *string
-	Path string // required
-	Tags map[string]string
-	Type string // required
+	Members []string
+	Name    *string
+	Path    *string
+	Tags    map[string]string
+	Type    string // required
 }
 
 // LogValue is the value without what must not be logged.
@@ -290,7 +295,8 @@ func (v RegisterResourceInput) LogValue() slog.Value {
 
 // RegisterResourceOutput is the output of RegisterResource.
 type RegisterResourceOutput struct {
-	Created     bool   // required
+	Created     bool // required
+	Members     []string
 	Name        string // required
 	Path        string // required
 	ResourceArn string // required
@@ -306,9 +312,10 @@ type RemoveResourceInput struct {
 type RemoveResourceOutput struct {
 }
 
-// Resource is something that can be backed up.
+// Resource is something that can be backed up. Path is empty for a group, which has Members instead.
 type Resource struct {
 	CreationDate *time.Time
+	Members      []string
 	Name         string         // required
 	Origin       ResourceOrigin // required
 	Path         string         // required

@@ -37,11 +37,17 @@ func (s *Service) Routes(own *restjson.Router) {
 		})
 }
 
-// RegisterResource declares a directory tree, which must be there. One that is declared already keeps its ARN, and its
-// name and tags unless others are given.
+// RegisterResource declares a directory tree, which must be there, or a group of declared resources. One that is declared
+// already keeps its ARN, and its name and tags unless others are given.
 func (s *Service) RegisterResource(ctx context.Context, in *lockfastapi.RegisterResourceInput) (*lockfastapi.RegisterResourceOutput, error) {
 	c := caller.From(ctx)
-	path, err := s.check(ctx, c, in)
+	if c.Region != s.Region {
+		return nil, lockfastapi.InvalidParameterValueExceptionf("Resources are declared in region %s, not in %s.", s.Region, c.Region)
+	}
+	if in.Type == CloudFormation {
+		return s.registerGroup(ctx, in)
+	}
+	path, err := s.check(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -82,20 +88,22 @@ func (d Declared) updated(in *lockfastapi.RegisterResourceInput) Declared {
 }
 
 // check returns the clean path of what is to be declared.
-func (s *Service) check(ctx context.Context, c caller.Caller, in *lockfastapi.RegisterResourceInput) (string, error) {
-	if c.Region != s.Region {
-		return "", lockfastapi.InvalidParameterValueExceptionf("Resources are declared in region %s, not in %s.", s.Region, c.Region)
-	}
-	if in.Type != EFS {
-		return "", lockfastapi.InvalidParameterValueExceptionf("Unsupported resource type: %s. Supported: %s.", in.Type, EFS)
-	}
-	if !filepath.IsAbs(in.Path) {
-		return "", lockfastapi.InvalidParameterValueExceptionf("Path: %q is not absolute.", in.Path)
+func (s *Service) check(ctx context.Context, in *lockfastapi.RegisterResourceInput) (string, error) {
+	switch {
+	case in.Type != EFS:
+		return "", lockfastapi.InvalidParameterValueExceptionf("Unsupported resource type: %s. Supported: %s, %s.",
+			in.Type, EFS, CloudFormation)
+	case in.Members != nil:
+		return "", lockfastapi.InvalidParameterValueExceptionf("Members: only a resource of type %s has them.", CloudFormation)
+	case in.Path == nil:
+		return "", lockfastapi.MissingParameterValueExceptionf("Path: a resource of type %s needs one.", EFS)
+	case !filepath.IsAbs(*in.Path):
+		return "", lockfastapi.InvalidParameterValueExceptionf("Path: %q is not absolute.", *in.Path)
 	}
 	if err := s.Tags.CheckTags(in.Tags); err != nil {
 		return "", err
 	}
-	path := filepath.Clean(in.Path)
+	path := filepath.Clean(*in.Path)
 	_, err := s.Prober.Probe(ctx, resource.Resource{Type: EFS, Address: map[string]string{"path": path}})
 	if unusable(err) {
 		return "", lockfastapi.InvalidParameterValueExceptionf("Path: %v.", err)
@@ -138,11 +146,12 @@ func (s *Service) DescribeResource(ctx context.Context, in *lockfastapi.Describe
 
 func describe(d Declared) lockfastapi.Resource {
 	return lockfastapi.Resource{
-		ResourceArn: d.ARN, Name: d.Name, Type: d.Type, Path: d.Path, Tags: d.Tags, Origin: d.Origin, CreationDate: &d.CreatedAt,
+		ResourceArn: d.ARN, Name: d.Name, Type: d.Type, Path: d.Path, Members: d.memberNames(), Tags: d.Tags, Origin: d.Origin,
+		CreationDate: &d.CreatedAt,
 	}
 }
 
-// ListResources lists the declared resources of the region in the order of their paths.
+// ListResources lists the declared resources of the region: groups, then others in the order of their paths.
 func (s *Service) ListResources(ctx context.Context, in *lockfastapi.ListResourcesInput) (*lockfastapi.ListResourcesOutput, error) {
 	page, err := restjson.OpenPage(ctx, s.Pager, lockfastapi.ListResources, in)
 	if err != nil {
@@ -186,7 +195,7 @@ func list(ctx context.Context, tx *meta.Tx, where string, args ...any) ([]lockfa
 	return all, rows.Err()
 }
 
-// RemoveResource withdraws the declaration of a resource. Its recovery points stay.
+// RemoveResource withdraws the declaration of a resource that no group consists of. Its recovery points stay.
 func (s *Service) RemoveResource(ctx context.Context, in *lockfastapi.RemoveResourceInput) (*lockfastapi.RemoveResourceOutput, error) {
 	c := caller.From(ctx)
 	return nil, s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
@@ -198,6 +207,9 @@ func (s *Service) RemoveResource(ctx context.Context, in *lockfastapi.RemoveReso
 			return notDeclared(in.ResourceArn)
 		case d.Origin == lockfastapi.ResourceOriginFile:
 			return lockfastapi.InvalidRequestExceptionf("Resource %s is declared in the configuration file: remove it there.", in.ResourceArn)
+		}
+		if err := freeTx(ctx, tx, c.Account, c.Region, in.ResourceArn); err != nil {
+			return err
 		}
 		_, err = tx.Exec(ctx, "DELETE FROM resource WHERE account = ? AND region = ? AND arn = ?", c.Account, c.Region, in.ResourceArn)
 		if err != nil {
@@ -213,7 +225,7 @@ func (s *Service) TestResource(ctx context.Context, in *lockfastapi.TestResource
 	if err != nil {
 		return nil, err
 	}
-	facts, err := s.Prober.Probe(ctx, d.Resource())
+	facts, err := s.probe(ctx, d)
 	switch {
 	case unusable(err):
 		return &lockfastapi.TestResourceOutput{Message: new(err.Error())}, nil

@@ -2,6 +2,9 @@
 // finds its resources by itself; here they are declared, in the configuration file
 // or by the operations. A resource's ARN is derived from what it is and where, so
 // that one declared anew finds its recovery points again.
+//
+// A group is a resource that consists of others, which are backed up together; they
+// may be groups themselves.
 package registry
 
 import (
@@ -66,7 +69,8 @@ type Declared struct {
 	ARN       string
 	Type      string
 	Name      string
-	Path      string
+	Path      string   // empty for a group
+	Members   []Member // of a group; nil for anything else
 	Tags      map[string]string
 	Origin    lockfastapi.ResourceOrigin
 	CreatedAt time.Time
@@ -86,20 +90,33 @@ func ARN(account, region, path string) string {
 // TypeOf returns the resource type that an ARN is of; false for one that cannot be backed up.
 func (s *Service) TypeOf(arn string) (string, bool) {
 	part := strings.SplitN(arn, ":", 6)
-	return EFS, len(part) == 6 && part[2] == "elasticfilesystem" && strings.HasPrefix(part[5], "file-system/fs-")
+	switch {
+	case len(part) < 6:
+	case part[2] == "elasticfilesystem" && strings.HasPrefix(part[5], "file-system/fs-"):
+		return EFS, true
+	case part[2] == "cloudformation" && strings.HasPrefix(part[5], "stack/"):
+		return CloudFormation, true
+	}
+	return "", false
 }
 
-const columns = "arn, type, name, path, tags, origin, created_at"
+const columns = "arn, type, name, path, tags, origin, created_at, members"
 
 func scan(row interface{ Scan(...any) error }) (d Declared, err error) {
-	var tags string
+	var tags, members string
 	var created int64
-	if err := row.Scan(&d.ARN, &d.Type, &d.Name, &d.Path, &tags, &d.Origin, &created); err != nil {
+	if err := row.Scan(&d.ARN, &d.Type, &d.Name, &d.Path, &tags, &d.Origin, &created, &members); err != nil {
 		return d, err
 	}
 	d.CreatedAt = meta.FromMicros(created)
 	if err := json.Unmarshal([]byte(tags), &d.Tags); err != nil {
 		return d, fmt.Errorf("tags of %s: %w", d.ARN, err)
+	}
+	if members == "[]" {
+		return d, nil
+	}
+	if err := json.Unmarshal([]byte(members), &d.Members); err != nil {
+		return d, fmt.Errorf("members of %s: %w", d.ARN, err)
 	}
 	return d, nil
 }
@@ -126,15 +143,32 @@ func (s *Service) TagsTx(ctx context.Context, tx *meta.Tx, account, region, arn 
 	return d.Tags, err
 }
 
-// PutTx declares a directory tree, or replaces name, tags and origin of a declared one.
-func (s *Service) PutTx(ctx context.Context, tx *meta.Tx, account, region string, d Declared) (arn string, created bool, err error) {
-	arn = ARN(account, region, d.Path)
-	_, known, err := s.FindTx(ctx, tx, account, region, arn)
-	if err != nil {
-		return "", false, err
+// arn is the ARN of a resource that is to be declared.
+func (d Declared) arn(account, region string) string {
+	if d.Type == CloudFormation {
+		return GroupARN(account, region, d.Name)
+	}
+	return ARN(account, region, d.Path)
+}
+
+// named returns the resource with a type and a name, which are EFS and the last part of the path if it has none.
+func (d Declared) named() Declared {
+	if d.Type == "" {
+		d.Type = EFS
 	}
 	if d.Name == "" {
 		d.Name = filepath.Base(d.Path)
+	}
+	return d
+}
+
+// PutTx declares a resource, or replaces name, tags, members and origin of a declared one. The type is EFS if it is empty.
+func (s *Service) PutTx(ctx context.Context, tx *meta.Tx, account, region string, d Declared) (arn string, created bool, err error) {
+	d = d.named()
+	arn = d.arn(account, region)
+	_, known, err := s.FindTx(ctx, tx, account, region, arn)
+	if err != nil {
+		return "", false, err
 	}
 	if d.Tags == nil {
 		d.Tags = map[string]string{}
@@ -143,19 +177,33 @@ func (s *Service) PutTx(ctx context.Context, tx *meta.Tx, account, region string
 	if err != nil {
 		return "", false, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO resource (account, region, arn, type, name, path, tags, origin, present, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, TRUE, ?) ON CONFLICT (account, region, arn) DO UPDATE SET
-		name = excluded.name, tags = excluded.tags, origin = excluded.origin, present = TRUE`,
-		account, region, arn, EFS, d.Name, d.Path, string(tags), string(d.Origin), meta.Micros(s.Now()))
+	_, err = tx.Exec(ctx, `INSERT INTO resource (account, region, arn, type, name, path, tags, origin, present, created_at, members)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, TRUE, ?, ?) ON CONFLICT (account, region, arn) DO UPDATE SET
+		name = excluded.name, tags = excluded.tags, origin = excluded.origin, present = TRUE, members = excluded.members`,
+		account, region, arn, d.Type, d.Name, d.Path, string(tags), string(d.Origin), meta.Micros(s.Now()), d.membersJSON())
 	if err != nil {
-		return "", false, fmt.Errorf("declare %s: %w", d.Path, err)
+		return "", false, fmt.Errorf("declare %s: %w", arn, err)
 	}
 	return arn, !known, nil
 }
 
 // Declare makes the resources of the configuration file known, and withdraws those that went out of it. Their recovery
-// points stay.
+// points stay. Members of groups are named only; they are among the resources. The groups have been checked by
+// [CheckGroups].
 func (s *Service) Declare(ctx context.Context, account string, list []Declared) error {
+	arns := map[string]string{}
+	for i := range list {
+		list[i].Path = cleanPath(list[i].Path)
+		d := list[i].named()
+		arns[d.Name] = d.arn(account, s.Region)
+	}
+	for _, d := range list {
+		for i, m := range d.Members {
+			if d.Members[i].ARN = arns[m.Name]; d.Members[i].ARN == "" {
+				return fmt.Errorf("resource %q: no resource has the name of its member %q", d.Name, m.Name)
+			}
+		}
+	}
 	return s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE resource SET present = FALSE WHERE account = ? AND region = ? AND origin = ?",
 			account, s.Region, string(lockfastapi.ResourceOriginFile))
@@ -163,11 +211,18 @@ func (s *Service) Declare(ctx context.Context, account string, list []Declared) 
 			return fmt.Errorf("withdraw resources: %w", err)
 		}
 		for _, d := range list {
-			d.Origin, d.Path = lockfastapi.ResourceOriginFile, filepath.Clean(d.Path)
+			d.Origin = lockfastapi.ResourceOriginFile
 			if _, _, err := s.PutTx(ctx, tx, account, s.Region, d); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func cleanPath(path string) string {
+	if path == "" {
+		return ""
+	}
+	return filepath.Clean(path)
 }

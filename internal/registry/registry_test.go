@@ -60,7 +60,7 @@ func TestRegisterResource_KeepsItsARN(t *testing.T) {
 	run(t, func(t *testing.T, ctx context.Context, s *registry.Service, _ *meta.DB) {
 		dir := t.TempDir()
 		first, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{
-			Type: "EFS", Path: dir + "/./", Name: new("homes"), Tags: map[string]string{"a": "1"},
+			Type: "EFS", Path: new(dir + "/./"), Name: new("homes"), Tags: map[string]string{"a": "1"},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestRegisterResource_KeepsItsARN(t *testing.T) {
 		if !first.Created || first.Path != dir || !strings.HasPrefix(first.ResourceArn, "arn:aws:elasticfilesystem:us-east-1:000000000000:file-system/fs-") {
 			t.Errorf("RegisterResource = %+v", first)
 		}
-		again, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: dir})
+		again, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(dir)})
 		if err != nil || again.Created || again.ResourceArn != first.ResourceArn || again.Name != "homes" {
 			t.Errorf("second RegisterResource = %+v, %v, want the first one's ARN and name", again, err)
 		}
@@ -83,7 +83,7 @@ func TestRegisterResource_KeepsItsARN(t *testing.T) {
 		if _, ok := errors.AsType[*lockfastapi.ResourceNotFoundException](err); !ok {
 			t.Errorf("DescribeResource after removal = %v, want ResourceNotFoundException", err)
 		}
-		back, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: dir})
+		back, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(dir)})
 		if err != nil || !back.Created || back.ResourceArn != first.ResourceArn {
 			t.Errorf("RegisterResource after removal = %+v, %v, want the same ARN", back, err)
 		}
@@ -101,11 +101,11 @@ func TestRegisterResource_Refuses(t *testing.T) {
 			in   lockfastapi.RegisterResourceInput
 			text string
 		}{
-			{"unknown type", lockfastapi.RegisterResourceInput{Type: "Floppy", Path: "/"}, "Floppy"},
-			{"relative path", lockfastapi.RegisterResourceInput{Type: "EFS", Path: "home"}, "not absolute"},
-			{"missing path", lockfastapi.RegisterResourceInput{Type: "EFS", Path: file + "2"}, file + "2: resource does not exist"},
-			{"file", lockfastapi.RegisterResourceInput{Type: "EFS", Path: file}, "another kind"},
-			{"tag", lockfastapi.RegisterResourceInput{Type: "EFS", Path: "/", Tags: map[string]string{"aws:bad": ""}}, "reserved"},
+			{"unknown type", lockfastapi.RegisterResourceInput{Type: "Floppy", Path: new("/")}, "Floppy"},
+			{"relative path", lockfastapi.RegisterResourceInput{Type: "EFS", Path: new("home")}, "not absolute"},
+			{"missing path", lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(file + "2")}, file + "2: resource does not exist"},
+			{"file", lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(file)}, "another kind"},
+			{"tag", lockfastapi.RegisterResourceInput{Type: "EFS", Path: new("/"), Tags: map[string]string{"aws:bad": ""}}, "reserved"},
 		} {
 			_, err := s.RegisterResource(ctx, &c.in)
 			invalid, ok := errors.AsType[*lockfastapi.InvalidParameterValueException](err)
@@ -114,7 +114,7 @@ func TestRegisterResource_Refuses(t *testing.T) {
 			}
 		}
 		elsewhere := caller.With(ctx, caller.Caller{Account: account, Region: "eu-west-1"})
-		_, err := s.RegisterResource(elsewhere, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: "/"})
+		_, err := s.RegisterResource(elsewhere, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new("/")})
 		if _, ok := errors.AsType[*lockfastapi.InvalidParameterValueException](err); !ok {
 			t.Errorf("RegisterResource in another region = %v, want InvalidParameterValueException", err)
 		}
@@ -142,7 +142,7 @@ func TestDeclare_WithdrawsWhatWentOutOfTheFile(t *testing.T) {
 			}
 		}
 		dir := t.TempDir()
-		if _, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: dir}); err != nil {
+		if _, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(dir)}); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range []struct{ declared, want []string }{
@@ -178,7 +178,7 @@ func TestTestResource_SaysWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := &lockfastapi.TestResourceInput{ResourceArn: registry.ARN(account, region, dir)}
-		if _, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: dir}); err != nil {
+		if _, err := s.RegisterResource(ctx, &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new(dir)}); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := s.TestResource(ctx, in); err != nil || !out.Reachable || out.Facts["file_system"] != "test" {

@@ -119,11 +119,7 @@ func (w *Backups) claim(ctx context.Context, id string) (*backup, job.Verdict, e
 			verdict = job.Taken // it ends here
 			return w.Jobs.FailTx(ctx, tx, b.lease, fmt.Sprintf("Backup vault %s does not exist", b.job.VaultName))
 		}
-		b.point, err = w.Vaults.CreatePointTx(ctx, tx, vault.NewPoint{
-			VaultUUID: b.job.VaultUUID, ARN: b.job.PointARN, ResourceARN: b.job.ResourceARN, ResourceType: b.job.ResourceType,
-			ResourceName: b.job.ResourceName, RoleARN: b.job.RoleARN, JobID: b.job.ID, InitiatedAt: b.job.CreatedAt,
-			DeleteAfterDays: b.job.DeleteAfterDays,
-		})
+		b.point, err = w.Vaults.CreatePointTx(ctx, tx, newPoint(b.job))
 		return err
 	})
 	return b, verdict, err

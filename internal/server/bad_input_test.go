@@ -38,7 +38,7 @@ func TestBadInput_Requests(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, filepath.Dir(file), map[string]string{"file": "x"})
 	register := func(path string) error {
-		_, err := restjson.Call(t.Context(), f.own, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: path, Type: "EFS"})
+		_, err := restjson.Call(t.Context(), f.own, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(path), Type: "EFS"})
 		return err
 	}
 	backUp := func(vault, resource string) error {
@@ -99,7 +99,7 @@ func TestBadInput_Resources(t *testing.T) {
 
 	home := filepath.Join(t.TempDir(), "vanishing")
 	write(t, home, map[string]string{"one": "1"})
-	gone := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+	gone := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
 	if err := os.RemoveAll(home); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lockfast/lockfast/internal/events"
+	"github.com/lockfast/lockfast/internal/registry"
 	"github.com/lockfast/lockfast/internal/run"
 )
 
@@ -43,10 +44,11 @@ type Config struct {
 
 // Resource is a resource declared in the configuration file.
 type Resource struct {
-	Name string            `yaml:"name"`
-	Type string            `yaml:"type"`
-	Path string            `yaml:"path"`
-	Tags map[string]string `yaml:"tags"`
+	Name    string            `yaml:"name"`
+	Type    string            `yaml:"type"`
+	Path    string            `yaml:"path"`
+	Members []string          `yaml:"members"` // of a group, type CloudFormation: names of resources
+	Tags    map[string]string `yaml:"tags"`
 }
 
 // Placement is a directory in which a restore may create new resources.
@@ -202,18 +204,75 @@ func (c *Config) checkResources() error {
 		switch {
 		case r.Type == "":
 			return fmt.Errorf("%s: type is missing", where)
-		case r.Type != "EFS":
-			return fmt.Errorf("%s: type %q is not supported by this version; supported: EFS", where, r.Type)
+		case r.Type == registry.CloudFormation:
+			if err := r.checkGroup(); err != nil {
+				return fmt.Errorf("%s: %w", where, err)
+			}
+		case r.Type != registry.EFS:
+			return fmt.Errorf("%s: type %q is not supported by this version; supported: EFS, CloudFormation", where, r.Type)
+		case r.Members != nil:
+			return fmt.Errorf("%s: members are for type CloudFormation only", where)
 		case r.Path == "":
 			return fmt.Errorf("%s: path is missing", where)
 		case !filepath.IsAbs(r.Path):
 			return fmt.Errorf("%s: path %q is not absolute", where, r.Path)
-		case r.Name != "" && names[r.Name]:
+		}
+		if r.Name != "" && names[r.Name] {
 			return fmt.Errorf("%s: the name is used twice", where)
 		}
 		names[r.Name] = true
 	}
+	return c.checkGroups()
+}
+
+func (r *Resource) checkGroup() error {
+	if err := registry.CheckGroupName(r.Name); err != nil {
+		return err
+	}
+	switch {
+	case r.Path != "":
+		return errors.New("a group has no path")
+	case len(r.Members) == 0:
+		return errors.New("members are missing")
+	}
 	return nil
+}
+
+// checkGroups verifies the members of groups. A resource without a name has the last part of its path for one.
+func (c *Config) checkGroups() error {
+	count, members := map[string]int{}, map[string][]string{}
+	for _, r := range c.Resources {
+		if r.Type == registry.CloudFormation {
+			members[r.Name] = r.Members
+		}
+		count[r.name()]++
+	}
+	for _, r := range c.Resources {
+		for _, m := range r.Members {
+			switch count[m] {
+			case 0:
+				return fmt.Errorf("resource %q: no resource has the name of its member %q", r.Name, m)
+			case 1:
+			default:
+				return fmt.Errorf("resource %q: more than one resource has the name of its member %q", r.Name, m)
+			}
+		}
+	}
+	return registry.CheckGroups(members)
+}
+
+func (r *Resource) members() (list []registry.Member) {
+	for _, name := range r.Members {
+		list = append(list, registry.Member{Name: name})
+	}
+	return list
+}
+
+func (r *Resource) name() string {
+	if r.Name == "" {
+		return filepath.Base(r.Path)
+	}
+	return r.Name
 }
 
 func (c *Config) checkPlacements() error {

@@ -26,6 +26,7 @@ lifecycle_interval: 5s
 log_level: debug
 resources:
 - {name: homes, type: EFS, path: /srv/home, tags: {backup: daily}}
+- {name: shop, type: CloudFormation, members: [homes]}
 placements:
 - {name: us-east-1a, directory: /srv/restore}
 `
@@ -40,6 +41,7 @@ placements:
 	want.Account, want.Listen, want.LifecycleInterval, want.LogLevel = "000000000007", "127.0.0.1:0", 5*time.Second, -4
 	want.Resources = []server.Resource{
 		{Name: "homes", Type: "EFS", Path: "/srv/home", Tags: map[string]string{"backup": "daily"}},
+		{Name: "shop", Type: "CloudFormation", Members: []string{"homes"}},
 	}
 	want.Placements = []server.Placement{{Name: "us-east-1a", Directory: "/srv/restore"}}
 	if err := want.Check(); err != nil {
@@ -122,6 +124,11 @@ func TestConfig_EverySettingIsDocumented(t *testing.T) {
 	}
 }
 
+// resources makes a change of the settings that declares resources.
+func resources(list ...server.Resource) func(*server.Config) {
+	return func(c *server.Config) { c.Resources = list }
+}
+
 func TestConfigCheck_NamesTheSetting(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -139,6 +146,20 @@ func TestConfigCheck_NamesTheSetting(t *testing.T) {
 		"jobs":          {func(c *server.Config) { c.BackupJobs = 0 }, "backup_jobs: "},
 		"type": {func(c *server.Config) { c.Resources = []server.Resource{{Name: "a", Type: "EBS", Path: "/x"}} },
 			`resource "a": type "EBS"`},
+		"group without a name": {resources(server.Resource{Type: "CloudFormation", Members: []string{"a"}}), `resources[0]: name "": a group needs`},
+		"group with a path":    {resources(server.Resource{Name: "g", Type: "CloudFormation", Path: "/x"}), `resource "g": a group has no path`},
+		"empty group":          {resources(server.Resource{Name: "g", Type: "CloudFormation"}), `resource "g": members are missing`},
+		"members of a directory": {resources(server.Resource{Name: "a", Type: "EFS", Path: "/x", Members: []string{"b"}}),
+			`resource "a": members are for type CloudFormation only`},
+		"unknown member": {resources(server.Resource{Name: "g", Type: "CloudFormation", Members: []string{"a"}}),
+			`resource "g": no resource has the name of its member "a"`},
+		"ambiguous member": {resources(server.Resource{Name: "g", Type: "CloudFormation", Members: []string{"x"}},
+			server.Resource{Type: "EFS", Path: "/x"}, server.Resource{Type: "EFS", Path: "/y/x"}),
+			`resource "g": more than one resource has the name of its member "x"`},
+		"member twice": {resources(server.Resource{Name: "g", Type: "CloudFormation", Members: []string{"x", "x"}},
+			server.Resource{Type: "EFS", Path: "/x"}), `group "g" contains "x" twice`},
+		"group in itself": {resources(server.Resource{Name: "g", Type: "CloudFormation", Members: []string{"h"}},
+			server.Resource{Name: "h", Type: "CloudFormation", Members: []string{"g"}}), `group "g" contains itself: g > h > g`},
 		"placement": {func(c *server.Config) { c.Placements = []server.Placement{{Name: "a", Directory: "x"}} },
 			`placement "a": directory "x"`},
 	} {

@@ -197,7 +197,7 @@ func (w *world) told(change func(p *promises)) {
 
 // story is what is told to the server. It ends at the first failure.
 func (w *world) story(f *fixture) error {
-	var arn, first, second, third string
+	var arn, group, first, second, third string
 	for _, step := range []func() error{
 		func() error { return w.vault(f, "home") },
 		func() error {
@@ -206,7 +206,7 @@ func (w *world) story(f *fixture) error {
 		},
 		func() error {
 			out, err := restjson.Call(f.Context(), f.own, lockfastapi.RegisterResource,
-				&lockfastapi.RegisterResourceInput{Path: w.home, Type: "EFS"})
+				&lockfastapi.RegisterResourceInput{Path: new(w.home), Type: "EFS"})
 			if err == nil {
 				arn = out.ResourceArn
 			}
@@ -228,6 +228,8 @@ func (w *world) story(f *fixture) error {
 		func() error { return w.reclaim(f, "home") },
 		func() error { return w.change(map[string]string{"a/one": "changed again", "six": random(7, 200<<10)}) },
 		func() error { _, err := w.backup(f, "home", arn); return err },
+		func() (err error) { group, err = w.group(f, "all", "home"); return err },
+		func() error { _, err := w.backup(f, "home", group); return err },
 		func() error { return w.reclaim(f, "home") },
 	} {
 		if err := step(); err != nil {
@@ -235,6 +237,15 @@ func (w *world) story(f *fixture) error {
 		}
 	}
 	return nil
+}
+
+func (w *world) group(f *fixture, name string, members ...string) (arn string, err error) {
+	out, err := restjson.Call(f.Context(), f.own, lockfastapi.RegisterResource,
+		&lockfastapi.RegisterResourceInput{Name: &name, Members: members, Type: "CloudFormation"})
+	if err != nil {
+		return "", err
+	}
+	return out.ResourceArn, nil
 }
 
 func (w *world) vault(f *fixture, name string) error {

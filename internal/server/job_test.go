@@ -44,7 +44,7 @@ func (f *fixture) directory(files map[string]string) (arn string) {
 	f.Helper()
 	home := filepath.Join(f.TempDir(), "home")
 	write(f, home, files)
-	return own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+	return own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
 }
 
 // points returns how many recovery points the vault has, of whatever status.

@@ -112,7 +112,7 @@ func TestKill(t *testing.T) {
 		if round == 0 {
 			f.vault("home")
 		}
-		arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+		arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
 		job, point := f.startBackup("home", arn)
 		pause(120)
 		p.kill()

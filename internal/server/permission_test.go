@@ -65,11 +65,11 @@ func TestBadInput_NoPermission(t *testing.T) {
 	f.connect(p.url, data)
 	f.vault("home")
 
-	_, err = restjson.Call(t.Context(), f.own, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: secret, Type: "EFS"})
+	_, err = restjson.Call(t.Context(), f.own, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(secret), Type: "EFS"})
 	if err == nil || !strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "permission") {
 		t.Errorf("RegisterResource of an unreadable directory = %v, want its name and permission", err)
 	}
-	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
 	id, point := f.startBackup("home", arn)
 	if j := f.awaitBackup(id); j.State != types.BackupJobStateCompleted || !strings.Contains(aws.ToString(j.StatusMessage), "skipped") {
 		t.Errorf("backup with an unreadable file = %s, %q", j.State, aws.ToString(j.StatusMessage))

@@ -151,7 +151,8 @@ func (f *fixture) awaitBackup(id string) *backup.DescribeBackupJobOutput {
 	f.eventually(func() bool {
 		out = must(f.sdk.DescribeBackupJob(f.Context(), &backup.DescribeBackupJobInput{BackupJobId: &id}))(f)
 		switch out.State {
-		case types.BackupJobStateCompleted, types.BackupJobStateFailed, types.BackupJobStateAborted, types.BackupJobStateExpired:
+		case types.BackupJobStateCompleted, types.BackupJobStateFailed, types.BackupJobStateAborted, types.BackupJobStateExpired,
+			types.BackupJobStatePartial:
 			return true
 		}
 		return false

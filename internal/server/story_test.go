@@ -57,7 +57,7 @@ func story(f *fixture) {
 		f.Fatal(err)
 	}
 	f.vault("home")
-	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: home, Type: "EFS"}).ResourceArn
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
 	first, before := f.backup("home", arn), tree(f, home)
 	write(f, home, map[string]string{"a/one": "changed", "five": random(5, 2<<20)})
 	if err := os.Remove(filepath.Join(home, "three")); err != nil {

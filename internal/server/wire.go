@@ -78,12 +78,13 @@ type nouns struct {
 
 // runners do the work behind the API.
 type runners struct {
-	backups   *run.Backups
-	restores  *run.Restores
-	deleter   *run.Deleter
-	reclaimer *run.Reclaimer
-	sizes     *run.Sizes
-	tasks     *run.Tasks
+	backups    *run.Backups
+	composites *run.Composites
+	restores   *run.Restores
+	deleter    *run.Deleter
+	reclaimer  *run.Reclaimer
+	sizes      *run.Sizes
+	tasks      *run.Tasks
 }
 
 // build makes the parts of a server and starts its workers.
@@ -209,7 +210,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	p.events = events.New(events.Options{DB: p.db, Pager: pager, Now: p.o.Now, Keep: p.o.Config.EventRetention})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
-	n.settings = setting.New(registry.EFS)
+	n.settings = setting.New(registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store,
@@ -232,7 +233,7 @@ func (p *parts) declare(ctx context.Context) error {
 		if err := tag.Check(r.Tags); err != nil {
 			return fmt.Errorf("resource %q: %w", r.Name, err)
 		}
-		list = append(list, registry.Declared{Type: r.Type, Name: r.Name, Path: r.Path, Tags: r.Tags})
+		list = append(list, registry.Declared{Type: r.Type, Name: r.Name, Path: r.Path, Members: r.members(), Tags: r.Tags})
 	}
 	return p.nouns.resources.Declare(ctx, p.o.Config.Account, list)
 }
@@ -258,6 +259,8 @@ func (p *parts) makeRunners(context.Context) error {
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
 		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics,
 		Private: private, Log: p.o.Log}
+	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.iam.RoleMay,
+		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
 		Drivers: drivers, Authority: p.roles.RoleMay, Metrics: metrics, Private: private,
 		Log: p.o.Log}
@@ -281,6 +284,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	c, r := p.o.Config, &p.runners
 	workers := river.NewWorkers()
 	river.AddWorker(workers, r.backups)
+	river.AddWorker(workers, r.composites)
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)
 	river.AddWorker(workers, r.deleter)

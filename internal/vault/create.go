@@ -25,6 +25,7 @@ type NewPoint struct {
 	InitiatedAt                time.Time // of the job
 	DeleteAfterDays            int64     // 0 = kept for ever
 	Continuous                 bool
+	Composite
 }
 
 // CreatePointTx adds a recovery point that is CREATING from now on. If the job's row is there already, because the job
@@ -37,7 +38,10 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 	p, err := pointIn(ctx, tx, n.VaultUUID, n.ARN)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return s.insert(ctx, tx, v, n)
+		if p, err = s.insert(ctx, tx, v, n); err != nil {
+			return Point{}, err
+		}
+		return s.place(ctx, tx, p, n.Composite)
 	case err != nil:
 		return Point{}, err
 	case p.Status != Creating || p.JobID != n.JobID:
@@ -161,7 +165,8 @@ func (s *Service) lockPoint(ctx context.Context, tx *meta.Tx, vaultUUID, arn str
 	return pointIn(ctx, tx, vaultUUID, arn)
 }
 
-// become changes the status of a recovery point, of which the vault is locked, and tells of it.
+// become changes the status of a recovery point, of which the vault is locked, and that of its parent with it. It tells of
+// both.
 func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, message string) error {
 	if !mayBecome(p.Status, to) {
 		return fmt.Errorf("recovery point %s cannot become %s: %w: %s", p.ARN, to, ErrState, p.Status)
@@ -178,9 +183,12 @@ func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, m
 	if err != nil {
 		return err
 	}
-	before := p.Status
-	p.Status, p.StatusMessage = to, message
-	return s.changed(ctx, tx, p, before)
+	now := p
+	now.Status, now.StatusMessage = to, message
+	if err := s.changed(ctx, tx, now, p.Status); err != nil {
+		return err
+	}
+	return s.related(ctx, tx, p, to)
 }
 
 // protect brings the list of protected resources up to date after a recovery point of a resource came or went.

@@ -85,7 +85,7 @@ func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 		return backupapi.InvalidResourceStateExceptionf(
 			"AWS Backup is already performing an action on recovery point %s. Try again later.", p.ARN)
 	}
-	return nil
+	return s.checkChildless(ctx, tx, p)
 }
 
 // beginDelete accepts the deletion if nothing speaks against it. If the role refuses it, the recovery point becomes
@@ -237,7 +237,7 @@ func (s *Service) requeue(ctx context.Context) error {
 
 func (s *Service) due(ctx context.Context, after *Point, limit int) (due []Point, err error) {
 	f := filter{}
-	f.add("p.status IN ('COMPLETED', 'PARTIAL', 'STOPPED') AND p.delete_at > 0 AND p.delete_at <= ?", micros(s.now()))
+	f.add("p.status IN ('COMPLETED', 'PARTIAL', 'STOPPED') AND p.delete_at > 0 AND p.delete_at <= ? AND "+childless, micros(s.now()))
 	if after != nil {
 		f.add("(p.delete_at, p.vault_uuid, p.arn) > (?, ?, ?)", micros(after.DeleteAt), after.VaultUUID, after.ARN)
 	}

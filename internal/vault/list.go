@@ -59,11 +59,14 @@ func (s *Service) ListRecoveryPointsByBackupVault(ctx context.Context, in *backu
 		return nil, err
 	}
 	out := &backupapi.ListRecoveryPointsByBackupVaultOutput{RecoveryPoints: []backupapi.RecoveryPointByBackupVault{}}
-	if in.ByBackupPlanId != nil || in.ByParentRecoveryPointArn != nil {
-		return out, nil // no recovery point was made by a plan or has a parent
+	if in.ByBackupPlanId != nil {
+		return out, nil // no recovery point was made by a plan
 	}
 	f := filter{}
 	f.add("p.vault_uuid = ?", v.UUID)
+	if in.ByParentRecoveryPointArn != nil {
+		f.add("p.parent_arn = ? AND p.parent_arn <> ''", *in.ByParentRecoveryPointArn)
+	}
 	if in.ByResourceArn != nil {
 		f.add("p.resource_arn = ?", *in.ByResourceArn)
 	}
@@ -105,6 +108,7 @@ func inVault(p Point) backupapi.RecoveryPointByBackupVault {
 		CompletionDate: d.CompletionDate, LastRestoreTime: d.LastRestoreTime, BackupSizeInBytes: d.BackupSizeInBytes,
 		Lifecycle: d.Lifecycle, CalculatedLifecycle: d.CalculatedLifecycle, IsEncrypted: d.IsEncrypted,
 		EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, VaultType: d.VaultType,
+		ParentRecoveryPointArn: d.ParentRecoveryPointArn, CompositeMemberIdentifier: d.CompositeMemberIdentifier,
 	}
 }
 
@@ -132,6 +136,7 @@ func (s *Service) ListRecoveryPointsByResource(ctx context.Context, in *backupap
 			RecoveryPointArn: d.RecoveryPointArn, BackupVaultName: d.BackupVaultName, CreationDate: d.CreationDate,
 			Status: d.Status, StatusMessage: d.StatusMessage, BackupSizeBytes: d.BackupSizeInBytes,
 			EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, ResourceName: d.ResourceName, VaultType: d.VaultType,
+			ParentRecoveryPointArn: d.ParentRecoveryPointArn,
 		})
 	}
 	return out, nil
@@ -170,7 +175,8 @@ func (s *Service) ListRecoveryPoints(ctx context.Context, in *lockfastapi.ListRe
 			RecoveryPointArn: p.ARN, ResourceArn: p.ResourceARN, ResourceName: some(p.ResourceName),
 			ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status),
 			StatusMessage: some(p.StatusMessage), CreationDate: p.CreatedAt, LogicalBytes: &p.LogicalBytes,
-			StoredBytes: &p.StoredBytes, UniqueBytes: p.UniqueBytes,
+			StoredBytes: &p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
+			ParentRecoveryPointArn: some(p.ParentARN), CompositeMemberIdentifier: some(p.MemberID),
 		})
 	}
 	return out, nil

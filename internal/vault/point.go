@@ -38,12 +38,13 @@ type Point struct {
 	Metadata                   map[string]string // what a restore is started with
 	SourceTags                 map[string]string // tags of the resource when it was backed up
 	Continuous                 bool              // it grows with its resource while it is AVAILABLE
+	Composite
 }
 
 const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resource_arn, p.resource_type, p.resource_name,
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
-	p.continuous`
+	p.continuous, p.is_parent, p.parent_arn, p.member_id`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
 
@@ -55,7 +56,7 @@ func scanPoint(scan func(...any) error) (Point, error) {
 	err := scan(&p.VaultUUID, &p.VaultName, &p.ARN, &p.Account, &p.Region, &p.ResourceARN, &p.ResourceType, &p.ResourceName,
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
-		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous)
+		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID)
 	if err != nil {
 		return Point{}, err
 	}
@@ -139,7 +140,7 @@ func (s *Service) Point(ctx context.Context, vaultUUID, arn string) (p Point, er
 }
 
 // FindPoint finds a recovery point of an account by its ARN, in whichever vault of the region it is. A missing one, and
-// one whose data cannot be read, is an API error.
+// one whose data cannot be read, such as a parent, is an API error.
 func (s *Service) FindPoint(ctx context.Context, account, region, arn string) (p Point, err error) {
 	if err := checkARN(arn); err != nil {
 		return p, err
@@ -158,7 +159,7 @@ func find(ctx context.Context, tx *meta.Tx, account, region, arn string) (Point,
 	}
 	for _, p := range found {
 		if restorable(p.Status) {
-			return p, nil
+			return p, checkReadable(p)
 		}
 	}
 	if len(found) == 0 {

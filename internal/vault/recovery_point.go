@@ -57,9 +57,12 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 		CalculatedLifecycle: calculated(p.DeleteAt),
 		IsEncrypted:         new(true),
 		EncryptionKeyType:   new(backupapi.EncryptionKeyTypeAwsOwnedKmsKey),
-		IsParent:            new(false),
+		IsParent:            &p.IsParent,
 		StorageClass:        new(backupapi.StorageClassWarm),
-		VaultType:           new(backupapi.VaultTypeBackupVault),
+
+		ParentRecoveryPointArn:    some(p.ParentARN),
+		CompositeMemberIdentifier: some(p.MemberID),
+		VaultType:                 new(backupapi.VaultTypeBackupVault),
 	}
 }
 
@@ -68,6 +71,9 @@ func (s *Service) GetRecoveryPointRestoreMetadata(ctx context.Context, in *backu
 	p, err := s.view(ctx, in.BackupVaultAccountId, in.BackupVaultName, in.RecoveryPointArn)
 	if err != nil {
 		return nil, err
+	}
+	if p.IsParent { // the operation declares no InvalidRequestException
+		return nil, backupapi.InvalidParameterValueExceptionf("Recovery point %s is composite and cannot be restored itself", p.ARN)
 	}
 	metadata := map[string]string{"aws:backup:request-id": uuid.NewString()}
 	maps.Copy(metadata, p.Metadata)
@@ -126,10 +132,17 @@ func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error 
 		return backupapi.InvalidParameterValueExceptionf("Invalid lifecycle. DeleteAfterDays puts the deletion into the past: %s",
 			p.DeleteAt.Format("2006-01-02T15:04:05Z"))
 	}
+	if err := s.checkParentLifecycle(ctx, tx, p); err != nil {
+		return err
+	}
 	err := exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
 		p.DeleteAfterDays, micros(p.DeleteAt), p.VaultUUID, p.ARN)
 	if err != nil {
 		return err
 	}
-	return s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
+	err = s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
+	if err != nil {
+		return err
+	}
+	return s.adjust(ctx, tx, p.VaultUUID, p.ParentARN)
 }

@@ -71,6 +71,10 @@ func (s *Service) pointRoutes(r *restjson.Router) {
 		func(c caller.Caller, in *backupapi.DisassociateRecoveryPointInput) []restjson.Access {
 			return onPoint(c, "backup:DisassociateRecoveryPoint", in.BackupVaultName, in.RecoveryPointArn)
 		})
+	restjson.Handle(r, backupapi.DisassociateRecoveryPointFromParent, s.DisassociateRecoveryPointFromParent,
+		func(c caller.Caller, in *backupapi.DisassociateRecoveryPointFromParentInput) []restjson.Access {
+			return onPoint(c, "backup:DisassociateRecoveryPointFromParent", in.BackupVaultName, in.RecoveryPointArn)
+		})
 	restjson.Handle(r, backupapi.ListRecoveryPointsByBackupVault, s.ListRecoveryPointsByBackupVault,
 		func(c caller.Caller, in *backupapi.ListRecoveryPointsByBackupVaultInput) []restjson.Access {
 			return onVault(c, "backup:ListRecoveryPointsByBackupVault", in.BackupVaultName)

@@ -17,9 +17,11 @@ func TestRoutes(t *testing.T) {
 	own := restjson.New(restjson.Options{Service: lockfastapi.Service})
 	vault.New(vault.Options{}).Routes(backup, own)
 	want := []string{
-		"CreateBackupVault", "DeleteBackupVault", "DeleteBackupVaultAccessPolicy", "DeleteRecoveryPoint", "DescribeBackupVault", "DescribeRecoveryPoint",
-		"DisassociateRecoveryPoint", "GetBackupVaultAccessPolicy", "GetRecoveryPointRestoreMetadata", "ListBackupVaults", "ListRecoveryPointsByBackupVault", "ListRecoveryPointsByResource",
-		"PutBackupVaultAccessPolicy", "UpdateRecoveryPointLifecycle",
+		"CreateBackupVault", "DeleteBackupVault", "DeleteBackupVaultAccessPolicy", "DeleteRecoveryPoint", "DescribeBackupVault",
+		"DescribeRecoveryPoint", "DisassociateRecoveryPoint", "DisassociateRecoveryPointFromParent",
+		"GetBackupVaultAccessPolicy", "GetRecoveryPointRestoreMetadata", "ListBackupVaults",
+		"ListRecoveryPointsByBackupVault", "ListRecoveryPointsByResource", "PutBackupVaultAccessPolicy",
+		"UpdateRecoveryPointLifecycle",
 	}
 	if diff := cmp.Diff(want, backup.Operations()); diff != "" {
 		t.Error(diff)

@@ -122,7 +122,7 @@ func TestValidate_NamesTheMemberDeepInside(t *testing.T) {
 
 func TestValidate_CountsCharacters(t *testing.T) {
 	t.Parallel()
-	in := &lockfastapi.RegisterResourceInput{Type: "EFS", Path: "/x", Name: new(strings.Repeat("é", 256))}
+	in := &lockfastapi.RegisterResourceInput{Type: "EFS", Path: new("/x"), Name: new(strings.Repeat("é", 256))}
 	if err := wire.Validate(lockfastapi.RegisterResource.Input, in); err != nil {
 		t.Error(err)
 	}
