@@ -15,6 +15,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -37,18 +38,21 @@ type Wrapper interface {
 type Options struct {
 	DB   *meta.DB // to which [Migrations] have been applied
 	Keys Wrapper
+	// Pager makes the markers of lists.
+	Pager *restjson.Pager
 }
 
 // Service answers for identities. Its methods may be called concurrently.
 type Service struct {
 	db    *meta.DB
 	keys  Wrapper
+	pager *restjson.Pager
 	cache cache
 }
 
 // New returns a service.
 func New(o Options) *Service {
-	return &Service{db: o.DB, keys: o.Keys}
+	return &Service{db: o.DB, keys: o.Keys, pager: o.Pager}
 }
 
 // administrator is the name of the user that each account starts with.
@@ -89,7 +93,9 @@ func within(account, resource string) bool {
 // GetCallerIdentity tells callers who they are. No policy can forbid it.
 //
 // See https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html.
-func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (*stsapi.GetCallerIdentityOutput, error) {
+func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (
+	*stsapi.GetCallerIdentityOutput, error,
+) {
 	c := caller.From(ctx)
 	return &stsapi.GetCallerIdentityOutput{Account: &c.Account, Arn: &c.ARN, UserId: &c.UserID}, nil
 }
