@@ -36,7 +36,7 @@ func (k *kind) columns() string {
 func (e *entity) scan(row interface{ Scan(...any) error }, others ...any) error {
 	var created int64
 	err := row.Scan(append([]any{&e.account, &e.name, &e.path, &e.id, &e.boundary, &e.service, &created}, others...)...)
-	e.created = meta.FromMicros(created)
+	e.created = meta.FromMicros(created).Truncate(time.Second)
 	return err
 }
 

@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"database/sql"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ func managedTx(ctx context.Context, tx *meta.Tx, account, arn string) (*managedP
 func ownTx(ctx context.Context, tx *meta.Tx, account, arn string) (*managedPolicy, error) {
 	p, err := managedTx(ctx, tx, account, arn)
 	if err == nil && p.aws != nil {
-		err = &wire.Denied{Message: "Policy " + arn + " is managed by AWS and cannot be changed."}
+		err = wire.Errorf(http.StatusForbidden, "AccessDenied", "Policy %s is managed by AWS and cannot be changed.", arn)
 	}
 	return p, err
 }

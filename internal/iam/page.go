@@ -25,12 +25,12 @@ func openPage[In, Out any](ctx context.Context, s *Service, op wire.Operation[In
 	return page, err
 }
 
-// after is one text of the sort key that a page follows.
-func after(p *restjson.Page, i int) string {
-	if i >= len(p.After) {
+// after is the name of the last thing of the page before, or empty.
+func after(p *restjson.Page) string {
+	if len(p.After) == 0 {
 		return ""
 	}
-	return p.After[i]
+	return p.After[len(p.After)-1]
 }
 
 // cut shortens a list that was read longer than the page, and makes the marker of the page that follows.
@@ -65,7 +65,7 @@ func listTx(
 	if more != "" {
 		query += " AND " + more
 	}
-	all := append([]any{account, after(p, len(p.After)-1), len(start), start}, args...)
+	all := append([]any{account, after(p), len(start), start}, args...)
 	return selectTx(ctx, tx, func(rows *sql.Rows) (*entity, error) {
 		e := &entity{kind: k}
 		return e, e.scan(rows)

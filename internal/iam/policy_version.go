@@ -150,7 +150,7 @@ func (s *Service) ListPolicyVersions(ctx context.Context, in *iamapi.ListPolicyV
 			return err
 		}
 		all, err := p.versionsTx(ctx, tx)
-		if last := versionNumber(after(page, 0)); last > 0 {
+		if last := versionNumber(after(page)); last > 0 {
 			for len(all) > 0 && all[0].number >= last {
 				all = all[1:]
 			}

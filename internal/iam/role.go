@@ -143,7 +143,7 @@ func (s *Service) ListRoles(ctx context.Context, in *iamapi.ListRolesInput) (*ia
 		all, err := selectTx(ctx, tx, func(rows *sql.Rows) (*role, error) { return scanRole(rows) },
 			"SELECT "+roleKind.columns()+", "+roleColumns+` FROM iam_role
 			WHERE account = ? AND name > ? AND substr(path, 1, ?) = ? ORDER BY name LIMIT ?`,
-			account, after(page, 0), len(prefix), prefix, page.Limit+1)
+			account, after(page), len(prefix), prefix, page.Limit+1)
 		all, out.IsTruncated, out.Marker = cut(page, all, func(r *role) []string { return byName(&r.entity) })
 		out.Roles = mapped(all, (*role).describe)
 		return err

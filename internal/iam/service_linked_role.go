@@ -38,7 +38,7 @@ func linkedRole(service string) (linked, error) {
 func (l *linked) path() string { return serviceRolePath + l.service + "/" }
 
 // insertTx makes the role.
-func (l *linked) insertTx(ctx context.Context, tx *meta.Tx, account string, description *string) (*role, error) {
+func (l *linked) insertTx(ctx context.Context, tx *meta.Tx, account, description string) (*role, error) {
 	if err := freeTx(ctx, tx, roleKind, account, l.name); err != nil {
 		return nil, err
 	}
@@ -46,10 +46,7 @@ func (l *linked) insertTx(ctx context.Context, tx *meta.Tx, account string, desc
 		entity: entity{kind: roleKind, account: account, name: l.name, path: l.path(), service: l.service},
 		trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + l.service +
 			`"},"Action":"sts:AssumeRole"}]}`,
-		description: l.description, session: maxSession,
-	}
-	if description != nil {
-		r.description = *description
+		description: description, session: maxSession,
 	}
 	if err := r.insertTx(ctx, tx, "{}"); err != nil {
 		return nil, err
@@ -57,7 +54,7 @@ func (l *linked) insertTx(ctx context.Context, tx *meta.Tx, account string, desc
 	return r, insertAttachmentTx(ctx, tx, &r.entity, awsPolicyPrefix+"aws-service-role/"+l.policy)
 }
 
-// EnsureServiceLinkedRoleTx makes the role of a service in an account, unless it exists.
+// EnsureServiceLinkedRoleTx makes the role of a service in an account, unless it exists. An unknown service is an API error.
 func (s *Service) EnsureServiceLinkedRoleTx(ctx context.Context, tx *meta.Tx, account, service string) (
 	created bool, err error,
 ) {
@@ -75,7 +72,7 @@ func (s *Service) EnsureServiceLinkedRoleTx(ctx context.Context, tx *meta.Tx, ac
 	if n, err := countTx(ctx, tx, rows, account, l.name); n > 0 || err != nil {
 		return false, err
 	}
-	_, err = l.insertTx(ctx, tx, account, nil)
+	_, err = l.insertTx(ctx, tx, account, l.description)
 	return err == nil, err
 }
 
@@ -92,7 +89,7 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, in *iamapi.Create
 	}
 	out := &iamapi.CreateServiceLinkedRoleOutput{Role: &iamapi.Role{}}
 	return out, s.edit(ctx, func(ctx context.Context, tx *meta.Tx, account string) error {
-		r, err := l.insertTx(ctx, tx, account, in.Description)
+		r, err := l.insertTx(ctx, tx, account, deref(in.Description))
 		if err == nil {
 			*out.Role = r.describe()
 		}

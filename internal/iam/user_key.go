@@ -76,7 +76,7 @@ func (s *Service) ListAccessKeys(ctx context.Context, in *iamapi.ListAccessKeysI
 			return iamapi.AccessKeyMetadata{AccessKeyId: &id, CreateDate: new(meta.FromMicros(created).Truncate(time.Second)),
 				Status: new(keyStatus(active)), UserName: &e.name}, err
 		}, "SELECT id, active, created_at FROM iam_access_key WHERE account = ? AND user_name = ? AND id > ? ORDER BY id LIMIT ?",
-			account, e.name, after(page, 0), page.Limit+1)
+			account, e.name, after(page), page.Limit+1)
 		out.AccessKeyMetadata, out.IsTruncated, out.Marker = cut(page, all, func(k iamapi.AccessKeyMetadata) []string { return []string{*k.AccessKeyId} })
 		return err
 	})
