@@ -2,16 +2,19 @@ package iam_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/iamapi"
@@ -38,6 +41,10 @@ func (g *gate) Authorize(_ context.Context, _ caller.Caller, asked []query.Acces
 func (g *gate) serve(a api, form string) (status int, body string) {
 	r := query.New(query.Options{Service: iamapi.Service, Credentials: g, Authorizer: g, Log: slog.New(slog.DiscardHandler)})
 	a.Routes(r)
+	return send(r, form)
+}
+
+func send(r *query.Router, form string) (status int, body string) {
 	req := httptest.NewRequest("POST", "/", strings.NewReader(form))
 	sigv4.Sign(req, []byte(form), sigv4.Keys{AccessKeyID: "AKIA", Secret: "secret"}, "us-east-1", "iam", time.Now())
 	w := httptest.NewRecorder()
@@ -139,6 +146,59 @@ func TestGetAccountSummary(t *testing.T) {
 		}
 		if err := wire.Validate(iamapi.GetAccountSummary.Output, &iamapi.GetAccountSummaryOutput{SummaryMap: got}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// open is an authoriser that allows everything.
+type open struct{ *gate }
+
+func (open) Authorize(context.Context, caller.Caller, []query.Access) error { return nil }
+
+func TestRoutes_AnswersHaveTheirElements(t *testing.T) {
+	runAPI(t, func(a api) {
+		a.role("R")
+		g := &gate{user: caller.Caller{Account: account, ARN: arnPrefix + "user/x"}}
+		r := query.New(query.Options{Service: iamapi.Service, Credentials: g, Authorizer: open{g}, Log: slog.New(slog.DiscardHandler)})
+		a.Routes(r)
+		for form, want := range map[string]string{
+			"UpdateRole&RoleName=R&MaxSessionDuration=3600": "<UpdateRoleResult></UpdateRoleResult><ResponseMetadata>",
+			"TagRole&RoleName=R&Tags=":                      `<TagRoleResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata>`,
+			"ListRolePolicies&RoleName=R":                   "<ListRolePoliciesResult><IsTruncated>false</IsTruncated><PolicyNames></PolicyNames></ListRolePoliciesResult>",
+			"UpdateRoleDescription&RoleName=R&Description=": "<UpdateRoleDescriptionResult><Role>",
+			"GetRole&RoleName=%20": "<Code>ValidationError</Code><Message>1 validation error detected: Value &#39; &#39; at &#39;roleName&#39; failed to " +
+				"satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]+</Message>",
+			"DeleteRole": "<Message>1 validation error detected: Value null at &#39;roleName&#39; failed to satisfy constraint: Member must not be null</Message>",
+		} {
+			if _, body := send(r, "Action="+form); !strings.Contains(body, want) {
+				t.Errorf("%s: %s, want %s", form, body, want)
+			}
+		}
+	})
+}
+
+// TestCreateAccessKey_AtOnce holds that limits count what others are adding.
+func TestCreateAccessKey_AtOnce(t *testing.T) {
+	runAPI(t, func(a api) {
+		a.user("Ann")
+		var (
+			g    errgroup.Group
+			made atomic.Int32
+		)
+		for range 6 {
+			g.Go(func() error {
+				_, err := a.CreateAccessKey(a.ctx, &iamapi.CreateAccessKeyInput{UserName: new("Ann")})
+				if err == nil {
+					made.Add(1)
+				}
+				if _, full := errors.AsType[*iamapi.LimitExceededException](err); full {
+					return nil
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil || made.Load() != 2 {
+			t.Errorf("%d keys made, %v, want 2", made.Load(), err)
 		}
 	})
 }

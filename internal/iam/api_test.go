@@ -2,6 +2,7 @@ package iam_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func call[In, Out any](a api, fn func(context.Context, *In) (*Out, error), in In
 func refused[In, Out any](a api, code, text string, fn func(context.Context, *In) (*Out, error), in In) {
 	a.t.Helper()
 	_, err := fn(a.ctx, &in)
-	e, ok := err.(wire.APIError)
+	e, ok := errors.AsType[wire.APIError](err)
 	if !ok {
 		a.t.Errorf("%T: %v, want %s", in, err, code)
 		return

@@ -48,6 +48,8 @@ type Service struct {
 	keys  Wrapper
 	pager *restjson.Pager
 	cache cache
+
+	keyUses keyUses
 }
 
 // New returns a service.
@@ -62,9 +64,12 @@ func userARN(account, name string) string { return "arn:aws:iam::" + account + "
 
 // Authorize lets the administrator of an account do everything there, and
 // refuses the rest with [*wire.Denied].
-func (s *Service) Authorize(_ context.Context, c caller.Caller, asked []caller.Access) error {
+func (s *Service) Authorize(ctx context.Context, c caller.Caller, asked []caller.Access) error {
 	if c.ARN == "" || len(asked) == 0 {
 		return errors.New("authorize: nobody asks for anything")
+	}
+	if err := s.keyUsed(ctx, c, asked); err != nil {
+		return err
 	}
 	for _, a := range asked {
 		if c.ARN != userARN(c.Account, administrator) || !within(c.Account, a.Resource) {

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/google/uuid"
@@ -93,7 +94,7 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, in *iamapi.Create
 		if err == nil {
 			*out.Role = r.describe()
 		}
-		if _, taken := err.(*iamapi.EntityAlreadyExistsException); taken {
+		if _, taken := errors.AsType[*iamapi.EntityAlreadyExistsException](err); taken {
 			err = iamapi.InvalidInputExceptionf("Service role name %s has been taken in this account, please try a different suffix.", l.name)
 		}
 		return err

@@ -270,3 +270,24 @@ func TestGroup_MembersAndRefusals(t *testing.T) {
 		}
 	})
 }
+
+func TestGetAccessKeyLastUsed_AfterARequest(t *testing.T) {
+	runAPI(t, func(a api) {
+		a.user("Ann")
+		id := call(a, a.CreateAccessKey, iamapi.CreateAccessKeyInput{UserName: new("Ann")}).AccessKey.AccessKeyId
+		_, c, err := a.Lookup(t.Context(), id, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Region = "eu-west-1"
+		for _, action := range []string{"backup:ListBackupJobs", "iam:ListUsers"} { // the second is too soon to be recorded
+			if _, denied := errors.AsType[*wire.Denied](a.Authorize(t.Context(), c, caller.OnAll(action))); !denied {
+				t.Fatalf("Ann may do %s", action)
+			}
+		}
+		last := call(a, a.GetAccessKeyLastUsed, iamapi.GetAccessKeyLastUsedInput{AccessKeyId: id}).AccessKeyLastUsed
+		if last.LastUsedDate == nil || last.Region != "eu-west-1" || last.ServiceName != "backup" {
+			t.Errorf("last use = %+v", last)
+		}
+	})
+}

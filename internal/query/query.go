@@ -1,5 +1,5 @@
 // Package query speaks the AWS query protocol on the server's side: an operation is named by the form parameter Action, its input is the rest
-// of the form, its output is XML. STS is served with it.
+// of the form, its output is XML. IAM and STS are served with it.
 //
 // The steps of a request are those of package restjson, with the names that errors have in this protocol.
 package query
