@@ -144,8 +144,10 @@ func userTx(ctx context.Context, tx *meta.Tx, name *string) (*entity, error) {
 		return findTx(ctx, tx, userKind, c.Account, *name)
 	}
 	e := &entity{kind: userKind}
-	err := e.scan(tx.QueryRow(ctx, "SELECT "+userKind.columns()+" FROM iam_user WHERE account = ? AND user_id = ?", c.Account, c.UserID))
-	return e, orNotFound(err, &wire.Invalid{Member: "UserName", Text: "Must specify userName when calling with non-User credentials"})
+	err := e.scan(tx.QueryRow(ctx, "SELECT "+userKind.columns()+" FROM iam_user WHERE account = ? AND user_id = ?",
+		c.Account, c.UserID))
+	absent := &wire.Invalid{Member: "UserName", Text: "Must specify userName when calling with non-User credentials"}
+	return e, orNotFound(err, absent)
 }
 
 // isAbsent reports whether an error says that something does not exist.

@@ -8,10 +8,11 @@ import (
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
-// profileTx is an instance profile in the form of answers to lists, which leave out its tags. Nothing here runs with one; they exist
-// because other tools manage them together with roles.
+// profileTx is an instance profile in the form of answers to lists, which leave out its tags. Nothing here runs with one;
+// they exist because other tools manage them together with roles.
 func profileTx(ctx context.Context, tx *meta.Tx, e *entity) (iamapi.InstanceProfile, error) {
-	out := iamapi.InstanceProfile{Arn: e.arn(), CreateDate: e.created, InstanceProfileId: e.id, InstanceProfileName: e.name, Path: e.path}
+	out := iamapi.InstanceProfile{Arn: e.arn(), CreateDate: e.created, InstanceProfileId: e.id, InstanceProfileName: e.name,
+		Path: e.path}
 	all, err := selectTx(ctx, tx, func(rows *sql.Rows) (*role, error) { return scanRole(rows) },
 		"SELECT "+roleKind.columns()+", "+roleColumns+` FROM iam_role WHERE account = ? AND name IN
 		(SELECT role_name FROM iam_instance_profile WHERE account = ? AND name = ?)`, e.account, e.account, e.name)

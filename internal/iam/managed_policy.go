@@ -66,7 +66,8 @@ func managedTx(ctx context.Context, tx *meta.Tx, account, arn string) (*managedP
 		return p.policy(), nil
 	}
 	p := &managedPolicy{}
-	err := p.scan(tx.QueryRow(ctx, "SELECT "+policyKind.columns()+", "+policyColumns+" FROM iam_policy WHERE account = ? AND arn = ?", account, arn))
+	err := p.scan(tx.QueryRow(ctx, "SELECT "+policyKind.columns()+", "+policyColumns+
+		" FROM iam_policy WHERE account = ? AND arn = ?", account, arn))
 	return p, orNotFound(err, iamapi.NoSuchEntityExceptionf("Policy %s was not found.", arn))
 }
 
@@ -92,8 +93,8 @@ func ownPolicy(arn string) finder {
 
 // describeTx is a policy in the form of answers to lists, which leave out its description and tags.
 func (p *managedPolicy) describeTx(ctx context.Context, tx *meta.Tx, account string) (iamapi.Policy, error) {
-	out := iamapi.Policy{Arn: &p.policyARN, CreateDate: &p.created, DefaultVersionId: new(versionID(p.version)), IsAttachable: new(p.attachable()),
-		Path: &p.path, PolicyId: &p.id, PolicyName: &p.name, UpdateDate: &p.updated}
+	out := iamapi.Policy{Arn: &p.policyARN, CreateDate: &p.created, DefaultVersionId: new(versionID(p.version)),
+		IsAttachable: new(p.attachable()), Path: &p.path, PolicyId: &p.id, PolicyName: &p.name, UpdateDate: &p.updated}
 	attached, bounds, err := usesTx(ctx, tx, account, p.policyARN)
 	out.AttachmentCount, out.PermissionsBoundaryUsageCount = &attached, &bounds
 	return out, err
@@ -212,13 +213,15 @@ func (s *Service) listManagedTx(
 		all = own
 	}
 	if scope != iamapi.PolicyScopeTypeLocal {
-		used, err := selectTx(ctx, tx, text, "SELECT arn FROM ("+usedPolicies(in.PolicyUsageFilter)+") used", usedArguments(account, in.PolicyUsageFilter)...)
+		used, err := selectTx(ctx, tx, text, "SELECT arn FROM ("+usedPolicies(in.PolicyUsageFilter)+") used",
+			usedArguments(account, in.PolicyUsageFilter)...)
 		if err != nil {
 			return nil, err
 		}
 		onlyUsed := isTrue(in.OnlyAttached) || in.PolicyUsageFilter != nil
 		for _, p := range awsManagedAll() {
-			if under(p.Path, in.PathPrefix) && (!onlyUsed || slices.Contains(used, p.ARN)) && slices.Compare(byScope(p.policy()), after) > 0 {
+			if under(p.Path, in.PathPrefix) && (!onlyUsed || slices.Contains(used, p.ARN)) &&
+				slices.Compare(byScope(p.policy()), after) > 0 {
 				all = append(all, p.policy())
 			}
 		}
@@ -232,7 +235,8 @@ func listOwnTx(
 	ctx context.Context, tx *meta.Tx, account string, in *iamapi.ListPoliciesInput, after string, limit int,
 ) ([]*managedPolicy, error) {
 	prefix := orRoot(in.PathPrefix)
-	query := "SELECT " + policyKind.columns() + ", " + policyColumns + " FROM iam_policy WHERE account = ? AND name > ? AND substr(path, 1, ?) = ?"
+	query := "SELECT " + policyKind.columns() + ", " + policyColumns +
+		" FROM iam_policy WHERE account = ? AND name > ? AND substr(path, 1, ?) = ?"
 	args := []any{account, after, len(prefix), prefix}
 	if isTrue(in.OnlyAttached) || in.PolicyUsageFilter != nil {
 		query += " AND arn IN (" + usedPolicies(in.PolicyUsageFilter) + ")"

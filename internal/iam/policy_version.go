@@ -40,7 +40,8 @@ type policyVersion struct {
 
 // describe is a version in the form of answers, to which some add the document.
 func (v *policyVersion) describe(p *managedPolicy) *iamapi.PolicyVersion {
-	return &iamapi.PolicyVersion{CreateDate: &v.created, IsDefaultVersion: new(v.number == p.version), VersionId: new(versionID(v.number))}
+	return &iamapi.PolicyVersion{CreateDate: &v.created, IsDefaultVersion: new(v.number == p.version),
+		VersionId: new(versionID(v.number))}
 }
 
 // versionsTx reads the versions of a policy, the newest first.
@@ -165,7 +166,9 @@ func (s *Service) ListPolicyVersions(ctx context.Context, in *iamapi.ListPolicyV
 func (s *Service) DeletePolicyVersion(ctx context.Context, in *iamapi.DeletePolicyVersionInput) (
 	*iamapi.DeletePolicyVersionOutput, error,
 ) {
-	return nil, s.editVersion(ctx, in.PolicyArn, in.VersionId, func(ctx context.Context, tx *meta.Tx, p *managedPolicy, number int64) error {
+	return nil, s.editVersion(ctx, in.PolicyArn, in.VersionId, func(
+		ctx context.Context, tx *meta.Tx, p *managedPolicy, number int64,
+	) error {
 		if number == p.version {
 			return iamapi.DeleteConflictExceptionf("Cannot delete the default version of a policy.")
 		}
@@ -177,8 +180,11 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, in *iamapi.DeletePoli
 func (s *Service) SetDefaultPolicyVersion(ctx context.Context, in *iamapi.SetDefaultPolicyVersionInput) (
 	*iamapi.SetDefaultPolicyVersionOutput, error,
 ) {
-	return nil, s.editVersion(ctx, in.PolicyArn, in.VersionId, func(ctx context.Context, tx *meta.Tx, p *managedPolicy, number int64) error {
-		return runTx(ctx, tx, []any{number, now(), p.policyARN}, "UPDATE iam_policy SET default_version = ?, updated_at = ? WHERE arn = ?")
+	return nil, s.editVersion(ctx, in.PolicyArn, in.VersionId, func(
+		ctx context.Context, tx *meta.Tx, p *managedPolicy, number int64,
+	) error {
+		return runTx(ctx, tx, []any{number, now(), p.policyARN},
+			"UPDATE iam_policy SET default_version = ?, updated_at = ? WHERE arn = ?")
 	})
 }
 

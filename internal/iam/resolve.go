@@ -11,8 +11,8 @@ import (
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
-// ResolvePrincipalsTx finds the unique ids of the users and roles that a policy names, see [policy.Document.Principals]. ids has
-// those that were named by ARN. unknown is the first one that does not exist on this server, worded like AWS:"...", or empty.
+// ResolvePrincipalsTx finds the unique ids of the users and roles that a policy names, as its Principals lists them. ids has
+// those that were named by ARN. unknown is the first one that does not exist on this server, worded "AWS":"arn...", or empty.
 func (s *Service) ResolvePrincipalsTx(ctx context.Context, tx *meta.Tx, principals []string) (
 	ids map[string]string, unknown string, err error,
 ) {
@@ -76,7 +76,8 @@ func principalTx(ctx context.Context, tx *meta.Tx, value string) (id string, nee
 			continue
 		}
 		i := strings.LastIndex(rest, "/")
-		id, err = idTx(ctx, tx, "SELECT "+k.id+" FROM "+k.table+" WHERE account = ? AND path = ? AND name = ?", a.Account, "/"+rest[:i+1], rest[i+1:])
+		id, err = idTx(ctx, tx, "SELECT "+k.id+" FROM "+k.table+" WHERE account = ? AND path = ? AND name = ?",
+			a.Account, "/"+rest[:i+1], rest[i+1:])
 		return id, true, err
 	}
 	return "", false, nil

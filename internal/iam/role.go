@@ -29,7 +29,8 @@ func scanRole(row interface{ Scan(...any) error }) (*role, error) {
 }
 
 func roleTx(ctx context.Context, tx *meta.Tx, account, name string) (*role, error) {
-	r, err := scanRole(tx.QueryRow(ctx, "SELECT "+roleKind.columns()+", "+roleColumns+" FROM iam_role WHERE account = ? AND name = ?", account, name))
+	r, err := scanRole(tx.QueryRow(ctx, "SELECT "+roleKind.columns()+", "+roleColumns+" FROM iam_role WHERE account = ? AND name = ?",
+		account, name))
 	return r, orNotFound(err, roleKind.notFound(name))
 }
 
@@ -77,7 +78,8 @@ func trustTx(ctx context.Context, tx *meta.Tx, document string) (ids string, err
 // CreateRole makes a role, which may do nothing yet.
 func (s *Service) CreateRole(ctx context.Context, in *iamapi.CreateRoleInput) (*iamapi.CreateRoleOutput, error) {
 	if under(orRoot(in.Path), new(serviceRolePath)) {
-		return nil, iamapi.InvalidInputExceptionf("The path %s is for service-linked roles, which CreateServiceLinkedRole makes.", serviceRolePath)
+		return nil, iamapi.InvalidInputExceptionf(
+			"The path %s is for service-linked roles, which CreateServiceLinkedRole makes.", serviceRolePath)
 	}
 	out := &iamapi.CreateRoleOutput{}
 	return out, s.edit(ctx, func(ctx context.Context, tx *meta.Tx, account string) error {
@@ -92,8 +94,9 @@ func (s *Service) CreateRole(ctx context.Context, in *iamapi.CreateRoleInput) (*
 			return err
 		}
 		r := &role{
-			entity: entity{kind: roleKind, account: account, name: in.RoleName, path: orRoot(in.Path), boundary: deref(in.PermissionsBoundary)},
-			trust:  in.AssumeRolePolicyDocument, description: deref(in.Description), session: maxSession,
+			entity: entity{kind: roleKind, account: account, name: in.RoleName, path: orRoot(in.Path),
+				boundary: deref(in.PermissionsBoundary)},
+			trust: in.AssumeRolePolicyDocument, description: deref(in.Description), session: maxSession,
 		}
 		if in.MaxSessionDuration != nil {
 			r.session = *in.MaxSessionDuration
@@ -113,8 +116,8 @@ func (s *Service) CreateRole(ctx context.Context, in *iamapi.CreateRoleInput) (*
 func (r *role) insertTx(ctx context.Context, tx *meta.Tx, trustIDs string) error {
 	at := now()
 	r.id, r.created = roleKind.newID(), meta.FromMicros(at)
-	_, err := execTx(ctx, tx, `INSERT INTO iam_role (account, name, path, role_id, trust, trust_ids, description, max_session, boundary,
-		service, used_at, used_region, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', ?)`,
+	_, err := execTx(ctx, tx, `INSERT INTO iam_role (account, name, path, role_id, trust, trust_ids, description, max_session,
+		boundary, service, used_at, used_region, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', ?)`,
 		r.account, r.name, r.path, r.id, r.trust, trustIDs, r.description, r.session, r.boundary, r.service, at)
 	return err
 }

@@ -95,7 +95,8 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, in *iamapi.Create
 			*out.Role = r.describe()
 		}
 		if _, taken := errors.AsType[*iamapi.EntityAlreadyExistsException](err); taken {
-			err = iamapi.InvalidInputExceptionf("Service role name %s has been taken in this account, please try a different suffix.", l.name)
+			err = iamapi.InvalidInputExceptionf(
+				"Service role name %s has been taken in this account, please try a different suffix.", l.name)
 		}
 		return err
 	})
@@ -122,7 +123,8 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, in *iamapi.Delete
 			return err
 		}
 		out.DeletionTaskId = "task" + e.path + e.name + "/" + uuid.NewString()
-		_, err = execTx(ctx, tx, "INSERT INTO iam_role_deletion (account, task_id, created_at) VALUES (?, ?, ?)", account, out.DeletionTaskId, now())
+		_, err = execTx(ctx, tx, "INSERT INTO iam_role_deletion (account, task_id, created_at) VALUES (?, ?, ?)",
+			account, out.DeletionTaskId, now())
 		return err
 	})
 }

@@ -13,8 +13,9 @@ func (s *Service) GetAccountSummary(ctx context.Context, _ *iamapi.GetAccountSum
 ) {
 	out := &iamapi.GetAccountSummaryOutput{SummaryMap: map[string]int{
 		"AccessKeysPerUserQuota": maxKeys, "GroupsPerUserQuota": maxGroups, "VersionsPerPolicyQuota": maxVersions,
-		"AttachedPoliciesPerUserQuota": maxAttached, "AttachedPoliciesPerGroupQuota": maxAttached, "AttachedPoliciesPerRoleQuota": maxAttached,
-		"PolicySizeQuota": maxManagedSize, "UserPolicySizeQuota": maxUserInline, "GroupPolicySizeQuota": maxGroupInline,
+		"AttachedPoliciesPerUserQuota": maxAttached, "AttachedPoliciesPerGroupQuota": maxAttached,
+		"AttachedPoliciesPerRoleQuota": maxAttached,
+		"PolicySizeQuota":              maxManagedSize, "UserPolicySizeQuota": maxUserInline, "GroupPolicySizeQuota": maxGroupInline,
 		"RolePolicySizeQuota": maxRoleInline, "AssumeRolePolicySizeQuota": maxTrustSize,
 		"AccountMFAEnabled": 0, "AccountAccessKeysPresent": 0, "AccountPasswordPresent": 0, "AccountSigningCertificatesPresent": 0,
 		"MFADevices": 0, "MFADevicesInUse": 0, "Providers": 0, "ServerCertificates": 0,
@@ -33,7 +34,7 @@ func (s *Service) GetAccountSummary(ctx context.Context, _ *iamapi.GetAccountSum
 	})
 }
 
-// What follows does not exist here: aliases of accounts, passwords, and credentials other than access keys. There are none of them.
+// What follows does not exist here: aliases of accounts, passwords, and credentials other than access keys.
 
 // ListAccountAliases lists none.
 func (s *Service) ListAccountAliases(context.Context, *iamapi.ListAccountAliasesInput) (
@@ -60,21 +61,25 @@ func (s *Service) ListMFADevices(ctx context.Context, in *iamapi.ListMFADevicesI
 func (s *Service) ListSSHPublicKeys(ctx context.Context, in *iamapi.ListSSHPublicKeysInput) (
 	*iamapi.ListSSHPublicKeysOutput, error,
 ) {
-	return &iamapi.ListSSHPublicKeysOutput{SSHPublicKeys: []iamapi.SSHPublicKeyMetadata{}, IsTruncated: new(false)}, s.userExists(ctx, in.UserName)
+	out := &iamapi.ListSSHPublicKeysOutput{SSHPublicKeys: []iamapi.SSHPublicKeyMetadata{}, IsTruncated: new(false)}
+	return out, s.userExists(ctx, in.UserName)
 }
 
 // ListSigningCertificates lists none of a user.
 func (s *Service) ListSigningCertificates(ctx context.Context, in *iamapi.ListSigningCertificatesInput) (
 	*iamapi.ListSigningCertificatesOutput, error,
 ) {
-	return &iamapi.ListSigningCertificatesOutput{Certificates: []iamapi.SigningCertificate{}, IsTruncated: new(false)}, s.userExists(ctx, in.UserName)
+	out := &iamapi.ListSigningCertificatesOutput{Certificates: []iamapi.SigningCertificate{}, IsTruncated: new(false)}
+	return out, s.userExists(ctx, in.UserName)
 }
 
 // ListServiceSpecificCredentials lists none of a user, or of all.
 func (s *Service) ListServiceSpecificCredentials(ctx context.Context, in *iamapi.ListServiceSpecificCredentialsInput) (
 	*iamapi.ListServiceSpecificCredentialsOutput, error,
 ) {
-	out := &iamapi.ListServiceSpecificCredentialsOutput{ServiceSpecificCredentials: []iamapi.ServiceSpecificCredentialMetadata{}, IsTruncated: new(false)}
+	out := &iamapi.ListServiceSpecificCredentialsOutput{
+		ServiceSpecificCredentials: []iamapi.ServiceSpecificCredentialMetadata{}, IsTruncated: new(false),
+	}
 	if isTrue(in.AllUsers) {
 		return out, nil
 	}

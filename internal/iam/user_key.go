@@ -46,7 +46,8 @@ func (s *Service) CreateAccessKey(ctx context.Context, in *iamapi.CreateAccessKe
 		at := now()
 		out.AccessKey = iamapi.AccessKey{AccessKeyId: id, SecretAccessKey: secret, Status: iamapi.StatusTypeActive, UserName: e.name,
 			CreateDate: new(meta.FromMicros(at))}
-		_, err = execTx(ctx, tx, "INSERT INTO iam_access_key (id, account, user_name, secret, active, created_at) VALUES (?, ?, ?, ?, TRUE, ?)",
+		_, err = execTx(ctx, tx, `INSERT INTO iam_access_key (id, account, user_name, secret, active, created_at)
+			VALUES (?, ?, ?, ?, TRUE, ?)`,
 			id, account, e.name, wrapped, at)
 		return err
 	})
@@ -77,7 +78,8 @@ func (s *Service) ListAccessKeys(ctx context.Context, in *iamapi.ListAccessKeysI
 				Status: new(keyStatus(active)), UserName: &e.name}, err
 		}, "SELECT id, active, created_at FROM iam_access_key WHERE account = ? AND user_name = ? AND id > ? ORDER BY id LIMIT ?",
 			account, e.name, after(page), page.Limit+1)
-		out.AccessKeyMetadata, out.IsTruncated, out.Marker = cut(page, all, func(k iamapi.AccessKeyMetadata) []string { return []string{*k.AccessKeyId} })
+		out.AccessKeyMetadata, out.IsTruncated, out.Marker = cut(page, all,
+			func(k iamapi.AccessKeyMetadata) []string { return []string{*k.AccessKeyId} })
 		return err
 	})
 }
@@ -89,15 +91,16 @@ func (s *Service) UpdateAccessKey(ctx context.Context, in *iamapi.UpdateAccessKe
 	if in.Status == iamapi.StatusTypeExpired {
 		return nil, iamapi.InvalidInputExceptionf("The status of an access key can be set to Active or Inactive.")
 	}
-	return nil, s.editKey(ctx, in.UserName, in.AccessKeyId, "UPDATE iam_access_key SET active = ? WHERE account = ? AND user_name = ? AND id = ?",
-		in.Status == iamapi.StatusTypeActive)
+	return nil, s.editKey(ctx, in.UserName, in.AccessKeyId,
+		"UPDATE iam_access_key SET active = ? WHERE account = ? AND user_name = ? AND id = ?", in.Status == iamapi.StatusTypeActive)
 }
 
 // DeleteAccessKey removes an access key.
 func (s *Service) DeleteAccessKey(ctx context.Context, in *iamapi.DeleteAccessKeyInput) (
 	*iamapi.DeleteAccessKeyOutput, error,
 ) {
-	return nil, s.editKey(ctx, in.UserName, in.AccessKeyId, "DELETE FROM iam_access_key WHERE account = ? AND user_name = ? AND id = ?")
+	return nil, s.editKey(ctx, in.UserName, in.AccessKeyId,
+		"DELETE FROM iam_access_key WHERE account = ? AND user_name = ? AND id = ?")
 }
 
 // editKey runs a statement that changes one access key of a user.
@@ -138,7 +141,8 @@ func (s *Service) GetAccessKeyLastUsed(ctx context.Context, in *iamapi.GetAccess
 func (s *Service) keyOwner(ctx context.Context, id string) (owner string, err error) {
 	err = s.view(ctx, func(ctx context.Context, tx *meta.Tx, account string) error {
 		var name, path string
-		err := tx.QueryRow(ctx, `SELECT u.name, u.path FROM iam_user u JOIN iam_access_key k ON k.account = u.account AND k.user_name = u.name
+		err := tx.QueryRow(ctx, `SELECT u.name, u.path FROM iam_user u
+			JOIN iam_access_key k ON k.account = u.account AND k.user_name = u.name
 			WHERE k.account = ? AND k.id = ?`, account, id).Scan(&name, &path)
 		owner = userKind.arn(account, path, name)
 		if errors.Is(err, sql.ErrNoRows) {

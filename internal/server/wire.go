@@ -314,7 +314,8 @@ func (p *parts) makeHandler() {
 	sts.Unimplemented(stsapi.Operations()...)
 	identities.Unimplemented(iamapi.Operations()...)
 	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
-		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(), iamapi.Service.Name: identities.Operations()} {
+		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(),
+		iamapi.Service.Name: identities.Operations()} {
 		for _, name := range names {
 			p.operations = append(p.operations, service+"/"+name)
 		}
