@@ -56,7 +56,7 @@ func send(r *query.Router, form string) (status int, body string) {
 func TestRoutes_AskForTheStoredARN(t *testing.T) {
 	runAPI(t, func(a api) {
 		limit := a.policy("limit")
-		call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: "R", Path: new("/x/"), AssumeRolePolicyDocument: trust, PermissionsBoundary: &limit})
+		call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: "R", Path: new("/x/"), AssumeRolePolicyDocument: trustOfBackup, PermissionsBoundary: &limit})
 		ann := call(a, a.CreateUser, iamapi.CreateUserInput{UserName: "Ann", Path: new("/dev/")}).User
 		key := call(a, a.CreateAccessKey, iamapi.CreateAccessKeyInput{UserName: new("Ann")}).AccessKey.AccessKeyId
 		g := &gate{user: caller.Caller{Account: account, ARN: ann.Arn, UserID: ann.UserId, Kind: caller.User, Name: "Ann"}}

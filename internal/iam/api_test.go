@@ -17,7 +17,7 @@ import (
 const (
 	document = `{"Version": "2012-10-17",
  "Statement": [{"Effect": "Allow", "Action": "backup:*", "Resource": "*"}]}`
-	trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"backup.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+	trustOfBackup = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"backup.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
 	arnPrefix = "arn:aws:iam::" + account + ":"
 	forBackup = "arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup"
@@ -85,7 +85,7 @@ func (a api) group(name string) iamapi.Group {
 
 func (a api) role(name string) iamapi.Role {
 	a.t.Helper()
-	return call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: trust}).Role
+	return call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: trustOfBackup}).Role
 }
 
 func (a api) policy(name string) string {

@@ -16,7 +16,7 @@ import (
 
 func TestCreateRole_IsDescribedInFull(t *testing.T) {
 	runAPI(t, func(a api) {
-		text := strings.Replace(trust, "{", "{ \n", 1) // kept byte for byte
+		text := strings.Replace(trustOfBackup, "{", "{ \n", 1) // kept byte for byte
 		made := call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: "R", Path: new("/service-role/"), AssumeRolePolicyDocument: text,
 			Description: new("d é"), MaxSessionDuration: new(7200), Tags: []iamapi.Tag{{Key: "k", Value: "v"}}}).Role
 		want := iamapi.Role{
@@ -61,7 +61,7 @@ func TestUpdateRole(t *testing.T) {
 }
 
 func trusting(principal string) string {
-	return strings.Replace(trust, `{"Service":"backup.amazonaws.com"}`, principal, 1)
+	return strings.Replace(trustOfBackup, `{"Service":"backup.amazonaws.com"}`, principal, 1)
 }
 
 func TestTrustPolicy_RemembersWhoItNamed(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTrustPolicy_RemembersWhoItNamed(t *testing.T) {
 		}
 		refused(a, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"`+ann.Arn+`"`, a.UpdateAssumeRolePolicy,
 			iamapi.UpdateAssumeRolePolicyInput{RoleName: "Q", PolicyDocument: text})
-		call(a, a.UpdateAssumeRolePolicy, iamapi.UpdateAssumeRolePolicyInput{RoleName: "Q", PolicyDocument: trust})
+		call(a, a.UpdateAssumeRolePolicy, iamapi.UpdateAssumeRolePolicyInput{RoleName: "Q", PolicyDocument: trustOfBackup})
 		if diff := cmp.Diff(map[string]string{}, a.trustIDs("Q")); diff != "" {
 			t.Errorf("ids of another policy (-want +got):\n%s", diff)
 		}
@@ -118,14 +118,14 @@ func TestTrustPolicy_Refusals(t *testing.T) {
 				iamapi.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: trusting(principal)})
 		}
 		for text, want := range map[string]string{
-			document: "", "{": "", "[]": "", `{"Version":"2012-10-17"}`: "", strings.Replace(trust, `"Action"`, `"Resource":"*","Action"`, 1): "Has prohibited field Resource",
+			document: "", "{": "", "[]": "", `{"Version":"2012-10-17"}`: "", strings.Replace(trustOfBackup, `"Action"`, `"Resource":"*","Action"`, 1): "Has prohibited field Resource",
 		} {
 			refused(a, "MalformedPolicyDocument", want, a.CreateRole, iamapi.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: text})
 		}
-		long := strings.Replace(trust, `"Effect"`, `"Sid":"`+strings.Repeat("a", 2048)+`","Effect"`, 1)
+		long := strings.Replace(trustOfBackup, `"Effect"`, `"Sid":"`+strings.Repeat("a", 2048)+`","Effect"`, 1)
 		refused(a, "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048", a.CreateRole,
 			iamapi.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: long})
-		call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: trust + strings.Repeat(" ", 3000)})
+		call(a, a.CreateRole, iamapi.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: trustOfBackup + strings.Repeat(" ", 3000)})
 	})
 }
 
@@ -133,7 +133,7 @@ func TestRole_Refusals(t *testing.T) {
 	runAPI(t, func(a api) {
 		a.role("R")
 		create := func(name, path string, boundary *string) iamapi.CreateRoleInput {
-			return iamapi.CreateRoleInput{RoleName: name, Path: &path, AssumeRolePolicyDocument: trust, PermissionsBoundary: boundary}
+			return iamapi.CreateRoleInput{RoleName: name, Path: &path, AssumeRolePolicyDocument: trustOfBackup, PermissionsBoundary: boundary}
 		}
 		refused(a, "EntityAlreadyExists", "Role with name r already exists.", a.CreateRole, create("r", "/x/", nil))
 		refused(a, "InvalidInput", "/aws-service-role/", a.CreateRole, create("q", "/aws-service-role/x/", nil))
@@ -219,7 +219,7 @@ func TestServiceLinkedRole_IsMadeAndChangedByAWSAlone(t *testing.T) {
 		refused(a, "UnmodifiableEntity", text, a.DetachRolePolicy, iamapi.DetachRolePolicyInput{RoleName: name, PolicyArn: forBackup})
 		refused(a, "UnmodifiableEntity", text, a.PutRolePolicy, iamapi.PutRolePolicyInput{RoleName: name, PolicyName: "p", PolicyDocument: document})
 		refused(a, "UnmodifiableEntity", text, a.DeleteRolePolicy, iamapi.DeleteRolePolicyInput{RoleName: name, PolicyName: "p"})
-		refused(a, "UnmodifiableEntity", text, a.UpdateAssumeRolePolicy, iamapi.UpdateAssumeRolePolicyInput{RoleName: name, PolicyDocument: trust})
+		refused(a, "UnmodifiableEntity", text, a.UpdateAssumeRolePolicy, iamapi.UpdateAssumeRolePolicyInput{RoleName: name, PolicyDocument: trustOfBackup})
 		refused(a, "UnmodifiableEntity", text, a.UpdateRole, iamapi.UpdateRoleInput{RoleName: name, MaxSessionDuration: new(3600)})
 		refused(a, "UnmodifiableEntity", text, a.PutRolePermissionsBoundary, iamapi.PutRolePermissionsBoundaryInput{RoleName: name, PermissionsBoundary: forBackup})
 		call(a, a.CreateInstanceProfile, iamapi.CreateInstanceProfileInput{InstanceProfileName: "ip"})
