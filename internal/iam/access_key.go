@@ -49,6 +49,12 @@ func (c *cache) put(id string, e entry) {
 	c.entries[id] = e
 }
 
+func (c *cache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries = nil
+}
+
 // Lookup finds the secret and the owner of an access key. It is a
 // [sigv4.Lookup]; there are no session tokens yet.
 func (s *Service) Lookup(ctx context.Context, accessKeyID, sessionToken string) (string, caller.Caller, error) {
@@ -91,7 +97,9 @@ func bindTo(accessKeyID string) []byte { return []byte("access key " + accessKey
 
 // EnsureAdministrator makes sure that an account has its administrator with an
 // access key, and returns the oldest one. created says that it is new.
-func (s *Service) EnsureAdministrator(ctx context.Context, account string) (accessKeyID, secret string, created bool, err error) {
+func (s *Service) EnsureAdministrator(ctx context.Context, account string) (
+	accessKeyID, secret string, created bool, err error,
+) {
 	if !isAccount(account) {
 		return "", "", false, fmt.Errorf("account %q: want 12 digits", account)
 	}

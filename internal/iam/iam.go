@@ -15,6 +15,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -37,18 +38,23 @@ type Wrapper interface {
 type Options struct {
 	DB   *meta.DB // to which [Migrations] have been applied
 	Keys Wrapper
+	// Pager makes the markers of lists.
+	Pager *restjson.Pager
 }
 
 // Service answers for identities. Its methods may be called concurrently.
 type Service struct {
 	db    *meta.DB
 	keys  Wrapper
+	pager *restjson.Pager
 	cache cache
+
+	keyUses keyUses
 }
 
 // New returns a service.
 func New(o Options) *Service {
-	return &Service{db: o.DB, keys: o.Keys}
+	return &Service{db: o.DB, keys: o.Keys, pager: o.Pager}
 }
 
 // administrator is the name of the user that each account starts with.
@@ -58,9 +64,12 @@ func userARN(account, name string) string { return "arn:aws:iam::" + account + "
 
 // Authorize lets the administrator of an account do everything there, and
 // refuses the rest with [*wire.Denied].
-func (s *Service) Authorize(_ context.Context, c caller.Caller, asked []caller.Access) error {
+func (s *Service) Authorize(ctx context.Context, c caller.Caller, asked []caller.Access) error {
 	if c.ARN == "" || len(asked) == 0 {
 		return errors.New("authorize: nobody asks for anything")
+	}
+	if err := s.keyUsed(ctx, c, asked); err != nil {
+		return err
 	}
 	for _, a := range asked {
 		if c.ARN != userARN(c.Account, administrator) || !within(c.Account, a.Resource) {
@@ -89,7 +98,9 @@ func within(account, resource string) bool {
 // GetCallerIdentity tells callers who they are. No policy can forbid it.
 //
 // See https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html.
-func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (*stsapi.GetCallerIdentityOutput, error) {
+func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (
+	*stsapi.GetCallerIdentityOutput, error,
+) {
 	c := caller.From(ctx)
 	return &stsapi.GetCallerIdentityOutput{Account: &c.Account, Arn: &c.ARN, UserId: &c.UserID}, nil
 }

@@ -26,7 +26,7 @@ func (a *answer) text(name, text string) {
 func output(op *wire.Descriptor, out any, requestID string) []byte {
 	a := &answer{}
 	a.WriteString("<" + op.Name + `Response xmlns="` + op.Service.Namespace + `">`)
-	if len(op.Output.Members) > 0 {
+	if len(op.Output.Members) > 0 || op.Output.Name != op.Name+"Output" { // so called are outputs that the model lacks
 		a.open(op.Name + "Result")
 		a.structure(op.Output, reflect.ValueOf(out).Elem())
 		a.close(op.Name + "Result")

@@ -21,6 +21,7 @@ import (
 	"github.com/lockfast/lockfast/internal/browse"
 	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/iam"
+	"github.com/lockfast/lockfast/internal/iamapi"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/ledger"
@@ -153,7 +154,7 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 
 // makeIdentity sees to it that there is an administrator, whose access key is in the credentials file.
 func (p *parts) makeIdentity(ctx context.Context) error {
-	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root})
+	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, Pager: p.pager()})
 	if p.roles = p.iam; p.o.roles != nil {
 		p.roles = p.o.roles
 	}
@@ -175,6 +176,12 @@ func (p *parts) makeIdentity(ctx context.Context) error {
 		p.o.Log.Info("administrator made", "account", p.o.Config.Account, "credentials", file)
 	}
 	return WriteCredentials(p.o.Config.Data, AccessKey{ID: id, Secret: secret})
+}
+
+// pager makes page tokens, the same in every server with this root key.
+func (p *parts) pager() *restjson.Pager {
+	key := p.root.Derive("page tokens")
+	return restjson.NewPager(key[:])
 }
 
 func (p *parts) makeStore(context.Context) error {
@@ -202,8 +209,7 @@ func (p *parts) makeStore(context.Context) error {
 }
 
 func (p *parts) makeNouns(ctx context.Context) error {
-	key := p.root.Derive("page tokens")
-	pager := restjson.NewPager(key[:])
+	pager := p.pager()
 	n := &p.nouns
 	links := &links{db: p.db, roles: p.roles, nouns: n, store: p.store, placements: p.o.Config.Placements}
 	p.links = links
@@ -306,6 +312,7 @@ func (p *parts) makeHandler() {
 	backup := restjson.New(options(restjson.Options{Service: backupapi.Service}))
 	own := restjson.New(options(restjson.Options{Service: lockfastapi.Service}))
 	sts := query.New(query.Options{Service: stsapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
+	identities := query.New(query.Options{Service: iamapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.protected.Routes(backup)
@@ -315,17 +322,21 @@ func (p *parts) makeHandler() {
 	n.tasks.Routes(own)
 	n.browse.Routes(own)
 	p.events.Routes(own)
+	p.iam.Routes(identities)
 	query.Handle(sts, stsapi.GetCallerIdentity, p.iam.GetCallerIdentity, query.Anybody)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
 	sts.Unimplemented(stsapi.Operations()...)
+	identities.Unimplemented(iamapi.Operations()...)
 	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
-		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations()} {
+		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(),
+		iamapi.Service.Name: identities.Operations()} {
 		for _, name := range names {
 			p.operations = append(p.operations, service+"/"+name)
 		}
 	}
-	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own, stsapi.Service.Name: sts}
+	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own,
+		stsapi.Service.Name: sts, iamapi.Service.Name: identities}
 	p.handler = newFront(services, backup, p.ready, p.metrics)
 }
 
