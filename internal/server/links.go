@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/policy"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/run"
 	"github.com/lockfast/lockfast/internal/tag"
@@ -83,4 +85,18 @@ func (l *links) OpenPoint(ctx context.Context, account, region, arn string) (*re
 		return nil, err
 	}
 	return v.OpenPoint(ctx, repo.PointID(p.StoreID))
+}
+
+// ResourcePolicies implements iam.ResourcePolicies. No resource has a policy yet.
+func (l *links) ResourcePolicies(context.Context, string, string, caller.Access) ([]policy.Attached, error) {
+	return nil, nil
+}
+
+// ResourceTags implements iam.ResourceTags.
+func (l *links) ResourceTags(ctx context.Context, account, arn string) (tags map[string]string, err error) {
+	err = l.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		tags, err = l.nouns.tags.TagsTx(ctx, tx, account, arn)
+		return err
+	})
+	return tags, err
 }
