@@ -27,7 +27,7 @@ var layers = []struct {
 	{30, "internal/caller"},
 	{22, "resource/directory"},
 	{21, "resource"},
-	{20, "internal/wire internal/meta"},
+	{20, "internal/wire internal/meta internal/policy"},
 	{19, "repo/localledger"},
 	{18, "repo"},
 	{16, "repo/tree"},
