@@ -106,7 +106,7 @@ func (s *Service) decide(ctx context.Context, r *requester, a *caller.Access) (p
 		return policy.Decision{Source: policy.ResourceBased}, nil
 	}
 	sets := r.sets
-	if err := s.addResourcePolicies(ctx, r, a, &sets); err != nil {
+	if err := s.addResourcePolicies(ctx, r, a, same, &sets); err != nil {
 		return policy.Decision{}, err
 	}
 	c := &conditions{caller: r.caller, request: r.request, access: a, tags: r.principal.tags, owner: owner,
@@ -137,8 +137,9 @@ func names(a *caller.Access) []string {
 	return append([]string{a.Resource}, a.Also...)
 }
 
-// addResourcePolicies adds what the resource has to say. Roles speak for themselves: their trust policy decides.
-func (s *Service) addResourcePolicies(ctx context.Context, r *requester, a *caller.Access, sets *policy.Sets) error {
+// addResourcePolicies adds what the resource has to say. Roles speak for themselves: their trust policy decides. The service
+// is bound by policies of other accounts only: what people may not do to a vault must not stop its lifecycle.
+func (s *Service) addResourcePolicies(ctx context.Context, r *requester, a *caller.Access, same bool, sets *policy.Sets) error {
 	if decidedByRole(a.Action) {
 		sets.ResourceDecides = true
 		role, err := s.roleByARN(ctx, a.Resource)
@@ -147,7 +148,7 @@ func (s *Service) addResourcePolicies(ctx context.Context, r *requester, a *call
 		}
 		return err
 	}
-	if s.o.ResourcePolicies == nil {
+	if s.o.ResourcePolicies == nil || r.service != "" && same {
 		return nil
 	}
 	var err error

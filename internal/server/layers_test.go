@@ -38,7 +38,6 @@ var layers = []struct {
 	{11, "repo/field"},
 	{6, "blob/fault"},
 	{5, "blob/fs blob/mem blob/retry"},
-	{2, "internal/policy"},
 	{1, "blob arn"},
 }
 
