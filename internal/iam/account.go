@@ -14,8 +14,7 @@ const (
 	defaultRolePath = "/service-role/"
 	defaultRoleName = "AWSBackupDefaultServiceRole"
 
-	awsPolicy           = "arn:aws:iam::aws:policy/"
-	administratorPolicy = awsPolicy + "AdministratorAccess"
+	administratorPolicy = awsPolicyPrefix + "AdministratorAccess"
 
 	// trustsBackup lets AWS Backup assume a role.
 	trustsBackup = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"backup.amazonaws.com"},` +
@@ -154,24 +153,24 @@ func insertDefaultRole(ctx context.Context, tx *meta.Tx, account string) error {
 	r := newRole{account: account, name: defaultRoleName, path: defaultRolePath,
 		description: "Provides AWS Backup permission to create backups and perform restores on your behalf across AWS services.",
 		policies: []string{
-			awsPolicy + "service-role/AWSBackupServiceRolePolicyForBackup",
-			awsPolicy + "service-role/AWSBackupServiceRolePolicyForRestores",
-			awsPolicy + "AWSBackupServiceRolePolicyForS3Backup",
-			awsPolicy + "AWSBackupServiceRolePolicyForS3Restore",
+			awsPolicyPrefix + "service-role/AWSBackupServiceRolePolicyForBackup",
+			awsPolicyPrefix + "service-role/AWSBackupServiceRolePolicyForRestores",
+			awsPolicyPrefix + "AWSBackupServiceRolePolicyForS3Backup",
+			awsPolicyPrefix + "AWSBackupServiceRolePolicyForS3Restore",
 		}}
 	return r.insert(ctx, tx, meta.Micros(time.Now()))
 }
 
 // newRole is a role that trusts AWS Backup.
 type newRole struct {
-	account, name, path, description, service string
-	policies                                  []string
+	account, name, path, description string
+	policies                         []string
 }
 
 func (r *newRole) insert(ctx context.Context, tx *meta.Tx, now int64) error {
 	_, err := tx.Exec(ctx, `INSERT INTO iam_role (account, name, path, role_id, trust, trust_ids, description, max_session, boundary,
-		service, used_at, used_region, created_at) VALUES (?, ?, ?, ?, ?, '{}', ?, 3600, '', ?, 0, '', ?)`,
-		r.account, r.name, r.path, "AROA"+letters(17), trustsBackup, r.description, r.service, now)
+		service, used_at, used_region, created_at) VALUES (?, ?, ?, ?, ?, '{}', ?, 3600, '', '', 0, '', ?)`,
+		r.account, r.name, r.path, "AROA"+letters(17), trustsBackup, r.description, now)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (s *Service) CreateAccount(ctx context.Context, in *lockfastapi.CreateAccou
 
 // ListAccounts lists the accounts in the order of their ids.
 func (s *Service) ListAccounts(ctx context.Context, in *lockfastapi.ListAccountsInput) (*lockfastapi.ListAccountsOutput, error) {
-	page, err := restjson.OpenPage(ctx, s.o.Pager, lockfastapi.ListAccounts, in)
+	page, err := restjson.OpenPage(ctx, s.pager, lockfastapi.ListAccounts, in)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func decodeManaged(name string, text []byte) (ManagedPolicy, error) {
 	if err := json.Compact(&document, file.Document); err != nil {
 		return ManagedPolicy{}, err
 	}
-	arn := strings.TrimSuffix(awsPolicy, "/") + file.Path + name
+	arn := strings.TrimSuffix(awsPolicyPrefix, "/") + file.Path + name
 	sum := sha256.Sum256([]byte(arn))
 	return ManagedPolicy{
 		ARN: arn, Name: name, Path: file.Path, ID: "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17],

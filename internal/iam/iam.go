@@ -49,7 +49,8 @@ type Options struct {
 	// SLRFallback lets recovery points be deleted by the service-linked role, if it exists, whatever happened to the role
 	// that made them.
 	SLRFallback bool
-	Pager       *restjson.Pager
+	// Pager makes the markers of lists.
+	Pager *restjson.Pager
 	// Now is the clock of policies; nil is time.Now. Sessions expire by real time in any case.
 	Now func() time.Time
 }
@@ -58,6 +59,7 @@ type Options struct {
 type Service struct {
 	db     *meta.DB
 	keys   Wrapper
+	pager  *restjson.Pager
 	o      Options
 	tokens *tokens
 	known  known
@@ -68,7 +70,7 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{db: o.DB, keys: o.Keys, o: o, tokens: newTokens(o.TokenKey)}
+	return &Service{db: o.DB, keys: o.Keys, pager: o.Pager, o: o, tokens: newTokens(o.TokenKey)}
 }
 
 // administrator is the name of the user that each account starts with.

@@ -141,21 +141,3 @@ func epochTx(ctx context.Context, tx *meta.Tx) (epoch int64, err error) {
 	err = tx.QueryRow(ctx, "SELECT epoch FROM iam_epoch WHERE id = 1").Scan(&epoch)
 	return epoch, err
 }
-
-// alter runs a transaction that changes what anybody may do.
-func (s *Service) alter(ctx context.Context, fn func(ctx context.Context, tx *meta.Tx) error) error {
-	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		if err := touchTx(ctx, tx); err != nil {
-			return err
-		}
-		return fn(ctx, tx)
-	})
-	s.known.expire() // after an error, too: it may have been committed
-	return err
-}
-
-// touchTx raises the epoch.
-func touchTx(ctx context.Context, tx *meta.Tx) error {
-	_, err := tx.Exec(ctx, "UPDATE iam_epoch SET epoch = epoch + 1 WHERE id = 1")
-	return err
-}

@@ -48,8 +48,8 @@ type Router struct {
 // handler is an operation with its behaviour, or without one.
 type handler struct {
 	op     *wire.Descriptor
-	call   func(ctx context.Context, in any) (any, error) // nil if the operation is not implemented
-	access func(c caller.Caller, in any) []Access         // nil if no permission is needed
+	call   func(ctx context.Context, in any) (any, error)      // nil if the operation is not implemented
+	access func(ctx context.Context, in any) ([]Access, error) // the caller is in ctx
 }
 
 const defaultMaxBody = 2 << 20
@@ -74,6 +74,13 @@ func New(o Options) *Router {
 // that no policy can deny.
 func Handle[In, Out any](r *Router, op wire.Operation[In, Out], fn func(ctx context.Context, in *In) (*Out, error),
 	access func(c caller.Caller, in *In) []Access) {
+	HandleOn(r, op, fn, func(ctx context.Context, in *In) ([]Access, error) { return access(caller.From(ctx), in), nil })
+}
+
+// HandleOn is [Handle] for an operation on something whose ARN has to be looked up first. access finds the caller in ctx;
+// its error ends the request.
+func HandleOn[In, Out any](r *Router, op wire.Operation[In, Out], fn func(ctx context.Context, in *In) (*Out, error),
+	access func(ctx context.Context, in *In) ([]Access, error)) {
 	r.add(&handler{
 		op: op.Descriptor,
 		call: func(ctx context.Context, in any) (any, error) {
@@ -83,7 +90,7 @@ func Handle[In, Out any](r *Router, op wire.Operation[In, Out], fn func(ctx cont
 			}
 			return out, err
 		},
-		access: func(c caller.Caller, in any) []Access { return access(c, in.(*In)) },
+		access: func(ctx context.Context, in any) ([]Access, error) { return access(ctx, in.(*In)) },
 	})
 }
 
@@ -97,7 +104,7 @@ func (r *Router) Unimplemented(ops ...*wire.Descriptor) {
 			continue
 		}
 		asked := []Access{{Action: op.Service.Name + ":" + op.Name, Resource: "*"}}
-		r.add(&handler{op: op, access: func(caller.Caller, any) []Access { return asked }})
+		r.add(&handler{op: op, access: func(context.Context, any) ([]Access, error) { return asked, nil }})
 	}
 }
 

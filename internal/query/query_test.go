@@ -145,9 +145,18 @@ func TestServe_Refuses(t *testing.T) {
 		{"other version", request(t, "POST", url, "Action=GetCallerIdentity&Version=1999"), 400,
 			failed("Sender", "InvalidAction", "Could not find operation GetCallerIdentity for version 1999")},
 		{"missing member", request(t, "POST", url, "Action=AssumeRole&RoleSessionName=ab"), 400,
-			failed("Sender", "ValidationError", "Missing required parameter: RoleArn")},
+			failed("Sender", "ValidationError", "1 validation error detected: Value null at &#39;roleArn&#39; failed to satisfy constraint: "+
+				"Member must not be null")},
 		{"bad member", request(t, "POST", url, "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/abc&RoleSessionName=a%20b"), 400,
-			failed("Sender", "ValidationError", "Value &#39;a b&#39; at &#39;RoleSessionName&#39; failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*")},
+			failed("Sender", "ValidationError", "1 validation error detected: Value &#39;a b&#39; at &#39;roleSessionName&#39; failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*")},
+		{"bad entry", request(t, "POST", url, "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/abc&RoleSessionName=ab&Tags.member.1.Key=a&"+
+			"Tags.member.1.Value=&Tags.member.2.Key=%26&Tags.member.2.Value="), 400,
+			failed("Sender", "ValidationError", "1 validation error detected: Value &#39;&amp;&#39; at &#39;tags.2.member.key&#39; failed "+
+				"to satisfy constraint: Member must satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+")},
+		{"incomplete entry", request(t, "POST", url, "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/abc&RoleSessionName=ab&"+
+			"Tags.member.1.Value=a"), 400,
+			failed("Sender", "ValidationError", "1 validation error detected: Value null at &#39;tags.1.member.key&#39; failed to satisfy "+
+				"constraint: Member must not be null")},
 		{"denied", request(t, "POST", url, "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/abc&RoleSessionName=ab"), 403,
 			failed("Sender", "AccessDenied", "alice may do nothing")},
 		{"bad form", request(t, "POST", url, "Action=%zz"), 400, failed("Sender", "MalformedQueryString", `The parameters cannot be read: invalid URL escape &#34;%zz&#34;.`)},

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -113,10 +115,12 @@ func invalidAction(format string, args ...any) *wire.Error {
 
 // run authorises and carries out an operation.
 func (h *handler) run(ctx context.Context, a Authorizer, c caller.Caller, in any) (any, error) {
-	if asked := h.access(c, in); len(asked) > 0 {
-		if err := a.Authorize(ctx, c, asked); err != nil {
-			return nil, err
-		}
+	asked, err := h.access(ctx, in)
+	if err == nil && len(asked) > 0 {
+		err = a.Authorize(ctx, c, asked)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if h.call == nil {
 		return nil, invalidAction("Lockfast does not implement %s.", h.op.Name)
@@ -158,7 +162,7 @@ func (r *Router) translate(ctx context.Context, err error) wire.APIError {
 		if bad.Missing {
 			name = r.Service.Missing
 		}
-		return wire.Errorf(http.StatusBadRequest, name, "%s", bad.Text)
+		return wire.Errorf(http.StatusBadRequest, name, "%s", violation(bad))
 	}
 	if bad, ok := errors.AsType[*wire.Malformed](err); ok {
 		return wire.Errorf(http.StatusBadRequest, "MalformedInput", "%s", bad.Error())
@@ -180,4 +184,39 @@ func (r *Router) translate(ctx context.Context, err error) wire.APIError {
 
 func internalFailure(requestID string) *wire.Error {
 	return wire.Errorf(http.StatusInternalServerError, "InternalFailure", "The request failed inside the server. Its request id is %s.", requestID)
+}
+
+// violation words a broken rule as the services of this protocol do: with a count, and the member as "tags.1.member.key".
+func violation(bad *wire.Invalid) string {
+	const counted = "1 validation error detected: Value "
+	name := place(bad.Member)
+	if bad.Missing {
+		return counted + "null at '" + name + "' failed to satisfy constraint: Member must not be null"
+	}
+	at := "at '" + bad.Member + "' failed"
+	value, rule, ok := strings.Cut(strings.TrimPrefix(bad.Text, "Value "), at)
+	if !ok || !strings.HasPrefix(bad.Text, "Value ") {
+		return bad.Text
+	}
+	return counted + value + "at '" + name + "' failed" + rule
+}
+
+// Places of an entry in a list: as shapes count it, and as forms do.
+var (
+	index     = regexp.MustCompile(`\[(\d+)\]`)
+	formIndex = regexp.MustCompile(`\.member\.(\d+)`)
+)
+
+// place writes the path of a member, "Tags[0].Key" or "Tags.member.1.Key", with lower-case names and counting from 1.
+func place(member string) string {
+	member = index.ReplaceAllStringFunc(member, func(i string) string {
+		n, _ := strconv.Atoi(i[1 : len(i)-1])
+		return "." + strconv.Itoa(n+1) + ".member"
+	})
+	member = formIndex.ReplaceAllString(member, ".$1.member")
+	names := strings.Split(member, ".")
+	for i, name := range names {
+		names[i] = strings.ToLower(name[:min(1, len(name))]) + name[min(1, len(name)):]
+	}
+	return strings.Join(names, ".")
 }

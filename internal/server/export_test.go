@@ -5,6 +5,7 @@ import (
 
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/iamapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/wire"
@@ -34,7 +35,7 @@ func Impatient(o Options) Options {
 
 // ModelOperations returns every operation of the models, in the same form.
 func ModelOperations() (names []string) {
-	for _, ops := range [][]*wire.Descriptor{backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations()} {
+	for _, ops := range [][]*wire.Descriptor{backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations()} {
 		for _, op := range ops {
 			names = append(names, op.Service.Name+"/"+op.Name)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/browse"
 	"github.com/lockfast/lockfast/internal/iam"
+	"github.com/lockfast/lockfast/internal/iamapi"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/ledger"
@@ -316,6 +317,7 @@ func (p *parts) makeHandler() {
 	backup := restjson.New(options(restjson.Options{Service: backupapi.Service}))
 	own := restjson.New(options(restjson.Options{Service: lockfastapi.Service}))
 	sts := query.New(query.Options{Service: stsapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
+	identities := query.New(query.Options{Service: iamapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.protected.Routes(backup)
@@ -326,16 +328,19 @@ func (p *parts) makeHandler() {
 	n.browse.Routes(own)
 	p.iam.AccountRoutes(own)
 	p.iam.STSRoutes(sts)
+	p.iam.Routes(identities)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
 	sts.Unimplemented(stsapi.Operations()...)
+	identities.Unimplemented(iamapi.Operations()...)
 	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
-		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations()} {
+		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(), iamapi.Service.Name: identities.Operations()} {
 		for _, name := range names {
 			p.operations = append(p.operations, service+"/"+name)
 		}
 	}
-	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own, stsapi.Service.Name: sts}
+	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own,
+		stsapi.Service.Name: sts, iamapi.Service.Name: identities}
 	p.handler = newFront(services, backup, p.ready, p.metrics)
 }
 
