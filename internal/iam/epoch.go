@@ -17,18 +17,23 @@ func touchTx(ctx context.Context, tx *meta.Tx) error {
 	return nil
 }
 
-// edit runs fn in a transaction that changes the caller's account. Such transactions run one after the other. This node
-// follows the change when edit returns.
-func (s *Service) edit(ctx context.Context, fn func(ctx context.Context, tx *meta.Tx, account string) error) error {
-	account := caller.From(ctx).Account
+// alter runs fn in a transaction that changes what anybody may do. Such transactions run one after the other. This node
+// follows the change when alter returns.
+func (s *Service) alter(ctx context.Context, fn func(ctx context.Context, tx *meta.Tx) error) error {
 	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		if err := touchTx(ctx, tx); err != nil {
 			return err
 		}
-		return fn(ctx, tx, account)
+		return fn(ctx, tx)
 	})
-	s.cache.forget() // after an error, too: it may have been committed
+	s.known.expire() // after an error, too: it may have been committed
 	return err
+}
+
+// edit is [Service.alter] for a change of the caller's account.
+func (s *Service) edit(ctx context.Context, fn func(ctx context.Context, tx *meta.Tx, account string) error) error {
+	account := caller.From(ctx).Account
+	return s.alter(ctx, func(ctx context.Context, tx *meta.Tx) error { return fn(ctx, tx, account) })
 }
 
 // view runs fn in a transaction that reads the caller's account.

@@ -1,23 +1,24 @@
-// Package iam knows who calls, and what they may do.
+// Package iam knows who calls, and what they may do: accounts, users, groups, roles and policies with the operations of IAM
+// on them; temporary credentials with the operations of STS; and the decisions that rest on all of it.
 //
-// An account has one user so far, its administrator, who may do everything in
-// that account and nothing in others. Access keys are kept with their secrets
-// wrapped by the root key. Of roles, each account has the default role of AWS
-// Backup only.
+// An account begins with an administrator, an IAM user who may do everything there, and with the default role of AWS Backup.
+// [Service.Authorize] decides what a caller may do. [Service.RoleMay] and [Service.DeleteAuthority] decide what the service
+// may do with a role that it was given. The language of policies is package policy's.
+//
+// Access keys are kept with their secrets wrapped by the root key. Temporary credentials are kept nowhere: a session token
+// holds, encrypted, what they stand for, see session.go. What was read is remembered as long as nothing changes, see
+// known.go.
 package iam
 
 import (
 	"context"
 	"embed"
-	"errors"
-	"fmt"
-	"strings"
+	"time"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/stsapi"
-	"github.com/lockfast/lockfast/internal/wire"
 )
 
 //go:embed *.sql
@@ -38,69 +39,49 @@ type Wrapper interface {
 type Options struct {
 	DB   *meta.DB // to which [Migrations] have been applied
 	Keys Wrapper
+	// TokenKey encrypts session tokens. Whoever has it can make tokens for everyone.
+	TokenKey [32]byte
+	// Account is the server's first account, whose administrators make others; Region is the configured one.
+	Account, Region string
+	// ResourcePolicies and ResourceTags are asked about resources. Without them resources have none.
+	ResourcePolicies ResourcePolicies
+	ResourceTags     ResourceTags
+	// SLRFallback lets recovery points be deleted by the service-linked role, if it exists, whatever happened to the role
+	// that made them.
+	SLRFallback bool
 	// Pager makes the markers of lists.
 	Pager *restjson.Pager
+	// Now is the clock of policies; nil is time.Now. Sessions expire by real time in any case.
+	Now func() time.Time
 }
 
 // Service answers for identities. Its methods may be called concurrently.
 type Service struct {
-	db    *meta.DB
-	keys  Wrapper
-	pager *restjson.Pager
-	cache cache
+	db     *meta.DB
+	keys   Wrapper
+	pager  *restjson.Pager
+	o      Options
+	tokens *tokens
+	known  known
 
 	keyUses keyUses
 }
 
 // New returns a service.
 func New(o Options) *Service {
-	return &Service{db: o.DB, keys: o.Keys, pager: o.Pager}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{db: o.DB, keys: o.Keys, pager: o.Pager, o: o, tokens: newTokens(o.TokenKey)}
 }
 
 // administrator is the name of the user that each account starts with.
 const administrator = "administrator"
 
-func userARN(account, name string) string { return "arn:aws:iam::" + account + ":user/" + name }
-
-// Authorize lets the administrator of an account do everything there, and
-// refuses the rest with [*wire.Denied].
-func (s *Service) Authorize(ctx context.Context, c caller.Caller, asked []caller.Access) error {
-	if c.ARN == "" || len(asked) == 0 {
-		return errors.New("authorize: nobody asks for anything")
-	}
-	if err := s.keyUsed(ctx, c, asked); err != nil {
-		return err
-	}
-	for _, a := range asked {
-		if c.ARN != userARN(c.Account, administrator) || !within(c.Account, a.Resource) {
-			return &wire.Denied{Message: fmt.Sprintf(
-				"User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
-				c.ARN, a.Action, a.Resource, a.Action)}
-		}
-	}
-	return nil
-}
-
-// within reports whether a resource belongs to an account or to none. What is
-// no ARN is left to the operation, which names the parameter that is wrong.
-func within(account, resource string) bool {
-	parts := strings.SplitN(resource, ":", 6)
-	if len(parts) < 6 || parts[0] != "arn" {
-		return true
-	}
-	switch owner := parts[4]; owner {
-	case account, "", "*", "aws":
-		return true
-	}
-	return false
-}
-
 // GetCallerIdentity tells callers who they are. No policy can forbid it.
 //
 // See https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html.
-func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (
-	*stsapi.GetCallerIdentityOutput, error,
-) {
+func (s *Service) GetCallerIdentity(ctx context.Context, _ *stsapi.GetCallerIdentityInput) (*stsapi.GetCallerIdentityOutput, error) {
 	c := caller.From(ctx)
 	return &stsapi.GetCallerIdentityOutput{Account: &c.Account, Arn: &c.ARN, UserId: &c.UserID}, nil
 }

@@ -23,10 +23,10 @@ func written(rights []caller.Access) (lines []string) {
 }
 
 const (
-	point    = "arn:aws:backup:eu-west-1:000000000000:recovery-point:1eb3b5e7-9eb0-435a-a80b-108b488b0d45"
-	stream   = "arn:aws:backup:eu-west-1:000000000000:recovery-point:continuous:x-00000001"
-	snapshot = "arn:aws:ec2:eu-west-1::snapshot/snap-1"
-	explicit = " | backup:DeleteRecoveryPoint " + point
+	madePoint = "arn:aws:backup:eu-west-1:000000000000:recovery-point:1eb3b5e7-9eb0-435a-a80b-108b488b0d45"
+	stream    = "arn:aws:backup:eu-west-1:000000000000:recovery-point:continuous:x-00000001"
+	snapshot  = "arn:aws:ec2:eu-west-1::snapshot/snap-1"
+	explicit  = " | backup:DeleteRecoveryPoint " + madePoint
 )
 
 // TestRights holds the tables of rights to what AWS's managed policies for the service grant.
@@ -39,7 +39,7 @@ func TestRights(t *testing.T) {
 		use                     iam.Use
 		backup, restore, remove rights // restore makes something new
 	}{
-		{"EFS", iam.Use{ResourceType: "EFS", ResourceARN: of + "elasticfilesystem:eu-west-1:000000000000:file-system/fs-1", PointARN: point},
+		{"EFS", iam.Use{ResourceType: "EFS", ResourceARN: of + "elasticfilesystem:eu-west-1:000000000000:file-system/fs-1", PointARN: madePoint},
 			rights{"elasticfilesystem:Backup arn:aws:elasticfilesystem:eu-west-1:000000000000:file-system/fs-1"},
 			rights{"elasticfilesystem:Restore arn:aws:elasticfilesystem:eu-west-1:000000000000:file-system/*"},
 			rights{"elasticfilesystem:Backup arn:aws:elasticfilesystem:eu-west-1:000000000000:file-system/fs-1" + explicit}},
@@ -69,7 +69,7 @@ func TestRights(t *testing.T) {
 			rights{"rds:RestoreDBClusterToPointInTime arn:aws:rds:eu-west-1:000000000000:cluster:*"},
 			rights{"rds:ModifyDBCluster arn:aws:rds:eu-west-1:000000000000:cluster:a",
 				"rds:DeleteDBClusterAutomatedBackup arn:aws:rds:eu-west-1:000000000000:cluster-auto-backup:*"}},
-		{"S3", iam.Use{ResourceType: "S3", ResourceARN: of + "s3:::docs", PointARN: point},
+		{"S3", iam.Use{ResourceType: "S3", ResourceARN: of + "s3:::docs", PointARN: madePoint},
 			rights{"s3:GetObject arn:aws:s3:::docs/*", "s3:ListBucket arn:aws:s3:::docs | s3:ListBucketVersions arn:aws:s3:::docs"},
 			rights{"s3:CreateBucket arn:aws:s3:::*", "s3:PutObject arn:aws:s3:::*/*"},
 			rights{"s3:GetBucketVersioning arn:aws:s3:::docs" + explicit}},
@@ -83,7 +83,7 @@ func TestRights(t *testing.T) {
 			rights{"dynamodb:CreateBackup arn:aws:dynamodb:eu-west-1:000000000000:table/t"},
 			rights{"dynamodb:RestoreTableFromBackup arn:aws:dynamodb:eu-west-1:000000000000:table/t/backup/1-1"},
 			rights{"dynamodb:DeleteBackup arn:aws:dynamodb:eu-west-1:000000000000:table/t/backup/1-1"}},
-		{"DynamoDB, advanced", iam.Use{ResourceType: "DynamoDB", ResourceARN: of + "dynamodb:eu-west-1:000000000000:table/t", PointARN: point},
+		{"DynamoDB, advanced", iam.Use{ResourceType: "DynamoDB", ResourceARN: of + "dynamodb:eu-west-1:000000000000:table/t", PointARN: madePoint},
 			rights{"dynamodb:StartAwsBackupJob arn:aws:dynamodb:eu-west-1:000000000000:table/t"},
 			rights{"dynamodb:RestoreTableFromAwsBackup arn:aws:dynamodb:eu-west-1:000000000000:table/*"},
 			rights{"dynamodb:StartAwsBackupJob arn:aws:dynamodb:eu-west-1:000000000000:table/t" + explicit}},
@@ -95,11 +95,11 @@ func TestRights(t *testing.T) {
 			rights{"redshift:CreateClusterSnapshot arn:aws:redshift:eu-west-1:000000000000:snapshot:c/awsbackup:job-1 = arn:aws:redshift:eu-west-1:000000000000:cluster:c"},
 			rights{"redshift:RestoreFromClusterSnapshot arn:aws:redshift:eu-west-1:000000000000:snapshot:c/awsbackup:job-1"},
 			rights{"redshift:DeleteClusterSnapshot arn:aws:redshift:eu-west-1:000000000000:snapshot:c/awsbackup:job-1"}},
-		{"CloudFormation", iam.Use{ResourceType: "CloudFormation", ResourceARN: of + "cloudformation:eu-west-1:000000000000:stack/s/1", PointARN: point},
+		{"CloudFormation", iam.Use{ResourceType: "CloudFormation", ResourceARN: of + "cloudformation:eu-west-1:000000000000:stack/s/1", PointARN: madePoint},
 			rights{"cloudformation:DescribeStacks arn:aws:cloudformation:eu-west-1:000000000000:stack/s/1"},
 			rights{"cloudformation:CreateChangeSet arn:aws:cloudformation:eu-west-1:000000000000:stack/*/*"},
 			rights{"cloudformation:DescribeStacks arn:aws:cloudformation:eu-west-1:000000000000:stack/s/1" + explicit}},
-		{"VirtualMachine", iam.Use{ResourceType: "VirtualMachine", ResourceARN: of + "backup-gateway:eu-west-1:000000000000:vm/vm-1", PointARN: point},
+		{"VirtualMachine", iam.Use{ResourceType: "VirtualMachine", ResourceARN: of + "backup-gateway:eu-west-1:000000000000:vm/vm-1", PointARN: madePoint},
 			rights{"backup-gateway:Backup arn:aws:backup-gateway:eu-west-1:000000000000:vm/vm-1"},
 			rights{"backup-gateway:Restore arn:aws:backup-gateway:eu-west-1:000000000000:hypervisor/*"},
 			rights{"backup-gateway:Backup arn:aws:backup-gateway:eu-west-1:000000000000:vm/vm-1" + explicit}},
@@ -107,10 +107,10 @@ func TestRights(t *testing.T) {
 			rights{"storagegateway:CreateSnapshot arn:aws:storagegateway:eu-west-1:000000000000:gateway/g/volume/v"},
 			rights{"storagegateway:CreateStorediSCSIVolume arn:aws:storagegateway:eu-west-1:000000000000:gateway/* | storagegateway:CreateCachediSCSIVolume arn:aws:storagegateway:eu-west-1:000000000000:gateway/*"},
 			rights{"ec2:DeleteSnapshot " + snapshot}},
-		{"unknown", iam.Use{ResourceType: "Timestream", ResourceARN: of + "timestream:eu-west-1:000000000000:database/d", PointARN: point},
+		{"unknown", iam.Use{ResourceType: "Timestream", ResourceARN: of + "timestream:eu-west-1:000000000000:database/d", PointARN: madePoint},
 			rights{"backup:StartBackupJob arn:aws:timestream:eu-west-1:000000000000:database/d"},
 			rights{"backup:StartRestoreJob " + point},
-			rights{"backup:DeleteRecoveryPoint " + point}},
+			rights{"backup:DeleteRecoveryPoint " + madePoint}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +133,7 @@ func TestRights(t *testing.T) {
 func TestRestoreRights_IntoAResource(t *testing.T) {
 	t.Parallel()
 	const home = "arn:aws:elasticfilesystem:eu-west-1:000000000000:file-system/fs-2"
-	got := written(iam.RestoreRights(iam.Use{ResourceType: "EFS", ResourceARN: home, PointARN: point}))
+	got := written(iam.RestoreRights(iam.Use{ResourceType: "EFS", ResourceARN: home, PointARN: madePoint}))
 	if diff := cmp.Diff([]string{"elasticfilesystem:Restore " + home}, got); diff != "" {
 		t.Error(diff)
 	}

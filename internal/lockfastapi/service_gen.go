@@ -12,11 +12,13 @@ var Service = &wire.Service{Name: "lockfast", Version: "2026-01-01", Protocol: "
 func Operations() []*wire.Descriptor {
 	return []*wire.Descriptor{
 		CompareRecoveryPoints.Descriptor,
+		CreateAccount.Descriptor,
 		DescribeJobDetail.Descriptor,
 		DescribeResource.Descriptor,
 		DescribeTask.Descriptor,
 		GetItem.Descriptor,
 		GetVaultUsage.Descriptor,
+		ListAccounts.Descriptor,
 		ListEvents.Descriptor,
 		ListItems.Descriptor,
 		ListRecoveryPoints.Descriptor,
@@ -37,6 +39,13 @@ var CompareRecoveryPoints = wire.Operation[CompareRecoveryPointsInput, CompareRe
 	Input: shapeCompareRecoveryPointsInput, Output: shapeCompareRecoveryPointsOutput,
 	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Changes"},
+}}
+
+// CreateAccount makes an account with an administrator and the default role; only administrators of the server's first account may.
+var CreateAccount = wire.Operation[CreateAccountInput, CreateAccountOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "CreateAccount", Method: "PUT", Path: "/lockfast/v1/accounts/{accountId}", Status: 200,
+	Input: shapeCreateAccountInput, Output: shapeCreateAccountOutput,
+	Errors: []string{"AlreadyExistsException", "InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
 }}
 
 // DescribeJobDetail describes the progress of a backup or restore job.
@@ -72,6 +81,14 @@ var GetVaultUsage = wire.Operation[GetVaultUsageInput, GetVaultUsageOutput]{Desc
 	Service: Service, Name: "GetVaultUsage", Method: "GET", Path: "/lockfast/v1/vaults/{backupVaultName}/usage", Status: 200,
 	Input: shapeGetVaultUsageInput, Output: shapeGetVaultUsageOutput,
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// ListAccounts lists the accounts of the server.
+var ListAccounts = wire.Operation[ListAccountsInput, ListAccountsOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "ListAccounts", Method: "GET", Path: "/lockfast/v1/accounts", Status: 200,
+	Input: shapeListAccountsInput, Output: shapeListAccountsOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Accounts"},
 }}
 
 // ListEvents lists what happened to recovery points, newest first.

@@ -9,6 +9,12 @@ import (
 )
 
 var (
+	shapeAccount = &wire.Shape{Name: "Account", Kind: wire.Structure, Type: reflect.TypeFor[Account](), Members: []wire.Member{
+		{Name: "AccountId", Required: true, Shape: shapeAccountId},
+		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
+	}}
+	shapeAccountId              = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:[0-9]{12})\z`)}
+	shapeAccounts               = &wire.Shape{Name: "Accounts", Kind: wire.List, Item: shapeAccount}
 	shapeAlreadyExistsException = &wire.Shape{Name: "AlreadyExistsException", Kind: wire.Structure, Type: reflect.TypeFor[AlreadyExistsException](), Members: []wire.Member{
 		{Name: "Arn", Shape: wire.PlainString},
 		{Name: "Code", Shape: wire.PlainString},
@@ -38,7 +44,16 @@ var (
 		{Name: "Changes", Required: true, Shape: shapeChanges},
 		{Name: "NextToken", Shape: wire.PlainString},
 	}}
-	shapeContentStream          = &wire.Shape{Name: "ContentStream", Kind: wire.Blob, Sensitive: true}
+	shapeContentStream      = &wire.Shape{Name: "ContentStream", Kind: wire.Blob, Sensitive: true}
+	shapeCreateAccountInput = &wire.Shape{Name: "CreateAccountInput", Kind: wire.Structure, Type: reflect.TypeFor[CreateAccountInput](), Members: []wire.Member{
+		{Name: "AccountId", Wire: "accountId", In: wire.Label, Required: true, Shape: shapeAccountId},
+	}}
+	shapeCreateAccountOutput = &wire.Shape{Name: "CreateAccountOutput", Kind: wire.Structure, Type: reflect.TypeFor[CreateAccountOutput](), Members: []wire.Member{
+		{Name: "AccessKeyId", Required: true, Shape: wire.PlainString},
+		{Name: "AccountId", Required: true, Shape: shapeAccountId},
+		{Name: "AdministratorArn", Required: true, Shape: shapeArn},
+		{Name: "SecretAccessKey", Required: true, Shape: shapeSecretAccessKey},
+	}}
 	shapeDescribeJobDetailInput = &wire.Shape{Name: "DescribeJobDetailInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeJobDetailInput](), Members: []wire.Member{
 		{Name: "JobId", Wire: "jobId", In: wire.Label, Required: true, Shape: shapeJobId},
 	}}
@@ -153,6 +168,14 @@ var (
 		{Name: "Context", Shape: wire.PlainString},
 		{Name: "Message", Shape: wire.PlainString},
 		{Name: "Type", Shape: wire.PlainString},
+	}}
+	shapeListAccountsInput = &wire.Shape{Name: "ListAccountsInput", Kind: wire.Structure, Type: reflect.TypeFor[ListAccountsInput](), Members: []wire.Member{
+		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},
+		{Name: "NextToken", Wire: "nextToken", In: wire.Query, Shape: wire.PlainString},
+	}}
+	shapeListAccountsOutput = &wire.Shape{Name: "ListAccountsOutput", Kind: wire.Structure, Type: reflect.TypeFor[ListAccountsOutput](), Members: []wire.Member{
+		{Name: "Accounts", Required: true, Shape: shapeAccounts},
+		{Name: "NextToken", Shape: wire.PlainString},
 	}}
 	shapeListEventsInput = &wire.Shape{Name: "ListEventsInput", Kind: wire.Structure, Type: reflect.TypeFor[ListEventsInput](), Members: []wire.Member{
 		{Name: "After", Wire: "after", In: wire.Query, Shape: wire.PlainTimestamp},
@@ -282,6 +305,7 @@ var (
 	shapeRestoreToDirectoryOutput = &wire.Shape{Name: "RestoreToDirectoryOutput", Kind: wire.Structure, Type: reflect.TypeFor[RestoreToDirectoryOutput](), Members: []wire.Member{
 		{Name: "RestoreJobId", Required: true, Shape: shapeJobId},
 	}}
+	shapeSecretAccessKey             = &wire.Shape{Name: "SecretAccessKey", Kind: wire.String, Sensitive: true}
 	shapeServiceUnavailableException = &wire.Shape{Name: "ServiceUnavailableException", Kind: wire.Structure, Type: reflect.TypeFor[ServiceUnavailableException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},

@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// Account is an account of the server.
+type Account struct {
+	AccountId    string    // required
+	CreationDate time.Time // required
+}
+
 // Change is an entry in which two recovery points differ.
 type Change struct {
 	Change      ChangeType // required
@@ -41,6 +47,24 @@ type CompareRecoveryPointsInput struct {
 type CompareRecoveryPointsOutput struct {
 	Changes   []Change // required
 	NextToken *string
+}
+
+// CreateAccountInput is the input of CreateAccount.
+type CreateAccountInput struct {
+	AccountId string // label accountId, required
+}
+
+// CreateAccountOutput is the output of CreateAccount.
+type CreateAccountOutput struct {
+	AccessKeyId      string // required
+	AccountId        string // required
+	AdministratorArn string // required
+	SecretAccessKey  string // required
+}
+
+// LogValue is the value without what must not be logged.
+func (v CreateAccountOutput) LogValue() slog.Value {
+	return wire.LogValue(shapeCreateAccountOutput, &v)
 }
 
 // DescribeJobDetailInput is the input of DescribeJobDetail.
@@ -182,6 +206,18 @@ const (
 	JobKindBackup  JobKind = "BACKUP"
 	JobKindRestore JobKind = "RESTORE"
 )
+
+// ListAccountsInput is the input of ListAccounts.
+type ListAccountsInput struct {
+	MaxResults *int    // query maxResults
+	NextToken  *string // query nextToken
+}
+
+// ListAccountsOutput is the output of ListAccounts.
+type ListAccountsOutput struct {
+	Accounts  []Account // required
+	NextToken *string
+}
 
 // ListEventsInput is the input of ListEvents. EventType is "Recovery Point State Change" or the name of an event of a vault, such as RECOVERY_POINT_MODIFIED.
 type ListEventsInput struct {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/policy"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/run"
 	"github.com/lockfast/lockfast/internal/tag"
@@ -19,10 +21,12 @@ import (
 // they are made; nobody asks before that is done.
 type links struct {
 	db         *meta.DB
+	iam        *iam.Service
 	roles      roles
 	nouns      *nouns
 	store      *run.Store
 	placements []Placement
+	compiled   compiled
 }
 
 // roles knows what roles allow. It is the identities of the server, unless a test stands for them.
@@ -107,4 +111,65 @@ func (l *links) OpenPoint(ctx context.Context, account, region, arn string) (*re
 		return nil, err
 	}
 	return v.OpenPoint(ctx, repo.PointID(p.StoreID))
+}
+
+// ResourcePolicies implements iam.ResourcePolicies: vaults have access policies.
+func (l *links) ResourcePolicies(ctx context.Context, account, region string, a caller.Access) ([]policy.Attached, error) {
+	found, err := l.nouns.vaults.AccessPolicies(ctx, account, region, a)
+	if err != nil {
+		return nil, err
+	}
+	var all []policy.Attached
+	for _, p := range found {
+		d, err := l.compiled.parse(p.Text)
+		if err != nil {
+			return nil, fmt.Errorf("access policy of a vault named by %s: %w", a.Resource, err)
+		}
+		all = append(all, policy.Attached{Document: d, IDs: p.IDs})
+	}
+	return all, nil
+}
+
+// PrincipalIDsTx implements vault.Principals.
+func (l *links) PrincipalIDsTx(ctx context.Context, tx *meta.Tx, principals []string) (map[string]string, error) {
+	ids, unknown, err := l.iam.ResolvePrincipalsTx(ctx, tx, principals)
+	if err == nil && unknown != "" {
+		err = fmt.Errorf("%s: %w", unknown, vault.ErrPrincipal)
+	}
+	return ids, err
+}
+
+// compiled keeps the access policies that were asked for last, so that not every request reads their text anew.
+type compiled struct {
+	mu        sync.Mutex
+	documents map[string]*policy.Document // by text; guarded by mu
+}
+
+// maxCompiled bounds the number of documents kept.
+const maxCompiled = 1000
+
+func (c *compiled) parse(text string) (*policy.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.documents[text]; d != nil {
+		return d, nil
+	}
+	d, err := policy.Parse(text, policy.Vault)
+	if err != nil {
+		return nil, err
+	}
+	if c.documents == nil || len(c.documents) >= maxCompiled {
+		c.documents = map[string]*policy.Document{}
+	}
+	c.documents[text] = d
+	return d, nil
+}
+
+// ResourceTags implements iam.ResourceTags.
+func (l *links) ResourceTags(ctx context.Context, account, arn string) (tags map[string]string, err error) {
+	err = l.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		tags, err = l.nouns.tags.TagsTx(ctx, tx, account, arn)
+		return err
+	})
+	return tags, err
 }

@@ -49,9 +49,10 @@ type parts struct {
 	root    *keys.Root
 	db      *meta.DB
 	blobs   *fs.Store // nil until a vault is needed
+	pager   *restjson.Pager
+	links   *links
 	iam     *iam.Service
 	roles   roles
-	links   *links
 	events  *events.Service
 	ledgers *ledger.DB
 	nouns   nouns
@@ -152,36 +153,54 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations())
 }
 
-// makeIdentity sees to it that there is an administrator, whose access key is in the credentials file.
+// makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
+// file.
 func (p *parts) makeIdentity(ctx context.Context) error {
-	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, Pager: p.pager()})
+	key := p.root.Derive("page tokens")
+	p.pager = restjson.NewPager(key[:])
+	p.links = &links{db: p.db, nouns: &p.nouns, placements: p.o.Config.Placements}
+	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
+		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, Now: p.o.Now})
 	if p.roles = p.iam; p.o.roles != nil {
 		p.roles = p.o.roles
 	}
+	p.links.iam, p.links.roles = p.iam, p.roles
 	file := CredentialsFile(p.o.Config.Data)
-	if key, err := ReadCredentials(file, "default"); err == nil {
-		secret, owner, err := p.iam.Lookup(ctx, key.ID, "")
-		if err == nil && secret == key.Secret && owner.Account == p.o.Config.Account {
-			return nil
-		}
-	}
-	id, secret, created, err := p.iam.EnsureAdministrator(ctx, p.o.Config.Account)
+	admin, err := p.iam.EnsureAccount(ctx, p.o.Config.Account)
 	if errors.Is(err, repo.ErrWrongKey) {
 		return fmt.Errorf("%s is not the root key of this data; put the right one back: %w", p.o.Config.KeyFile, err)
 	}
 	if err != nil {
 		return err
 	}
-	if created {
-		p.o.Log.Info("administrator made", "account", p.o.Config.Account, "credentials", file)
+	if admin.Created {
+		p.o.Log.Info("account made", "account", p.o.Config.Account, "credentials", file)
 	}
-	return WriteCredentials(p.o.Config.Data, AccessKey{ID: id, Secret: secret})
+	return p.writeCredentials(ctx, file, admin)
 }
 
-// pager makes page tokens, the same in every server with this root key.
-func (p *parts) pager() *restjson.Pager {
-	key := p.root.Derive("page tokens")
-	return restjson.NewPager(key[:])
+// writeCredentials leaves a file alone whose key is valid. Without the file, whoever removed it has lost all keys, and gets
+// a new one.
+func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Administrator) (err error) {
+	key, missing := ReadCredentials(file, "default")
+	if missing == nil {
+		secret, owner, err := p.iam.Lookup(ctx, key.ID, "")
+		if err == nil && secret == key.Secret && owner.Account == p.o.Config.Account {
+			return nil
+		}
+	}
+	if admin.AccessKeyID == "" {
+		if missing == nil {
+			p.o.Log.Warn("the access key in the credentials file is not valid, and the administrator has no other; "+
+				"without the file the next start makes one", "file", file)
+			return nil
+		}
+		if admin, err = p.iam.RestoreAdministrator(ctx, p.o.Config.Account); err != nil {
+			return err
+		}
+		p.o.Log.Info("access key made for the administrator", "account", p.o.Config.Account, "credentials", file)
+	}
+	return WriteCredentials(p.o.Config.Data, AccessKey{ID: admin.AccessKeyID, Secret: admin.Secret})
 }
 
 func (p *parts) makeStore(context.Context) error {
@@ -209,17 +228,15 @@ func (p *parts) makeStore(context.Context) error {
 }
 
 func (p *parts) makeNouns(ctx context.Context) error {
-	pager := p.pager()
-	n := &p.nouns
-	links := &links{db: p.db, roles: p.roles, nouns: n, store: p.store, placements: p.o.Config.Placements}
-	p.links = links
+	n, pager, links := &p.nouns, p.pager, p.links
+	links.store = p.store
 	p.events = events.New(events.Options{DB: p.db, Pager: pager, Now: p.o.Now, Keep: p.o.Config.EventRetention})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
 	n.settings = setting.New(registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region})
-	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store,
+	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
 		Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links,
 		Pager: pager, Now: p.o.Now})
@@ -322,8 +339,9 @@ func (p *parts) makeHandler() {
 	n.tasks.Routes(own)
 	n.browse.Routes(own)
 	p.events.Routes(own)
+	p.iam.AccountRoutes(own)
+	p.iam.STSRoutes(sts)
 	p.iam.Routes(identities)
-	query.Handle(sts, stsapi.GetCallerIdentity, p.iam.GetCallerIdentity, query.Anybody)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
 	sts.Unimplemented(stsapi.Operations()...)
