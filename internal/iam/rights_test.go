@@ -109,7 +109,7 @@ func TestRights(t *testing.T) {
 			rights{"ec2:DeleteSnapshot " + snapshot}},
 		{"unknown", iam.Use{ResourceType: "Timestream", ResourceARN: of + "timestream:eu-west-1:000000000000:database/d", PointARN: madePoint},
 			rights{"backup:StartBackupJob arn:aws:timestream:eu-west-1:000000000000:database/d"},
-			rights{"backup:StartRestoreJob " + point},
+			rights{"backup:StartRestoreJob " + madePoint},
 			rights{"backup:DeleteRecoveryPoint " + madePoint}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
