@@ -23,6 +23,7 @@ var layers = []struct {
 		"internal/task"},
 	{50, "internal/iam internal/keys internal/ledger"},
 	{40, "internal/restjson internal/query"},
+	{35, "internal/operation"},
 	{31, "internal/backupapi internal/iamapi internal/stsapi internal/lockfastapi internal/sigv4"},
 	{30, "internal/caller"},
 	{22, "resource/directory"},
