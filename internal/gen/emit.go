@@ -50,7 +50,8 @@ func (e *emitter) nameTypes() {
 	for name := range e.Shapes {
 		e.names[name] = upper(name)
 	}
-	for _, op := range e.Operations {
+	for _, name := range sorted(e.Operations) { // a shape that several share is called after the last
+		op := e.Operations[name]
 		e.nameAfter(op, &op.Input, "Input")
 		e.nameAfter(op, &op.Output, "Output")
 	}
