@@ -25,7 +25,7 @@ type Call struct {
 	Claimed      sigv4.Credential // what the signature claims to be, right or wrong
 	Verified     bool             // whether the signature is right
 	Caller       caller.Caller    // zero unless it is
-	Input        any              // pointer to a value of Operation.Input.Type
+	Input        any              // pointer to a value of Operation.Input.Type; it may break rules if the call failed
 	Asked        []caller.Access  // what the caller had to be allowed
 	Output       any              // pointer to a value of Operation.Output.Type; nil on failure
 	Status       int
@@ -64,7 +64,7 @@ func (e *NotImplemented) Error() string { return "Lockfast does not implement " 
 // Do authorises and carries out an operation on an input that has been checked.
 func (t *Table) Do(ctx context.Context, c *Call, h *Handler, in any) (any, error) {
 	c.Operation, c.Input = h.Descriptor, in
-	asked, err := h.Access(ctx, c.Caller, in)
+	asked, err := h.Access(ctx, in)
 	if err != nil {
 		return nil, err
 	}

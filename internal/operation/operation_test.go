@@ -56,7 +56,7 @@ func TestTable_AsksWithTheContextBeforeItCarriesOut(t *testing.T) {
 	g := &gate{}
 	table := newTable(g, false)
 	table.Add(operation.New(lockfastapi.DescribeTask, describe,
-		func(ctx context.Context, _ caller.Caller, in *lockfastapi.DescribeTaskInput) ([]caller.Access, error) {
+		func(ctx context.Context, in *lockfastapi.DescribeTaskInput) ([]caller.Access, error) {
 			return caller.On("lockfast:DescribeTask", ctx.Value(key{}).(string)+in.TaskId), nil
 		}))
 	c := &operation.Call{}
@@ -93,7 +93,7 @@ func TestTable_DoesNotCarryOut(t *testing.T) {
 			t.Parallel()
 			table := newTable(&gate{denied: map[string]bool{"lockfast:No": true}}, test.free)
 			table.Add(operation.New(lockfastapi.DescribeTask, describe,
-				func(context.Context, caller.Caller, *lockfastapi.DescribeTaskInput) ([]caller.Access, error) {
+				func(context.Context, *lockfastapi.DescribeTaskInput) ([]caller.Access, error) {
 					return test.access, test.err
 				}))
 			c := &operation.Call{}

@@ -14,21 +14,22 @@ import (
 type Handler struct {
 	Descriptor *wire.Descriptor
 	call       func(ctx context.Context, in any) (any, error) // nil if the operation is not implemented
-	asks       func(ctx context.Context, c caller.Caller, in any) ([]caller.Access, error)
+	asks       func(ctx context.Context, in any) ([]caller.Access, error)
 }
 
 // Implemented reports whether the operation has behaviour.
 func (h *Handler) Implemented() bool { return h.call != nil }
 
-// Access answers what a caller must be allowed to do for the operation to go ahead with an input that has been checked.
-func (h *Handler) Access(ctx context.Context, c caller.Caller, in any) ([]caller.Access, error) {
-	return h.asks(ctx, c, in)
+// Access answers what the caller in ctx must be allowed to do for the operation to go ahead with an input that has been
+// checked.
+func (h *Handler) Access(ctx context.Context, in any) ([]caller.Access, error) {
+	return h.asks(ctx, in)
 }
 
-// New joins an operation to its behaviour. access answers what the caller must be allowed to do for the operation to go
-// ahead; its error ends the request in place of the operation's own.
+// New joins an operation to its behaviour. access answers what the caller in ctx must be allowed to do for the operation
+// to go ahead; its error ends the request in place of the operation's own.
 func New[In, Out any](op wire.Operation[In, Out], fn func(ctx context.Context, in *In) (*Out, error),
-	access func(ctx context.Context, c caller.Caller, in *In) ([]caller.Access, error)) *Handler {
+	access func(ctx context.Context, in *In) ([]caller.Access, error)) *Handler {
 	return &Handler{
 		Descriptor: op.Descriptor,
 		call: func(ctx context.Context, in any) (any, error) {
@@ -38,16 +39,16 @@ func New[In, Out any](op wire.Operation[In, Out], fn func(ctx context.Context, i
 			}
 			return out, err
 		},
-		asks: func(ctx context.Context, c caller.Caller, in any) ([]caller.Access, error) {
-			return access(ctx, c, in.(*In))
+		asks: func(ctx context.Context, in any) ([]caller.Access, error) {
+			return access(ctx, in.(*In))
 		},
 	}
 }
 
-// Plain turns an access function that needs no context and cannot fail into one for [New].
+// Plain turns an access function that needs to look nothing up into one for [New].
 func Plain[In any](access func(c caller.Caller, in *In) []caller.Access,
-) func(ctx context.Context, c caller.Caller, in *In) ([]caller.Access, error) {
-	return func(_ context.Context, c caller.Caller, in *In) ([]caller.Access, error) { return access(c, in), nil }
+) func(ctx context.Context, in *In) ([]caller.Access, error) {
+	return func(ctx context.Context, in *In) ([]caller.Access, error) { return access(caller.From(ctx), in), nil }
 }
 
 // Table is the operations of a service. It is filled before it serves.
@@ -89,7 +90,7 @@ func (t *Table) AddUnimplemented(ops ...*wire.Descriptor) []*Handler {
 			continue
 		}
 		asked := caller.OnAll(op.Service.Name + ":" + op.Name)
-		h := &Handler{Descriptor: op, asks: func(context.Context, caller.Caller, any) ([]caller.Access, error) {
+		h := &Handler{Descriptor: op, asks: func(context.Context, any) ([]caller.Access, error) {
 			return asked, nil
 		}}
 		t.Add(h)

@@ -74,6 +74,7 @@ func (r *Router) handle(ctx context.Context, call *operation.Call, w http.Respon
 	}
 	call.Operation = h.Descriptor
 	in, err := bind(h.Descriptor, values)
+	call.Input = in
 	if err != nil {
 		return nil, nil, err
 	}

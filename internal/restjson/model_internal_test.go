@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
-	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
@@ -394,7 +393,7 @@ func TestUnimplemented_AsksForTheActionOfTheOperation(t *testing.T) {
 	r := New(Options{Service: backupapi.Service})
 	r.Unimplemented(backupapi.Operations()...)
 	r.Unimplemented(backupapi.Operations()...)
-	got, err := r.Find("CreateBackupPlan").Access(t.Context(), caller.Caller{}, nil)
+	got, err := r.Find("CreateBackupPlan").Access(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,13 +40,13 @@ func New(o Options) *Router { return &Router{Table: operation.NewTable(o, false)
 // asked after the input has been checked, and must name at least one action.
 func Handle[In, Out any](r *Router, op wire.Operation[In, Out], fn func(ctx context.Context, in *In) (*Out, error),
 	access func(c caller.Caller, in *In) []Access) {
-	HandleAccess(r, op, fn, operation.Plain(access))
+	HandleOn(r, op, fn, operation.Plain(access))
 }
 
-// HandleAccess is [Handle] for an operation whose permissions depend on what has to be looked up first. An error of access is answered like
-// one of the operation; it must not tell the caller what it may not know.
-func HandleAccess[In, Out any](r *Router, op wire.Operation[In, Out], fn func(ctx context.Context, in *In) (*Out, error),
-	access func(ctx context.Context, c caller.Caller, in *In) ([]Access, error)) {
+// HandleOn is [Handle] for an operation on something that has to be looked up before permission can be asked. access finds the caller in
+// ctx; its error ends the request like one of the operation, and must not tell what the caller may not know.
+func HandleOn[In, Out any](r *Router, op wire.Operation[In, Out], fn func(ctx context.Context, in *In) (*Out, error),
+	access func(ctx context.Context, in *In) ([]Access, error)) {
 	h := operation.New(op, fn, access)
 	r.Add(h)
 	r.routes.add(h)

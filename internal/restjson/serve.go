@@ -89,6 +89,7 @@ func (x *exchange) handle(ctx context.Context) (*operation.Handler, any, error) 
 		return nil, nil, wire.Errorf(http.StatusNotFound, "UnknownOperationException", "no operation at %s %s", x.r.Method, path)
 	}
 	in, err := bind(m, x.r, query, body)
+	x.call.Input = in
 	if err != nil {
 		return nil, nil, err
 	}
