@@ -67,7 +67,8 @@ func (e *emitter) typeDoc(name string, sh *shape) string {
 	if sh.Documentation != "" {
 		return sh.Documentation
 	}
-	for _, op := range e.Operations {
+	for _, at := range sorted(e.Operations) {
+		op := e.Operations[at]
 		switch name {
 		case op.Input.Shape:
 			return fmt.Sprintf("%s is the input of [%s].", e.names[name], op.Name)

@@ -946,7 +946,7 @@ var (
 	shapeAccessKeyMetadataListType     = &wire.Shape{Name: "accessKeyMetadataListType", Kind: wire.List, Item: shapeAccessKeyMetadata}
 	shapeAccessKeySecretType           = &wire.Shape{Name: "accessKeySecretType", Kind: wire.String, Sensitive: true}
 	shapeAccountAliasListType          = &wire.Shape{Name: "accountAliasListType", Kind: wire.List, Item: shapeAccountAliasType}
-	shapeAccountAliasType              = &wire.Shape{Name: "accountAliasType", Kind: wire.String, Min: new(int64(3)), Max: new(int64(63)), Pattern: regexp.MustCompile(`\A(?s:^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$)\z`)}
+	shapeAccountAliasType              = &wire.Shape{Name: "accountAliasType", Kind: wire.String, Min: new(int64(3)), Max: new(int64(63)), Pattern: regexp.MustCompile(`\A(?s:[a-z0-9](-?[a-z0-9])+)\z`)}
 	shapeArnType                       = &wire.Shape{Name: "arnType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(2048))}
 	shapeAssignmentStatusType          = &wire.Shape{Name: "assignmentStatusType", Kind: wire.String, Enum: []string{"Assigned", "Unassigned", "Any"}}
 	shapeAttachedPoliciesListType      = &wire.Shape{Name: "attachedPoliciesListType", Kind: wire.List, Item: shapeAttachedPolicy}
@@ -975,7 +975,7 @@ var (
 	shapePolicyScopeType               = &wire.Shape{Name: "policyScopeType", Kind: wire.String, Enum: []string{"All", "AWS", "Local"}}
 	shapePolicyVersionIdType           = &wire.Shape{Name: "policyVersionIdType", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:v[1-9][0-9]*(\.[A-Za-z0-9-]*)?)\z`)}
 	shapePublicKeyIdType               = &wire.Shape{Name: "publicKeyIdType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
-	shapeRoleDescriptionType           = &wire.Shape{Name: "roleDescriptionType", Kind: wire.String, Max: new(int64(1000)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*)\z`)}
+	shapeRoleDescriptionType           = &wire.Shape{Name: "roleDescriptionType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1000)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*)\z`)}
 	shapeRoleListType                  = &wire.Shape{Name: "roleListType", Kind: wire.List, Item: shapeRole}
 	shapeRoleMaxSessionDurationType    = &wire.Shape{Name: "roleMaxSessionDurationType", Kind: wire.Integer, Min: new(int64(3600)), Max: new(int64(43200))}
 	shapeRoleNameType                  = &wire.Shape{Name: "roleNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
