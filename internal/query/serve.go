@@ -60,11 +60,14 @@ func (r *Router) handle(ctx context.Context, call *operation.Call, w http.Respon
 	if err != nil {
 		return nil, nil, wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The body of the request ended early.")
 	}
-	ctx, err = r.Authenticate(ctx, call, req, body)
-	if err != nil {
-		return nil, nil, err
+	values, malformed := parameters(req, body)
+	if h := r.Find(values.Get("Action")); h != nil {
+		call.Operation = h.Descriptor
 	}
-	values, err := parameters(req, body)
+	ctx, err = r.Authenticate(ctx, call, req, body)
+	if err == nil {
+		err = malformed
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +75,6 @@ func (r *Router) handle(ctx context.Context, call *operation.Call, w http.Respon
 	if err != nil {
 		return nil, nil, err
 	}
-	call.Operation = h.Descriptor
 	in, err := bind(h.Descriptor, values)
 	call.Input = in
 	if err != nil {
