@@ -25,6 +25,7 @@ import (
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/query"
 	"github.com/lockfast/lockfast/internal/registry"
@@ -34,7 +35,9 @@ import (
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/tag"
 	"github.com/lockfast/lockfast/internal/task"
+	"github.com/lockfast/lockfast/internal/trail"
 	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/resource"
 	"github.com/lockfast/lockfast/resource/directory"
@@ -49,6 +52,7 @@ type parts struct {
 	blobs   *fs.Store // nil until a vault is needed
 	iam     *iam.Service
 	ledgers *ledger.DB
+	trail   *trail.Service
 	nouns   nouns
 	driver  resource.Driver
 	store   *run.Store
@@ -143,7 +147,7 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
-		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations())
+		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), trail.Migrations())
 }
 
 // makeIdentity sees to it that there is an administrator, whose access key is in the credentials file.
@@ -197,6 +201,8 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	key := p.root.Derive("page tokens")
 	pager := restjson.NewPager(key[:])
 	n := &p.nouns
+	p.trail = trail.New(trail.Options{DB: p.db, Pager: pager, Account: p.o.Config.Account, Days: p.o.Config.TrailDays,
+		Metrics: p.metrics, Log: p.o.Log})
 	links := &links{db: p.db, iam: p.iam, nouns: n, store: p.store, placements: p.o.Config.Placements}
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
@@ -285,13 +291,12 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 // makeHandler joins the routers of the services.
 func (p *parts) makeHandler() {
 	n := &p.nouns
-	options := func(s restjson.Options) restjson.Options {
-		s.Credentials, s.Authorizer, s.Log = p.iam, p.iam, p.o.Log
-		return s
+	options := func(s *wire.Service) operation.Options {
+		return operation.Options{Service: s, Credentials: p.iam, Authorizer: p.iam, Recorder: p.trail, Log: p.o.Log}
 	}
-	backup := restjson.New(options(restjson.Options{Service: backupapi.Service}))
-	own := restjson.New(options(restjson.Options{Service: lockfastapi.Service}))
-	sts := query.New(query.Options{Service: stsapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
+	backup := restjson.New(options(backupapi.Service))
+	own := restjson.New(options(lockfastapi.Service))
+	sts := query.New(options(stsapi.Service))
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.protected.Routes(backup)
@@ -300,6 +305,7 @@ func (p *parts) makeHandler() {
 	n.resources.Routes(own)
 	n.tasks.Routes(own)
 	n.browse.Routes(own)
+	p.trail.Routes(own)
 	query.Handle(sts, stsapi.GetCallerIdentity, p.iam.GetCallerIdentity, query.Anybody)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
@@ -341,6 +347,12 @@ func (p *parts) background(ctx context.Context) error {
 			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))
 		})
 	})
+	g.Go(func() error {
+		return run.Every(ctx, p.o.Log, time.Hour, func(ctx context.Context) error {
+			_, err := p.trail.Prune(ctx)
+			return err
+		})
+	})
 	return g.Wait()
 }
 
@@ -366,6 +378,9 @@ func (p *parts) close() error {
 	}
 	if p.blobs != nil {
 		err = errors.Join(err, p.blobs.Close())
+	}
+	if p.trail != nil {
+		err = errors.Join(err, p.trail.Close())
 	}
 	if p.db != nil {
 		err = errors.Join(err, p.db.Close())
