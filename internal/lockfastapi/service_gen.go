@@ -24,6 +24,7 @@ func Operations() []*wire.Descriptor {
 		ListRecoveryPoints.Descriptor,
 		ListResources.Descriptor,
 		ListSkippedItems.Descriptor,
+		ListTrailEvents.Descriptor,
 		RegisterResource.Descriptor,
 		RemoveResource.Descriptor,
 		RestoreToDirectory.Descriptor,
@@ -129,6 +130,14 @@ var ListSkippedItems = wire.Operation[ListSkippedItemsInput, ListSkippedItemsOut
 	Input: shapeListSkippedItemsInput, Output: shapeListSkippedItemsOutput,
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "SkippedItems"},
+}}
+
+// ListTrailEvents lists the recorded API calls of the account, newest first.
+var ListTrailEvents = wire.Operation[ListTrailEventsInput, ListTrailEventsOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "ListTrailEvents", Method: "GET", Path: "/lockfast/v1/trail", Status: 200,
+	Input: shapeListTrailEventsInput, Output: shapeListTrailEventsOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "TrailEvents"},
 }}
 
 // RegisterResource declares a path as a resource; for a path that is declared already it answers the resource that exists.

@@ -230,6 +230,22 @@ var (
 		{Name: "NextToken", Shape: wire.PlainString},
 		{Name: "SkippedItems", Required: true, Shape: shapeSkippedItems},
 	}}
+	shapeListTrailEventsInput = &wire.Shape{Name: "ListTrailEventsInput", Kind: wire.Structure, Type: reflect.TypeFor[ListTrailEventsInput](), Members: []wire.Member{
+		{Name: "AccessKeyId", Wire: "accessKeyId", In: wire.Query, Shape: shapeTrailText},
+		{Name: "EndTime", Wire: "endTime", In: wire.Query, Shape: wire.PlainTimestamp},
+		{Name: "ErrorsOnly", Wire: "errorsOnly", In: wire.Query, Shape: wire.PlainBoolean},
+		{Name: "EventName", Wire: "eventName", In: wire.Query, Shape: shapeTrailText},
+		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},
+		{Name: "NextToken", Wire: "nextToken", In: wire.Query, Shape: wire.PlainString},
+		{Name: "ReadOnly", Wire: "readOnly", In: wire.Query, Shape: wire.PlainBoolean},
+		{Name: "ResourceArn", Wire: "resourceArn", In: wire.Query, Shape: shapeArn},
+		{Name: "StartTime", Wire: "startTime", In: wire.Query, Shape: wire.PlainTimestamp},
+		{Name: "UserName", Wire: "userName", In: wire.Query, Shape: shapeTrailText},
+	}}
+	shapeListTrailEventsOutput = &wire.Shape{Name: "ListTrailEventsOutput", Kind: wire.Structure, Type: reflect.TypeFor[ListTrailEventsOutput](), Members: []wire.Member{
+		{Name: "NextToken", Shape: wire.PlainString},
+		{Name: "TrailEvents", Required: true, Shape: shapeTrailEvents},
+	}}
 	shapeMaxResults                     = &wire.Shape{Name: "MaxResults", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(1000))}
 	shapeMemberNames                    = &wire.Shape{Name: "MemberNames", Kind: wire.List, Max: new(int64(1000)), Item: shapeResourceName}
 	shapeMissingParameterValueException = &wire.Shape{Name: "MissingParameterValueException", Kind: wire.Structure, Type: reflect.TypeFor[MissingParameterValueException](), Members: []wire.Member{
@@ -344,5 +360,21 @@ var (
 		{Name: "Message", Shape: wire.PlainString},
 		{Name: "Reachable", Required: true, Shape: wire.PlainBoolean},
 	}}
+	shapeTrailEvent = &wire.Shape{Name: "TrailEvent", Kind: wire.Structure, Type: reflect.TypeFor[TrailEvent](), Members: []wire.Member{
+		{Name: "AccessKeyId", Shape: wire.PlainString},
+		{Name: "ErrorCode", Shape: wire.PlainString},
+		{Name: "EventId", Required: true, Shape: wire.PlainString},
+		{Name: "EventName", Required: true, Shape: wire.PlainString},
+		{Name: "EventSource", Required: true, Shape: wire.PlainString},
+		{Name: "EventTime", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "ReadOnly", Required: true, Shape: wire.PlainBoolean},
+		{Name: "ResourceArns", Shape: shapeTrailResources},
+		{Name: "SourceIpAddress", Shape: wire.PlainString},
+		{Name: "TrailRecord", Required: true, Shape: wire.PlainString},
+		{Name: "UserName", Shape: wire.PlainString},
+	}}
+	shapeTrailEvents       = &wire.Shape{Name: "TrailEvents", Kind: wire.List, Item: shapeTrailEvent}
+	shapeTrailResources    = &wire.Shape{Name: "TrailResources", Kind: wire.List, Item: wire.PlainString}
+	shapeTrailText         = &wire.Shape{Name: "TrailText", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256))}
 	shapeVerificationLevel = &wire.Shape{Name: "VerificationLevel", Kind: wire.Integer, Min: new(int64(0)), Max: new(int64(3))}
 )

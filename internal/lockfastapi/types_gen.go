@@ -297,6 +297,26 @@ type ListSkippedItemsOutput struct {
 	SkippedItems []SkippedItem // required
 }
 
+// ListTrailEventsInput is the input of ListTrailEvents. Only calls that fit all members are listed.
+type ListTrailEventsInput struct {
+	AccessKeyId *string    // query accessKeyId
+	EndTime     *time.Time // query endTime
+	ErrorsOnly  *bool      // query errorsOnly
+	EventName   *string    // query eventName
+	MaxResults  *int       // query maxResults
+	NextToken   *string    // query nextToken
+	ReadOnly    *bool      // query readOnly
+	ResourceArn *string    // query resourceArn
+	StartTime   *time.Time // query startTime
+	UserName    *string    // query userName
+}
+
+// ListTrailEventsOutput is the output of ListTrailEvents.
+type ListTrailEventsOutput struct {
+	NextToken   *string
+	TrailEvents []TrailEvent // required
+}
+
 // RecoveryPoint is a recovery point with its sizes. UniqueBytes is what deleting it alone would free.
 type RecoveryPoint struct {
 	BackupVaultName           string // required
@@ -443,4 +463,19 @@ type TestResourceOutput struct {
 	Facts     map[string]string
 	Message   *string
 	Reachable bool // required
+}
+
+// TrailEvent is one API call. TrailRecord is the whole record, a JSON document in the form of AWS CloudTrail.
+type TrailEvent struct {
+	AccessKeyId     *string
+	ErrorCode       *string
+	EventId         string    // required
+	EventName       string    // required
+	EventSource     string    // required
+	EventTime       time.Time // required
+	ReadOnly        bool      // required
+	ResourceArns    []string
+	SourceIpAddress *string
+	TrailRecord     string // required
+	UserName        *string
 }

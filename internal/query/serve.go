@@ -13,48 +13,48 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
 
 // ServeHTTP answers a request.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	id := uuid.NewString()
-	w.Header().Set("X-Amzn-Requestid", id)
-	ctx := caller.WithRequest(req.Context(), caller.RequestOf(req, id))
-	status, body := r.answer(ctx, w, req)
+	ctx, call := r.Begin(w, req)
+	defer r.End(ctx, call)
+	body := r.answer(ctx, call, w, req)
+	r.Record(ctx, call)
 	w.Header().Set("Content-Type", "text/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
+	w.WriteHeader(call.Status)
 	_, _ = w.Write(body)
 }
 
 // answer carries out a request. A panic becomes an error like any other.
-func (r *Router) answer(ctx context.Context, w http.ResponseWriter, req *http.Request) (status int, body []byte) {
+func (r *Router) answer(ctx context.Context, call *operation.Call, w http.ResponseWriter, req *http.Request) (body []byte) {
 	id := caller.RequestID(ctx)
 	defer func() {
 		if cause := recover(); cause != nil {
 			r.Log.ErrorContext(ctx, "operation panicked", "request_id", id, "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
-			status, body = r.fail(id, internalFailure(id))
+			body = r.fail(call, id, internalFailure(id))
 		}
 	}()
-	op, out, err := r.handle(ctx, w, req)
+	op, out, err := r.handle(ctx, call, w, req)
 	if err != nil {
 		e := r.translate(ctx, err)
 		if e.HTTPStatus() >= http.StatusInternalServerError {
 			r.Log.ErrorContext(ctx, "request failed", "request_id", id, "cause", err)
 		}
-		return r.fail(id, e)
+		return r.fail(call, id, e)
 	}
-	return op.Status, output(op, out, id)
+	call.Status = op.Status
+	return output(op, out, id)
 }
 
 // handle takes a request from its signature to the output of the operation.
-func (r *Router) handle(ctx context.Context, w http.ResponseWriter, req *http.Request) (*wire.Descriptor, any, error) {
+func (r *Router) handle(ctx context.Context, call *operation.Call, w http.ResponseWriter, req *http.Request) (*wire.Descriptor, any, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.MaxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, nil, wire.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The body of a request can have %d bytes at most.", r.MaxBody)
@@ -62,21 +62,28 @@ func (r *Router) handle(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if err != nil {
 		return nil, nil, wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The body of the request ended early.")
 	}
-	c, credential, err := sigv4.Verify(ctx, r.verifier, req, body, r.Credentials.Lookup)
+	values, malformed := parameters(req, body)
+	if h := r.Find(values.Get("Action")); h != nil {
+		call.Operation = h.Descriptor
+	}
+	ctx, err = r.Authenticate(ctx, call, req, body)
+	if err == nil {
+		err = malformed
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	c.Region = credential.Region
-	values, err := parameters(req, body)
+	h, err := r.find(values)
 	if err != nil {
 		return nil, nil, err
 	}
-	h, in, err := r.bind(values)
+	in, err := bind(h.Descriptor, values)
+	call.Input = in
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := h.run(caller.With(ctx, c), r.Authorizer, c, in)
-	return h.op, out, err
+	out, err := r.Do(ctx, call, h, in)
+	return h.Descriptor, out, err
 }
 
 // parameters reads the form from the body or, as presigned requests send it, from the query string.
@@ -92,61 +99,39 @@ func parameters(req *http.Request, body []byte) (url.Values, error) {
 	return values, nil
 }
 
-// bind finds the operation and makes its input.
-func (r *Router) bind(values url.Values) (*handler, any, error) {
+// find finds the operation.
+func (r *Router) find(values url.Values) (*operation.Handler, error) {
 	action, version := values.Get("Action"), values.Get("Version")
-	h := r.handlers[action]
+	h := r.Find(action)
 	switch {
 	case action == "":
-		return nil, nil, wire.Errorf(http.StatusBadRequest, "MissingAction", "The parameter Action is missing.")
+		return nil, wire.Errorf(http.StatusBadRequest, "MissingAction", "The parameter Action is missing.")
 	case h == nil || version != "" && version != r.Service.Version:
-		return nil, nil, invalidAction("Could not find operation %s for version %s", action, version)
+		return nil, invalidAction("Could not find operation %s for version %s", action, version)
 	}
-	in := reflect.New(h.op.Input.Type)
-	if err := newForm(values).structure(h.op.Input, in.Elem(), ""); err != nil {
-		return nil, nil, err
+	return h, nil
+}
+
+// bind makes the input of an operation, and checks it.
+func bind(op *wire.Descriptor, values url.Values) (any, error) {
+	in := reflect.New(op.Input.Type)
+	if err := newForm(values).structure(op.Input, in.Elem(), ""); err != nil {
+		return nil, err
 	}
-	return h, in.Interface(), wire.Validate(h.op.Input, in.Interface())
+	return in.Interface(), wire.Validate(op.Input, in.Interface())
 }
 
 func invalidAction(format string, args ...any) *wire.Error {
 	return wire.Errorf(http.StatusBadRequest, "InvalidAction", format, args...)
 }
 
-// run authorises and carries out an operation.
-func (h *handler) run(ctx context.Context, a Authorizer, c caller.Caller, in any) (any, error) {
-	asked, err := h.access(ctx, in)
-	if err == nil && len(asked) > 0 {
-		err = a.Authorize(ctx, c, asked)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if h.call == nil {
-		return nil, invalidAction("Lockfast does not implement %s.", h.op.Name)
-	}
-	return h.call(ctx, in)
-}
-
-func (r *Router) fail(requestID string, e wire.APIError) (int, []byte) {
+func (r *Router) fail(call *operation.Call, requestID string, e wire.APIError) []byte {
+	call.Fail(e)
 	fault := "Sender"
 	if e.HTTPStatus() >= http.StatusInternalServerError {
 		fault = "Receiver"
 	}
-	return e.HTTPStatus(), failure(r.Service, fault, e.ErrorName(), message(e), requestID)
-}
-
-// message returns the text of an error without its name.
-func message(e wire.APIError) string {
-	if plain, ok := e.(*wire.Error); ok {
-		return plain.Message
-	}
-	if m, ok := e.(wire.Modelled); ok {
-		if i := m.ErrorShape().Member("Message"); i >= 0 {
-			return reflect.ValueOf(m).Elem().Field(i).String()
-		}
-	}
-	return e.Error()
+	return failure(r.Service, fault, e.ErrorName(), operation.Message(e), requestID)
 }
 
 // translate finds the error that a client gets to see.
@@ -172,6 +157,9 @@ func (r *Router) translate(ctx context.Context, err error) wire.APIError {
 			r.Log.DebugContext(ctx, "signature refused", "request_id", caller.RequestID(ctx), "canonical_request", f.Detail)
 		}
 		return wire.Errorf(f.Status, f.QueryName, "%s", f.Message)
+	}
+	if none, ok := errors.AsType[*operation.NotImplemented](err); ok {
+		return invalidAction("%s", none.Error())
 	}
 	if errors.Is(err, meta.ErrUnavailable) {
 		return wire.Errorf(http.StatusServiceUnavailable, "ServiceUnavailable", "The server cannot reach its database. Try again later.")

@@ -10,7 +10,7 @@ import (
 
 // bind makes the input of an operation from the labels, query, headers and body of a request, and checks it.
 func bind(m *match, r *http.Request, rawQuery string, body []byte) (any, error) {
-	shape := m.handler.op.Input
+	shape := m.handler.Descriptor.Input
 	in := reflect.New(shape.Type)
 	v := in.Elem()
 	for i, s := range m.segments {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -162,7 +163,7 @@ func readError(resp *http.Response) error {
 	if name == "" {
 		name = "HTTP " + resp.Status
 	}
-	e := &wire.Error{Name: name, Status: resp.StatusCode, RequestID: resp.Header.Get(requestIDHeader)}
+	e := &wire.Error{Name: name, Status: resp.StatusCode, RequestID: resp.Header.Get(operation.RequestIDHeader)}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	var body struct{ Message string }
 	if err == nil && json.Unmarshal(text, &body) == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -21,15 +22,15 @@ const errorTypeHeader = "X-Amzn-Errortype" // spelled x-amzn-ErrorType in AWS's 
 func (x *exchange) writeError(ctx context.Context, err error) {
 	api := x.translate(ctx, err)
 	if api.HTTPStatus() >= http.StatusInternalServerError {
-		x.Log.ErrorContext(ctx, "request failed", "request_id", caller.RequestID(ctx), "operation", x.outcome.Operation, "cause", err)
+		x.Log.ErrorContext(ctx, "request failed", "request_id", caller.RequestID(ctx), "operation", x.operation(), "cause", err)
 	}
-	x.writeAPIError(api)
+	x.writeAPIError(ctx, api)
 }
 
-func (x *exchange) writeAPIError(err wire.APIError) {
-	x.outcome.Error = err.ErrorName()
+func (x *exchange) writeAPIError(ctx context.Context, err wire.APIError) {
+	x.call.Fail(err)
 	x.w.Header().Set(errorTypeHeader, err.ErrorName())
-	x.send(err.HTTPStatus(), errorBody(err))
+	x.send(ctx, err.HTTPStatus(), errorBody(err))
 }
 
 // errorBody returns {"Message": ...} with the other members of the error. The message has a capital letter only: botocore would prefer a
@@ -68,6 +69,9 @@ func (x *exchange) translate(ctx context.Context, err error) wire.APIError {
 		}
 		return wire.Errorf(f.Status, f.Name, "%s", f.Message)
 	}
+	if none, ok := errors.AsType[*operation.NotImplemented](err); ok {
+		return wire.Errorf(http.StatusBadRequest, "UnknownOperationException", "%s", none.Error())
+	}
 	if errors.Is(err, meta.ErrUnavailable) || errors.Is(err, blob.ErrUnavailable) {
 		return wire.Errorf(http.StatusInternalServerError, "ServiceUnavailableException",
 			"The request could not be served because the server cannot reach its database or store. Try again later.")
@@ -92,9 +96,9 @@ var plainError = &wire.Shape{
 
 // Refuse returns a handler that answers every request with an error, for requests that belong to no router.
 func Refuse(err *wire.Error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(requestIDHeader, uuid.NewString())
-		x := &exchange{w: w, r: r}
-		x.writeAPIError(err)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(operation.RequestIDHeader, uuid.NewString())
+		w.Header().Set(errorTypeHeader, err.ErrorName())
+		send(w, err.HTTPStatus(), errorBody(err))
 	})
 }

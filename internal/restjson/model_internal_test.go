@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
-	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -125,7 +125,7 @@ func everyOperation() []*wire.Descriptor {
 func modelRoutes() *routes {
 	rs := &routes{}
 	for _, op := range everyOperation() {
-		rs.add(&handler{op: op})
+		rs.add(&operation.Handler{Descriptor: op})
 	}
 	return rs
 }
@@ -134,7 +134,7 @@ func bindDocument(t *testing.T, rs *routes, op *wire.Descriptor, d document) (an
 	t.Helper()
 	path, query, body := request(t, op, d)
 	m := rs.find(op.Method, path, query)
-	if m == nil || m.handler.op != op {
+	if m == nil || m.handler.Descriptor != op {
 		t.Fatalf("%s %s?%s leads to %v, want %s", op.Method, path, query, found(m), op.Name)
 	}
 	return bind(m, &http.Request{}, query, body)
@@ -144,7 +144,7 @@ func found(m *match) string {
 	if m == nil {
 		return "nothing"
 	}
-	return m.handler.op.Name
+	return m.handler.Descriptor.Name
 }
 
 func TestEveryOperation_IsFoundAndRead(t *testing.T) {
@@ -169,7 +169,7 @@ func TestEveryOperation_IsFoundAndRead(t *testing.T) {
 		}
 		path, query, _ := request(t, op, want)
 		for _, p := range []string{strings.TrimSuffix(path, "/"), strings.TrimSuffix(path, "/") + "/"} {
-			if m := rs.find(op.Method, p, query); m == nil || m.handler.op != op {
+			if m := rs.find(op.Method, p, query); m == nil || m.handler.Descriptor != op {
 				t.Errorf("%s %s leads to %s, want %s", op.Method, p, found(m), op.Name)
 			}
 		}
@@ -252,7 +252,7 @@ func mutations(t *testing.T, change func(sp spot) bool, check func(op *wire.Desc
 func isAnother(t *testing.T, rs *routes, op *wire.Descriptor, d document) bool {
 	path, query, _ := request(t, op, d)
 	m := rs.find(op.Method, path, query)
-	return m != nil && m.handler.op != op && strings.HasSuffix(path, "/")
+	return m != nil && m.handler.Descriptor != op && strings.HasSuffix(path, "/")
 }
 
 func TestEveryRequiredMember_IsMissed(t *testing.T) {
@@ -368,7 +368,7 @@ func TestFind(t *testing.T) {
 		path, query, _ := strings.Cut(c.target, "?")
 		m := rs.find(c.method, path, query)
 		switch {
-		case m == nil && c.want != "", m != nil && m.handler.op.Name != c.want:
+		case m == nil && c.want != "", m != nil && m.handler.Descriptor.Name != c.want:
 			t.Errorf("find(%s %s) = %s, want %q", c.method, c.target, found(m), c.want)
 		case m != nil && c.labels != nil:
 			if diff := cmp.Diff(c.labels, labels(m)); diff != "" {
@@ -393,7 +393,10 @@ func TestUnimplemented_AsksForTheActionOfTheOperation(t *testing.T) {
 	r := New(Options{Service: backupapi.Service})
 	r.Unimplemented(backupapi.Operations()...)
 	r.Unimplemented(backupapi.Operations()...)
-	got := r.handlers["CreateBackupPlan"].access(caller.Caller{}, nil)
+	got, err := r.Find("CreateBackupPlan").Access(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if diff := cmp.Diff([]Access{{Action: "backup:CreateBackupPlan", Resource: "*"}}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -414,8 +417,8 @@ func FuzzFind(f *testing.F) {
 			return
 		}
 		in, err := bind(m, &http.Request{}, query, nil)
-		if err == nil && reflect.TypeOf(in).Elem() != m.handler.op.Input.Type {
-			t.Errorf("input of %s is a %T", m.handler.op.Name, in)
+		if err == nil && reflect.TypeOf(in).Elem() != m.handler.Descriptor.Input.Type {
+			t.Errorf("input of %s is a %T", m.handler.Descriptor.Name, in)
 		}
 	})
 }

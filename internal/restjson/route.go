@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
 )
 
@@ -22,7 +23,7 @@ type routes struct {
 
 // route is the pattern of one operation.
 type route struct {
-	handler  *handler
+	handler  *operation.Handler
 	segments []segment
 	query    string // a key that must be in the query string, if not empty
 }
@@ -40,8 +41,8 @@ type match struct {
 	labels []string // by segment
 }
 
-func (rs *routes) add(h *handler) {
-	path, query, _ := strings.Cut(h.op.Path, "?")
+func (rs *routes) add(h *operation.Handler) {
+	path, query, _ := strings.Cut(h.Descriptor.Path, "?")
 	r := &route{handler: h, query: query}
 	for _, text := range splitPath(path, false) {
 		s := segment{literal: text, member: -1}
@@ -55,13 +56,13 @@ func (rs *routes) add(h *handler) {
 	slices.SortStableFunc(rs.all, func(a, b *route) int { return cmp.Compare(b.literals(), a.literals()) })
 }
 
-func labelMember(h *handler, name string) int {
-	for i, m := range h.op.Input.Members {
+func labelMember(h *operation.Handler, name string) int {
+	for i, m := range h.Descriptor.Input.Members {
 		if m.WireName() == name {
 			return i
 		}
 	}
-	panic("restjson: operation " + h.op.Name + " has no member for label " + name)
+	panic("restjson: operation " + h.Descriptor.Name + " has no member for label " + name)
 }
 
 // literals counts what must be in a request for the route to match.
@@ -115,7 +116,7 @@ func (rs *routes) find(method, path, rawQuery string) *match {
 func (rs *routes) candidates(method, rawQuery string) []*route {
 	var found []*route
 	for _, r := range rs.all {
-		if r.handler.op.Method == method && (r.query == "" || hasKey(rawQuery, r.query)) {
+		if r.handler.Descriptor.Method == method && (r.query == "" || hasKey(rawQuery, r.query)) {
 			found = append(found, r)
 		}
 	}

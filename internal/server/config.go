@@ -38,6 +38,7 @@ type Config struct {
 	EventRetention    time.Duration `yaml:"event_retention"`    // how long events are kept
 	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
+	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
 	Resources         []Resource    `yaml:"resources"`          // declared resources
 	Placements        []Placement   `yaml:"placements"`         // where restores may create things
 }
@@ -73,6 +74,7 @@ func DefaultConfig() Config {
 		EventRetention:    events.DefaultKeep,
 		ReclaimDelay:      time.Minute,
 		ReclaimThreshold:  0.1,
+		TrailDays:         90,
 	}
 }
 
@@ -131,6 +133,9 @@ func (c *Config) Check() error {
 	}
 	if !(c.ReclaimThreshold >= 0 && c.ReclaimThreshold < 1) {
 		return fmt.Errorf("reclaim_threshold: %v is not between 0 and 1", c.ReclaimThreshold)
+	}
+	if c.TrailDays < 0 || c.TrailDays > 36500 {
+		return fmt.Errorf("trail_days: %d is not between 0 and 36500", c.TrailDays)
 	}
 	return errors.Join(c.checkResources(), c.checkPlacements())
 }

@@ -38,6 +38,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.ReclaimDelay, "reclaim-delay", c.ReclaimDelay, "time from a deletion to the reclaim that follows it")
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")
+	fs.IntVar(&c.TrailDays, "trail-days", c.TrailDays, "days for which API calls are kept in the trail; 0 keeps them for ever")
 }
 
 // Load reads the configuration file at path into c. Flags of [Config.Flags] that were given in fs keep their values.

@@ -21,8 +21,9 @@ var layers = []struct {
 	{70, "internal/run"},
 	{60, "internal/vault internal/job internal/protected internal/tag internal/setting internal/registry internal/browse " +
 		"internal/task"},
-	{50, "internal/iam internal/events internal/keys internal/ledger"},
+	{50, "internal/iam internal/events internal/keys internal/ledger internal/trail"},
 	{40, "internal/restjson internal/query"},
+	{35, "internal/operation"},
 	{31, "internal/backupapi internal/iamapi internal/stsapi internal/lockfastapi internal/sigv4"},
 	{30, "internal/caller"},
 	{22, "resource/directory"},

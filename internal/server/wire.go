@@ -27,6 +27,7 @@ import (
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/query"
 	"github.com/lockfast/lockfast/internal/registry"
@@ -36,7 +37,9 @@ import (
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/tag"
 	"github.com/lockfast/lockfast/internal/task"
+	"github.com/lockfast/lockfast/internal/trail"
 	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/resource"
 	"github.com/lockfast/lockfast/resource/directory"
@@ -55,6 +58,7 @@ type parts struct {
 	roles   roles
 	events  *events.Service
 	ledgers *ledger.DB
+	trail   *trail.Service
 	nouns   nouns
 	driver  resource.Driver
 	store   *run.Store
@@ -150,7 +154,8 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
-		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations())
+		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
+		trail.Migrations())
 }
 
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
@@ -231,6 +236,8 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n, pager, links := &p.nouns, p.pager, p.links
 	links.store = p.store
 	p.events = events.New(events.Options{DB: p.db, Pager: pager, Now: p.o.Now, Keep: p.o.Config.EventRetention})
+	p.trail = trail.New(trail.Options{DB: p.db, Pager: pager, Account: p.o.Config.Account, Days: p.o.Config.TrailDays,
+		Metrics: p.metrics, Log: p.o.Log})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
 	n.settings = setting.New(registry.CloudFormation, registry.EFS)
@@ -322,14 +329,13 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 // makeHandler joins the routers of the services.
 func (p *parts) makeHandler() {
 	n := &p.nouns
-	options := func(s restjson.Options) restjson.Options {
-		s.Credentials, s.Authorizer, s.Log = p.iam, p.iam, p.o.Log
-		return s
+	options := func(s *wire.Service) operation.Options {
+		return operation.Options{Service: s, Credentials: p.iam, Authorizer: p.iam, Recorder: p.trail, Log: p.o.Log}
 	}
-	backup := restjson.New(options(restjson.Options{Service: backupapi.Service}))
-	own := restjson.New(options(restjson.Options{Service: lockfastapi.Service}))
-	sts := query.New(query.Options{Service: stsapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
-	identities := query.New(query.Options{Service: iamapi.Service, Credentials: p.iam, Authorizer: p.iam, Log: p.o.Log})
+	backup := restjson.New(options(backupapi.Service))
+	own := restjson.New(options(lockfastapi.Service))
+	sts := query.New(options(stsapi.Service))
+	identities := query.New(options(iamapi.Service))
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.protected.Routes(backup)
@@ -342,6 +348,7 @@ func (p *parts) makeHandler() {
 	p.iam.AccountRoutes(own)
 	p.iam.STSRoutes(sts)
 	p.iam.Routes(identities)
+	p.trail.Routes(own)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
 	sts.Unimplemented(stsapi.Operations()...)
@@ -386,6 +393,12 @@ func (p *parts) background(ctx context.Context) error {
 			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))
 		})
 	})
+	g.Go(func() error {
+		return run.Every(ctx, p.o.Log, time.Hour, func(ctx context.Context) error {
+			_, err := p.trail.Prune(ctx)
+			return err
+		})
+	})
 	return g.Wait()
 }
 
@@ -411,6 +424,9 @@ func (p *parts) close() error {
 	}
 	if p.blobs != nil {
 		err = errors.Join(err, p.blobs.Close())
+	}
+	if p.trail != nil {
+		err = errors.Join(err, p.trail.Close())
 	}
 	if p.db != nil {
 		err = errors.Join(err, p.db.Close())

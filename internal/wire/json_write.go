@@ -14,6 +14,7 @@ import (
 type jsonOptions struct {
 	all    bool     // members of every location but the stream, not only those of the body
 	redact bool     // sensitive values are replaced
+	lower  bool     // names of members begin with a lower-case letter
 	skip   []string // members of the top structure to leave out
 }
 
@@ -57,10 +58,25 @@ func (w *jsonWriter) structure(s *Shape, v reflect.Value, top bool) {
 		if m.In == Body {
 			name = m.WireName()
 		}
-		w.buf = append(append(append(w.buf, '"'), name...), '"', ':') // names of a model need no escapes
+		w.name(name)
+		if w.redact && m.Hidden() {
+			w.buf = append(w.buf, redacted...)
+			continue
+		}
 		w.value(m.Shape, f)
 	}
 	w.buf = append(w.buf, '}')
+}
+
+// name writes the name of a member; names of a model need no escapes.
+func (w *jsonWriter) name(name string) {
+	w.buf = append(w.buf, '"')
+	at := len(w.buf)
+	w.buf = append(w.buf, name...)
+	if c := w.buf[at]; w.lower && 'A' <= c && c <= 'Z' {
+		w.buf[at] = c - 'A' + 'a'
+	}
+	w.buf = append(w.buf, '"', ':')
 }
 
 func (w *jsonWriter) leavesOut(m *Member) bool {
@@ -94,7 +110,7 @@ func present(m *Member, f reflect.Value) (reflect.Value, bool) {
 
 func (w *jsonWriter) value(s *Shape, v reflect.Value) {
 	if w.redact && s.Sensitive {
-		w.buf = append(w.buf, `"(redacted)"`...)
+		w.buf = append(w.buf, redacted...)
 		return
 	}
 	switch s.Kind {
@@ -149,11 +165,19 @@ func (w *jsonWriter) table(s *Shape, v reflect.Value) {
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
-		w.text(key.String())
+		w.key(s, i, key.String())
 		w.buf = append(w.buf, ':')
 		w.value(s.Item, v.MapIndex(key))
 	}
 	w.buf = append(w.buf, '}')
+}
+
+// key writes a key of a map. Sensitive ones are told apart by their number.
+func (w *jsonWriter) key(s *Shape, i int, key string) {
+	if w.redact && s.Key != nil && s.Key.Sensitive {
+		key = "(redacted " + strconv.Itoa(i+1) + ")"
+	}
+	w.text(key)
 }
 
 func sortedKeys(v reflect.Value) []reflect.Value {

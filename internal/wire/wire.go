@@ -6,6 +6,11 @@
 // It knows nothing of HTTP servers, signatures or permissions.
 package wire
 
+import (
+	"slices"
+	"strings"
+)
+
 // Service names one API.
 type Service struct {
 	Name      string // name in the credential scope of a signature, "backup"
@@ -28,6 +33,17 @@ type Descriptor struct {
 	Errors  []string // names of the modelled errors
 	Token   string   // member of the input that carries the idempotency token, or empty
 	Pages   *Pages   // nil if the operation does not page
+}
+
+// reading are the first words of the names of operations that change nothing.
+var reading = []string{"Get", "List", "Describe", "Simulate", "Compare", "Export", "Search", "Lookup", "BatchGet"}
+
+// ReadOnly reports whether the operation changes nothing, as its name says: it begins with Get, List, Describe or the like.
+func (d *Descriptor) ReadOnly() bool {
+	return slices.ContainsFunc(reading, func(word string) bool {
+		rest, ok := strings.CutPrefix(d.Name, word)
+		return ok && rest != "" && 'A' <= rest[0] && rest[0] <= 'Z'
+	})
 }
 
 // Pages names the members by which an operation pages through a list.
