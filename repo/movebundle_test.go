@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,6 +154,26 @@ func TestReclaim_KeepsPartsThatSessionsPin(t *testing.T) {
 	}
 }
 
+// A writer may rely on any part of a slot that its parent names, so these stay whole although the parent is not deleted.
+func TestReclaim_SplitsNoBundleOfAParent(t *testing.T) {
+	t.Parallel()
+	v, s, _, kept, want := halfDead(t)
+	w, err := v.NewWriter(t.Context(), repo.WriterOptions{Parent: kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := mustReclaim(t, v); r.BundlesSplit != 0 {
+		t.Errorf("%d bundles were split", r.BundlesSplit)
+	}
+	if err := w.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustReclaim(t, v); r.BundlesSplit == 0 {
+		t.Error("no bundle was split after the writer had ended")
+	}
+	holds(t, v, s, kept, want)
+}
+
 // commit ends a writer, which has captured unless there is a parent to capture against, and restores its point.
 func commit(ctx context.Context, v *repo.Vault, w *repo.Writer, want, parent files) error {
 	if parent != nil {
@@ -174,10 +195,14 @@ func commit(ctx context.Context, v *repo.Vault, w *repo.Writer, want, parent fil
 func TestReclaim_KeepsAllPartsWhenATreeIsDamaged(t *testing.T) {
 	t.Parallel()
 	v, s, l, kept, want := halfDead(t)
+	before := names(t, s)["m"]
 	other := mustBackup(t, v, "", newGenerator(10).files(20), nil)
-	metas := names(t, s)["m"]
 	v.Close()
-	overwrite(t, s, metas[len(metas)-1], func(b []byte) []byte { b[200]++; return b })
+	for _, name := range names(t, s)["m"] {
+		if !slices.Contains(before, name) {
+			overwrite(t, s, name, func(b []byte) []byte { b[200]++; return b })
+		}
+	}
 	v, err := repo.Open(t.Context(), s, l, testKey, repo.Options{Workers: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -186,10 +211,11 @@ func TestReclaim_KeepsAllPartsWhenATreeIsDamaged(t *testing.T) {
 	if r := mustReclaim(t, v); r.BundlesSplit != 0 {
 		t.Errorf("%d bundles were split", r.BundlesSplit)
 	}
-	for id, want := range map[repo.PointID]files{kept: want, other: newGenerator(10).files(20)} {
-		if err := verify(t.Context(), v, id, want); err != nil && !errors.Is(err, repo.ErrDamaged) {
-			t.Error(err)
-		}
+	if err := verify(t.Context(), v, kept, want); err != nil {
+		t.Error(err)
+	}
+	if _, err := restore(t.Context(), v, other); !errors.Is(err, repo.ErrDamaged) {
+		t.Errorf("restore of what is damaged = %v", err)
 	}
 }
 
