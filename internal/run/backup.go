@@ -147,7 +147,7 @@ func (b *backup) run(ctx context.Context) error {
 	if err == nil {
 		err = b.commit(ctx, report, prepared, tags)
 	}
-	if err != nil && b.writer != nil {
+	if b.writer != nil { // it is over also after a commit
 		if left := b.writer.Abort(context.WithoutCancel(ctx)); left != nil {
 			b.log.WarnContext(ctx, "writer not closed", "error", left)
 		}
