@@ -55,6 +55,7 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
 	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, parts: map[ID]*newBundle{}}
+	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
@@ -70,6 +71,12 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 		return r.report, fmt.Errorf("reclaim: %w", err)
 	}
 	return r.report, nil
+}
+
+// collectorPacks returns how many data packs a reclaim fills or stores at once. It compresses next to nothing, so the
+// memory of a writer's workers is free for packs that wait for the disk.
+func (v *Vault) collectorPacks() int {
+	return int(max(2, min(4, (v.opts.MemoryLimit-2*int64(v.format.MetaPack))/int64(v.format.DataPack))))
 }
 
 // reclaim is one run, a session of its own. w writes the packs that take what is moved.
