@@ -13,7 +13,7 @@ import (
 
 // Open implements [repo.Sessions].
 func (v *Vault) Open(ctx context.Context, o repo.SessionOptions) (s repo.Session, err error) {
-	err = v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
+	err = v.once(ctx, func(ctx context.Context, t *ledgerTx) error {
 		now, err := t.now(ctx)
 		if err != nil {
 			return err
