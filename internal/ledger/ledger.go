@@ -9,7 +9,8 @@
 //
 // Whoever waits for a method has often done hours of work before. So a method
 // whose transaction fails, or whose answer is lost, is repeated a few times
-// within a second, except Open, which would open another session.
+// within a second, except an Open without a job, which would open another
+// session.
 //
 // Recovery points have a row here and one in the tables of the vaults; they are
 // made and removed together by [DB.CommitTx] and [DB.RemoveTx].

@@ -136,7 +136,7 @@ func TestCommitTx_IsPartOfTheLargerTransaction(t *testing.T) {
 }
 
 // Every method is cut at every boundary of its transaction and repeats it. Only
-// Open does not.
+// Open without a job does not.
 func TestLedger_CutAtEveryTransaction(t *testing.T) {
 	t.Parallel()
 	metatest.Each(t, func(t *testing.T, create func(*testing.T) string) {
@@ -166,7 +166,10 @@ func TestLedger_CutAtEveryTransaction(t *testing.T) {
 			if _, err := v.Open(ctx, repo.SessionOptions{Kind: repo.SessionWriter}); !errors.Is(err, crash) {
 				t.Errorf("open cut %s = %v, want %v", point, err, crash)
 			}
-			w = open(t, v, repo.SessionWriter)
+			twice("open", func() (err error) {
+				w, err = v.Open(ctx, repo.SessionOptions{Kind: repo.SessionWriter, Job: "job"})
+				return err
+			})
 			c = open(t, v, repo.SessionCollector)
 			twice("reserve", func() error { return v.Reserve(ctx, w.ID, pack) })
 			twice("register", func() error { return v.Register(ctx, w.ID, pack) })
