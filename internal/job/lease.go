@@ -278,6 +278,10 @@ func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) err
 	if err != nil || len(next) == 0 {
 		return err
 	}
+	err = exec1(ctx, tx, "UPDATE backup_job SET lease_until = ? WHERE id = ?", micros(time.Now().Add(firstRequeue)), next[0].ID)
+	if err != nil {
+		return err
+	}
 	return tx.Enqueue(ctx, RunBackup{next[0].ID}, nil)
 }
 

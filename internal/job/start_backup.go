@@ -150,7 +150,7 @@ func insertBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`,
 		b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
 		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.State, micros(b.CreatedAt), micros(b.ExpireBy),
-		micros(time.Now().Add(requeueAfter)))
+		micros(time.Now().Add(firstRequeue)))
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}
