@@ -103,7 +103,8 @@ func (c *check) damagedPoint(object string, id PointID, err error) {
 	}
 }
 
-// tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have more.
+// tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have slots
+// without anything that the tree refers to.
 func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) error {
 	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}}
 	changes := c.v.catalog.changes.Load()
@@ -172,15 +173,21 @@ func (t *treeCheck) Contents(b []byte) error {
 	return t.ctx.Err()
 }
 
+// use notes the slots of the refset that hold a content: several, when other bundles of the refset hold it too.
 func (t *treeCheck) use(id ID) {
-	loc, ok := t.c.v.findIn(t.set, id)
-	if !ok {
+	found := false
+	t.c.v.findWhere(id, func(loc index.Location) bool {
+		if t.set.Has(loc.Pack, int(loc.Slot)) {
+			found = true
+			t.used.Add(loc.Pack, int(loc.Slot))
+		}
+		return false
+	})
+	if !found {
 		if t.missing++; t.missing == 1 {
 			t.first = id
 		}
-		return
 	}
-	t.used.Add(loc.Pack, int(loc.Slot))
 }
 
 // findIn returns a place of a content that a refset names.

@@ -318,6 +318,9 @@ func (m *machine) tidy(ctx context.Context, v *repo.Vault) error {
 	if u.DeadBytes != 0 {
 		return fmt.Errorf("%d dead bytes are left", u.DeadBytes)
 	}
+	if err := exact(ctx, v); err != nil {
+		return err
+	}
 	snapshot, err := m.ledger.Snapshot(ctx)
 	if err != nil {
 		return err

@@ -253,6 +253,15 @@ func sound(ctx context.Context, v *repo.Vault) error {
 	return nil
 }
 
+// exact demands that every part of every bundle is needed by a recovery point. No session runs.
+func exact(ctx context.Context, v *repo.Vault) error {
+	dead, bundles, err := repo.DeadParts(ctx, v)
+	if err == nil && dead > 0 {
+		err = fmt.Errorf("%d parts in %d bundles are dead", dead, bundles)
+	}
+	return err
+}
+
 // remove deletes a recovery point completely.
 func remove(ctx context.Context, v *repo.Vault, l repo.Ledger, id repo.PointID) error {
 	if err := v.DeletePoint(ctx, id); err != nil {
@@ -294,6 +303,8 @@ func (g generator) size() int {
 		return g.IntN(512)
 	case 3:
 		return chunk.MaxPart + g.IntN(200_000)
+	case 4, 5, 6:
+		return 513 + g.IntN(1200) // several to a bundle
 	}
 	return g.IntN(9000)
 }

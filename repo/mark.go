@@ -9,21 +9,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
 )
 
-// marks says which slots are needed.
+// marks says which slots are needed, and which parts of bundles.
 type marks struct {
 	snapshot Snapshot
 	live     refset.Set
 	owned    map[SessionID]bool // active sessions: all packs they registered are needed
+	whole    refset.Set         // of live, those of which every part is needed
+	parts    *index.Marks       // ids of the parts that are needed of other bundles; nil = every part of every bundle is
 }
 
 // mark reads points and sessions and adds up what they need. The catalog has been refreshed before, so that a pack it
-// knows belongs to a session that the snapshot shows, or to a point.
-func (v *Vault) mark(ctx context.Context) (marks, error) {
+// knows belongs to a session that the snapshot shows, or to a point. parts, if not nil, takes the ids of all that points
+// need; those of an earlier mark may be in it already.
+func (v *Vault) mark(ctx context.Context, parts *index.Marks) (marks, error) {
 	for try := 0; ; try++ {
-		m, err := v.markOnce(ctx)
+		m, err := v.markOnce(ctx, parts)
 		// A point deleted between the two steps takes its refset along; then the ledger says so when asked again.
 		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
 			return m, err
@@ -31,8 +35,8 @@ func (v *Vault) mark(ctx context.Context) (marks, error) {
 	}
 }
 
-func (v *Vault) markOnce(ctx context.Context) (marks, error) {
-	m := marks{owned: map[SessionID]bool{}}
+func (v *Vault) markOnce(ctx context.Context, parts *index.Marks) (marks, error) {
+	m := marks{owned: map[SessionID]bool{}, parts: parts}
 	var err error
 	if m.snapshot, err = v.ledger.Snapshot(ctx); err != nil {
 		return m, fmt.Errorf("read ledger: %w", err)
@@ -41,26 +45,35 @@ func (v *Vault) markOnce(ctx context.Context) (marks, error) {
 	if err := v.catalog.refresh(ctx); err != nil {
 		return m, err
 	}
-	var sets []refset.Set
+	var whole, sets []refset.Set
+	pinned := map[PointID]bool{}
 	for _, s := range m.snapshot.Sessions {
 		if s.State != SessionActive {
 			continue
 		}
-		m.owned[s.ID] = true
+		m.owned[s.ID], pinned[s.Pin] = true, true
 		set, err := v.pinned(s)
 		if err != nil {
 			return m, err
 		}
-		sets = append(sets, set)
+		whole = append(whole, set)
 	}
 	points, err := v.refsetsOf(ctx, m.snapshot.needed())
 	if err != nil {
 		return m, err
 	}
-	for _, set := range points {
-		sets = append(sets, set)
+	if err := v.markParts(ctx, &m, points, pinned); err != nil {
+		return m, err
 	}
-	m.live = unionAll(sets)
+	for id, set := range points {
+		if pinned[id] {
+			whole = append(whole, set)
+		} else {
+			sets = append(sets, set)
+		}
+	}
+	m.whole = unionAll(whole)
+	m.live = refset.Union(m.whole, unionAll(sets))
 	return m, nil
 }
 

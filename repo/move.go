@@ -5,22 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/pack"
 )
 
 // moveRun is how many bytes of a pack are read at once; at least one slot.
 const moveRun = 4 << 20
 
-// move copies the live slots of victims to new packs, as they are: opened and sealed again, not decompressed. It returns
-// the remap of each victim. One that cannot be read is marked to be kept, and stays.
-func (r *reclaim) move(ctx context.Context, victims []victim) (map[ID][]byte, error) {
-	remaps := map[ID][]byte{}
-	var mu sync.Mutex
+// move copies the live slots of victims to new packs, as they are: opened and sealed again, not decompressed. Of bundles
+// that are needed in part only the needed parts are copied. Where everything went is noted in remaps. A victim that cannot
+// be read is marked to be kept, and stays.
+func (r *reclaim) move(ctx context.Context, victims []victim) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range victims {
@@ -29,64 +28,70 @@ func (r *reclaim) move(ctx context.Context, victims []victim) (map[ID][]byte, er
 			continue
 		}
 		g.Go(func() error {
-			remap, err := r.movePack(gctx, x)
+			err := r.movePack(gctx, x)
 			if errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrNotExist) {
 				r.v.log.Error("pack is damaged and stays", "object", packName(x.kind, x.id), "error", err)
 				x.keep, err = true, nil
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			if x.keep {
-				r.report.DamagedPacks++
-			}
-			remaps[x.id] = remap
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return err
+	}
+	for _, x := range victims {
+		if x.keep {
+			r.report.DamagedPacks++
+		}
+	}
+	for _, b := range r.bundlers {
+		if err := b.flush(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.w.storeLastPacks(); err != nil {
-		return nil, err
+		return err
 	}
 	r.report.PacksWritten, r.report.BytesWritten = r.w.stats.packs.Load(), r.w.stats.stored.Load()
-	return remaps, nil
+	return nil
 }
 
-// movePack copies the live slots of one pack and returns where they went.
-func (r *reclaim) movePack(ctx context.Context, x *victim) ([]byte, error) {
+// movePack copies the live slots of one pack.
+func (r *reclaim) movePack(ctx context.Context, x *victim) error {
 	p, err := r.v.openPack(ctx, x.packRow)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(p.Slots) != x.live.Total {
-		return nil, fmt.Errorf("%s has %d slots, refsets say %d: %w", p.Name(), len(p.Slots), x.live.Total, ErrDamaged)
+		return fmt.Errorf("%s has %d slots, refsets say %d: %w", p.Name(), len(p.Slots), x.live.Total, ErrDamaged)
 	}
 	op, err := pack.NewOpener(r.v.keys, p.Info)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	m := mover{r: r, p: p, op: op}
+	m := mover{r: r, x: x, p: p, op: op, bundles: r.bundler()}
+	defer r.release(m.bundles)
 	var run []int
 	for slot := range x.live.Each() {
 		if len(run) > 0 && !m.joins(run, slot) {
 			if err := m.copy(ctx, run); err != nil {
-				return nil, err
+				return err
 			}
 			run = run[:0]
 		}
 		run = append(run, slot)
 	}
-	return m.remap, m.copy(ctx, run)
+	return m.copy(ctx, run)
 }
 
 // mover copies slots of one pack.
 type mover struct {
-	r     *reclaim
-	p     *pack.Pack
-	op    pack.Opener
-	buf   []byte
-	remap []byte
+	r       *reclaim
+	x       *victim
+	p       *pack.Pack
+	op      pack.Opener
+	bundles *bundleMover
+	buf     []byte
 }
 
 // joins reports whether slot follows the run closely.
@@ -112,37 +117,55 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 		to = m.r.w.meta
 	}
 	for _, slot := range run {
-		s := m.p.Slots[slot]
-		if to, ok := m.r.movedTo(s.ID); ok {
-			m.remap = appendRemap(m.remap, slot, to)
-			continue
-		}
-		at := s.Offset - first.Offset
-		encoded, err := m.op.Open(slot, s, m.buf[at:at+s.Stored])
-		if err != nil {
+		at := m.p.Slots[slot].Offset - first.Offset
+		if err := m.slot(ctx, slot, m.buf[at:at+m.p.Slots[slot].Stored], to); err != nil {
 			return err
 		}
-		loc, err := to.add(ctx, s, encoded)
-		if err != nil {
-			return err
-		}
-		there := place{pack: pack.ID(m.r.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)}
-		m.remap = appendRemap(m.remap, slot, there)
-		m.r.noteMoved(s.ID, there)
 	}
 	return nil
 }
 
-// movedTo returns where a chunk has been moved already: of two copies one is enough.
-func (r *reclaim) movedTo(id ID) (place, bool) {
+// slot copies one slot, or what is needed of it.
+func (m *mover) slot(ctx context.Context, slot int, stored []byte, to *packer) error {
+	s, from := m.p.Slots[slot], place{pack: m.p.ID, slot: slot}
+	if m.r.movedBefore(s.ID, from) {
+		return nil
+	}
+	encoded, err := m.op.Open(slot, s, stored)
+	if err != nil {
+		return err
+	}
+	if s.Kind == chunk.Bundle && m.r.marks.partly(m.x.number, slot, s.Parts) {
+		return m.bundles.take(ctx, from, s, encoded)
+	}
+	loc, err := to.add(ctx, s, encoded)
+	if err != nil {
+		return err
+	}
+	m.r.noteMoved(s.ID, from, place{pack: pack.ID(m.r.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)})
+	return nil
+}
+
+// movedBefore reports whether the same chunk has been moved already: of two copies one is enough.
+func (r *reclaim) movedBefore(id ID, from place) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	to, ok := r.moved[id]
-	return to, ok
+	if ok {
+		r.remap(from, to)
+	}
+	return ok
 }
 
-func (r *reclaim) noteMoved(id ID, to place) {
+// noteMoved notes where a chunk went.
+func (r *reclaim) noteMoved(id ID, from, to place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.moved[id] = to
+	r.remap(from, to)
+}
+
+// remap notes where a slot went. The caller holds mu.
+func (r *reclaim) remap(from, to place) {
+	r.remaps[ID(from.pack)] = appendRemap(r.remaps[ID(from.pack)], from.slot, to)
 }

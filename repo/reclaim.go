@@ -9,13 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
 )
 
 // ReclaimOptions tunes a reclaim.
 type ReclaimOptions struct {
 	// Threshold is the share of dead bytes among all bytes of packs that may stay; packs without anything live always
-	// go. Zero frees everything that can be freed.
+	// go. Zero frees everything that can be freed, also the parts of bundles that nothing needs, for which all trees are
+	// read; above zero, a bundle stays whole while anything in it is needed.
 	Threshold float64
 	// Progress, if not nil, is told now and then how far it is.
 	Progress func(ReclaimProgress)
@@ -35,6 +37,7 @@ type ReclaimReport struct {
 	ObjectsSwept   int64 // leftovers of sessions that ended without a recovery point, and of deleted points
 	ForeignObjects int64 // manifests and refsets that the ledger knows nothing of; they are left alone
 	DamagedPacks   int64 // could not be rewritten and stay; see Check
+	BundlesSplit   int64 // bundles of which only the needed parts were kept
 }
 
 // Reclaim frees what no recovery point needs: it sweeps what ended sessions left, removes packs that are dead, moves what
@@ -51,7 +54,8 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, parts: map[ID]*newBundle{}}
+	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
@@ -69,6 +73,12 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 	return r.report, nil
 }
 
+// collectorPacks returns how many data packs a reclaim fills or stores at once. It compresses next to nothing, so the
+// memory of a writer's workers is free for packs that wait for the disk.
+func (v *Vault) collectorPacks() int {
+	return int(max(2, min(4, (v.opts.MemoryLimit-2*int64(v.format.MetaPack))/int64(v.format.DataPack))))
+}
+
 // reclaim is one run, a session of its own. w writes the packs that take what is moved.
 type reclaim struct {
 	v      *Vault
@@ -78,8 +88,13 @@ type reclaim struct {
 	report ReclaimReport
 	before Snapshot // taken before refsets were rewritten
 
-	mu    sync.Mutex   // guards moved
-	moved map[ID]place // where chunks went
+	marks marks // the last ones
+
+	mu       sync.Mutex        // guards what follows
+	moved    map[ID]place      // where chunks went
+	remaps   map[ID][]byte     // of victims
+	parts    map[ID]*newBundle // where the needed parts of bundles went, by the old bundle
+	bundlers []*bundleMover    // those that nobody uses
 
 	done  int64 // bytes of packs
 	total int64
@@ -89,8 +104,10 @@ type reclaim struct {
 type victim struct {
 	number uint32
 	packRow
-	live refset.Slots // what has to be moved; Total 0 = nothing
-	keep bool         // stays after all
+	live  refset.Slots // what has to be moved; Total 0 = nothing
+	parts int64        // about the bytes of parts that may be left out of its live bundles
+	dead  int64        // bytes of slots and parts
+	keep  bool         // stays after all
 }
 
 // run follows docs/format.md section 16, Reclaim.
@@ -102,11 +119,15 @@ func (r *reclaim) run(ctx context.Context) error {
 		return err
 	}
 	rows := r.v.catalog.packs() // before the sessions: what they register later is not for this run
-	m, err := r.v.mark(ctx)
-	if err != nil {
+	var parts *index.Marks
+	if r.o.Threshold == 0 {
+		parts = r.v.catalog.set.Marks()
+	}
+	var err error
+	if r.marks, err = r.v.mark(ctx, parts); err != nil {
 		return err
 	}
-	victims := r.choose(rows, m)
+	victims := r.choose(rows)
 	if len(victims) > 0 {
 		if victims, err = r.condemn(ctx, victims); err != nil {
 			return err
@@ -115,11 +136,10 @@ func (r *reclaim) run(ctx context.Context) error {
 	for _, x := range victims {
 		r.total += x.size
 	}
-	remaps, err := r.move(ctx, victims)
-	if err != nil {
+	if err := r.move(ctx, victims); err != nil {
 		return err
 	}
-	if err := r.retire(ctx, victims, remaps); err != nil {
+	if err := r.retire(ctx, victims); err != nil {
 		return err
 	}
 	if err := r.rewriteRefsets(ctx); err != nil {
@@ -147,15 +167,16 @@ func (r *reclaim) condemn(ctx context.Context, victims []victim) ([]victim, erro
 	if err := r.v.catalog.refresh(ctx); err != nil {
 		return nil, err
 	}
-	m, err := r.v.mark(ctx)
-	if err != nil {
+	if r.marks, err = r.v.mark(ctx, r.marks.parts); err != nil {
 		return nil, err
 	}
+	parts := r.marks.deadParts()
 	for i := range victims {
 		x := &victims[i]
-		x.live, _ = m.live.Pack(x.number)
-		grown := x.live.Total > 0 && x.live.All() && x.size >= r.packTarget(x.kind)/smallPack
-		x.keep = grown || m.owned[x.session]
+		x.live, _ = r.marks.live.Pack(x.number)
+		x.parts = parts[x.number]
+		grown := x.live.Total > 0 && x.live.All() && x.parts == 0 && x.size >= r.packTarget(x.kind)/smallPack
+		x.keep = grown || r.marks.owned[x.session]
 	}
 	return r.rescue(ctx, victims)
 }
@@ -206,8 +227,9 @@ const (
 )
 
 // choose picks the packs to remove.
-func (r *reclaim) choose(rows []packRow, m marks) []victim {
-	lengths := r.v.slotLengths()
+func (r *reclaim) choose(rows []packRow) []victim {
+	m := &r.marks
+	lengths, parts := r.v.slotLengths(), m.deadParts()
 	var victims, partly []victim
 	small := map[ObjectKind][]victim{}
 	var all, dead int64
@@ -217,12 +239,14 @@ func (r *reclaim) choose(rows []packRow, m marks) []victim {
 		}
 		x := victim{number: uint32(n), packRow: row}
 		x.live, _ = m.live.Pack(x.number)
+		x.parts = parts[x.number]
 		all += row.size
 		switch {
 		case x.live.Total == 0:
 			victims = append(victims, x)
-		case !x.live.All():
-			dead += deadBytes(lengths[x.number], x.live)
+		case !x.live.All() || x.parts > 0:
+			x.dead = deadBytes(lengths[x.number], x.live) + x.parts
+			dead += x.dead
 			partly = append(partly, x)
 		case row.state == ObjectCondemned: // by a run that did not end; condemn will rescue it
 			x.keep = true
@@ -233,13 +257,13 @@ func (r *reclaim) choose(rows []packRow, m marks) []victim {
 	}
 	// The packs with the least to move come first.
 	slices.SortFunc(partly, func(a, b victim) int {
-		return cmp.Compare(deadBytes(lengths[b.number], b.live)*a.size, deadBytes(lengths[a.number], a.live)*b.size)
+		return cmp.Compare(b.dead*a.size, a.dead*b.size)
 	})
 	for _, x := range partly {
 		if r.o.Threshold > 0 && float64(dead) <= r.o.Threshold*float64(all) && x.state == ObjectLive {
 			continue
 		}
-		dead -= deadBytes(lengths[x.number], x.live)
+		dead -= x.dead
 		victims = append(victims, x)
 	}
 	for _, xs := range small {

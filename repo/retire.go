@@ -10,7 +10,7 @@ import (
 
 // retire publishes where the moved slots are, then retires the victims. The old index entries stay until the packs are
 // retired, because until then refsets count as they are.
-func (r *reclaim) retire(ctx context.Context, victims []victim, remaps map[ID][]byte) error {
+func (r *reclaim) retire(ctx context.Context, victims []victim) error {
 	victims, err := r.rescue(ctx, victims)
 	if err != nil || len(victims) == 0 {
 		return err
@@ -23,7 +23,7 @@ func (r *reclaim) retire(ctx context.Context, victims []victim, remaps map[ID][]
 	}
 	out := make([]Retirement, len(victims))
 	for i, x := range victims {
-		out[i] = Retirement{ID: x.id, Remap: remaps[x.id]}
+		out[i] = Retirement{ID: x.id, Remap: r.remaps[x.id]}
 	}
 	if err := r.v.ledger.Retire(ctx, r.s.row.ID, out); err != nil {
 		return fmt.Errorf("retire packs: %w", err)

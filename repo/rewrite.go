@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/refset"
@@ -90,12 +93,11 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	if err := r.await(ctx, epoch); err != nil {
 		return err
 	}
+	if err := r.removePacks(ctx, packs); err != nil {
+		return err
+	}
 	var forget []ID
 	for _, x := range packs {
-		if err := r.v.store.Delete(ctx, packName(x.kind, x.id)); err != nil {
-			return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
-		}
-		r.progress(x.size)
 		if !r.outlived(x.epoch) {
 			forget = append(forget, x.id)
 		}
@@ -113,6 +115,25 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	}
 	r.v.catalog.forget(forget)
 	return nil
+}
+
+// removePacks removes several objects at once, because each removal waits for the disk.
+func (r *reclaim) removePacks(ctx context.Context, packs []packRow) error {
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, x := range packs {
+		g.Go(func() error {
+			if err := r.v.store.Delete(gctx, packName(x.kind, x.id)); err != nil {
+				return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			r.progress(x.size)
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // outlived reports whether a session that was opened before the epoch was active when refsets were rewritten: what it has

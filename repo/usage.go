@@ -15,7 +15,7 @@ import (
 type Usage struct {
 	PhysicalBytes int64 // of all objects of the vault
 	LiveBytes     int64 // stored bytes of slots in use, by points, or by sessions that run
-	DeadBytes     int64 // of packs, not in use: what Reclaim frees
+	DeadBytes     int64 // of packs, not in use. Parts of bundles do not count, which Reclaim may free too
 	Points        int64
 	LogicalBytes  int64 // sum over the points
 }
@@ -42,7 +42,7 @@ func (v *Vault) Usage(ctx context.Context) (Usage, error) {
 	if err := v.catalog.refresh(ctx); err != nil {
 		return Usage{}, err
 	}
-	m, err := v.mark(ctx)
+	m, err := v.mark(ctx, nil)
 	if err != nil {
 		return Usage{}, err
 	}

@@ -282,6 +282,10 @@ func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) err
 	if err != nil || len(next) == 0 {
 		return err
 	}
+	err = exec1(ctx, tx, "UPDATE backup_job SET lease_until = ? WHERE id = ?", micros(time.Now().Add(firstRequeue)), next[0].ID)
+	if err != nil {
+		return err
+	}
 	return enqueue(ctx, tx, next[0].ID, next[0].IsParent)
 }
 

@@ -150,8 +150,9 @@ func insertBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
 	_, err := tx.Exec(ctx, "INSERT INTO backup_job ("+backupColumns+`, lease, lease_until)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`,
 		b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
-		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member, b.State, micros(b.CreatedAt), micros(b.ExpireBy),
-		micros(time.Now().Add(requeueAfter)))
+		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint,
+		b.Member, b.State, micros(b.CreatedAt), micros(b.ExpireBy),
+		micros(time.Now().Add(firstRequeue)))
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}

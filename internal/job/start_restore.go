@@ -170,7 +170,7 @@ func insertRestore(ctx context.Context, tx *meta.Tx, r Restore) error {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
 		r.ID, r.Account, r.Region, r.VaultUUID, r.VaultName, r.PointARN, micros(r.PointCreatedAt), r.SourceARN, r.ResourceType, r.RoleARN,
 		r.SizeBytes, encode(r.Metadata), encode(r.Target), r.State, micros(r.CreatedAt), r.TotalBytes,
-		micros(time.Now().Add(requeueAfter)))
+		micros(time.Now().Add(firstRequeue)))
 	if err != nil {
 		return fmt.Errorf("insert restore job: %w", err)
 	}

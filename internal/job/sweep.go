@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// requeueAfter is how long a job that waits may go without a worker before it is enqueued once more. It would only be
-	// needed if River lost the work, so it is long: what is enqueued twice takes room in the queue.
+	// firstRequeue is how long a job that waits may go without a worker before it is enqueued once more, in case River gave
+	// it to a server that was killed before it claimed the job. After that it is requeueAfter, which is long: most jobs
+	// that wait are in a queue, and what is enqueued twice takes room there.
+	firstRequeue = 2 * time.Minute
 	requeueAfter = 30 * time.Minute
 	// restartAfter is the same for a job whose worker was lost.
 	restartAfter = 5 * time.Minute

@@ -7,6 +7,11 @@
 // on PostgreSQL. What only reads takes a snapshot, which is always the state
 // between two transactions of that order.
 //
+// Whoever waits for a method has often done hours of work before. So a method
+// whose transaction fails, or whose answer is lost, is repeated a few times
+// within a second, except an Open without a job, which would open another
+// session.
+//
 // Recovery points have a row here and one in the tables of the vaults; they are
 // made and removed together by [DB.CommitTx] and [DB.RemoveTx].
 package ledger
@@ -139,6 +144,38 @@ func (v *Vault) Create(ctx context.Context) error {
 	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CreateTx(ctx, tx, v.name) })
 }
 
+// The first pause before a call is repeated, and the last: each is four times
+// the one before.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 800 * time.Millisecond
+)
+
+// patient repeats a call that may succeed when it is repeated.
+func patient(ctx context.Context, call func() error) error {
+	for pause := firstPause; ; pause *= 4 {
+		err := call()
+		if err == nil || pause > lastPause || decided(err) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// decided reports whether an error is the ledger's answer.
+func decided(err error) bool {
+	for _, answer := range []error{repo.ErrFenced, repo.ErrNotFound, repo.ErrBusy, meta.ErrNested, errTaken} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	return false
+}
+
 // Identity implements [repo.Ledger].
 func (v *Vault) Identity(ctx context.Context) (id [16]byte, err error) {
 	err = v.view(ctx, func(_ context.Context, t *ledgerTx) error {
@@ -160,9 +197,19 @@ type ledgerTx struct {
 }
 
 // update runs fn in a transaction that has locked the vault's row, and writes
-// the row back if fn changed it.
+// the row back if fn changed it. It is repeated.
 func (v *Vault) update(ctx context.Context, fn func(context.Context, *ledgerTx) error) error {
+	return patient(ctx, func() error { return v.once(ctx, fn) })
+}
+
+// once is update without repetition.
+func (v *Vault) once(ctx context.Context, fn func(context.Context, *ledgerTx) error) error {
 	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.within(ctx, tx, v.name, fn) })
+}
+
+// updateTx is update for what is also part of larger transactions.
+func (v *Vault) updateTx(ctx context.Context, fn func(context.Context, *meta.Tx) error) error {
+	return patient(ctx, func() error { return v.d.db.Update(ctx, fn) })
 }
 
 // within is update in a transaction that the caller began.
@@ -181,12 +228,14 @@ func (d *DB) within(ctx context.Context, tx *meta.Tx, vault string, fn func(cont
 
 // view runs fn on a snapshot.
 func (v *Vault) view(ctx context.Context, fn func(context.Context, *ledgerTx) error) error {
-	return v.d.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		t, err := v.d.begin(ctx, tx, v.name, "")
-		if err != nil {
-			return err
-		}
-		return fn(ctx, t)
+	return patient(ctx, func() error {
+		return v.d.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+			t, err := v.d.begin(ctx, tx, v.name, "")
+			if err != nil {
+				return err
+			}
+			return fn(ctx, t)
+		})
 	})
 }
 

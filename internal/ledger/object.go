@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,9 @@ import (
 
 // batch is how many rows one statement reads or writes.
 const batch = 1000
+
+// errTaken refuses a name that is not free.
+var errTaken = errors.New("it is taken")
 
 const objectColumns = "id, kind, state, session, size, epoch, remap"
 
@@ -32,7 +36,7 @@ func (v *Vault) Reserve(ctx context.Context, id repo.SessionID, objects []repo.O
 		}
 		for _, o := range known {
 			if o.Session != id || o.State != repo.ObjectReserved {
-				return fmt.Errorf("name %s is taken", o.ID)
+				return fmt.Errorf("name %s: %w", o.ID, errTaken)
 			}
 			delete(add, o.ID)
 		}

@@ -12,7 +12,7 @@ import (
 
 // Commit implements [repo.Points].
 func (v *Vault) Commit(ctx context.Context, p repo.Prepared) error {
-	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CommitTx(ctx, tx, v.name, p) })
+	return v.updateTx(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CommitTx(ctx, tx, v.name, p) })
 }
 
 // CommitTx is [repo.Points.Commit] within a larger transaction, which commits
@@ -80,7 +80,7 @@ func (t *ledgerTx) point(ctx context.Context, id repo.PointID) (deleting bool, e
 
 // Delete implements [repo.Points].
 func (v *Vault) Delete(ctx context.Context, id repo.PointID) error {
-	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.DeleteTx(ctx, tx, v.name, id) })
+	return v.updateTx(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.DeleteTx(ctx, tx, v.name, id) })
 }
 
 // DeleteTx is [repo.Points.Delete] within a larger transaction.
@@ -96,7 +96,7 @@ func (d *DB) DeleteTx(ctx context.Context, tx *meta.Tx, vault string, id repo.Po
 
 // Remove implements [repo.Points].
 func (v *Vault) Remove(ctx context.Context, id repo.PointID) error {
-	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.RemoveTx(ctx, tx, v.name, id) })
+	return v.updateTx(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.RemoveTx(ctx, tx, v.name, id) })
 }
 
 // RemoveTx is [repo.Points.Remove] within a larger transaction.

@@ -13,7 +13,11 @@ import (
 
 // Open implements [repo.Sessions].
 func (v *Vault) Open(ctx context.Context, o repo.SessionOptions) (s repo.Session, err error) {
-	err = v.update(ctx, func(ctx context.Context, t *ledgerTx) error {
+	call := v.once
+	if o.Kind == repo.SessionWriter && o.Job != "" {
+		call = v.update // a repetition fences what the first one opened
+	}
+	err = call(ctx, func(ctx context.Context, t *ledgerTx) error {
 		now, err := t.now(ctx)
 		if err != nil {
 			return err

@@ -49,6 +49,9 @@ type Backups struct {
 	Log       *slog.Logger
 }
 
+// commitPause is the time before a commit is tried again.
+const commitPause = 200 * time.Millisecond
+
 // backup is one backup job at work.
 type backup struct {
 	*Backups
@@ -145,7 +148,7 @@ func (b *backup) run(ctx context.Context) error {
 	if err == nil {
 		err = b.commit(ctx, report, prepared, tags)
 	}
-	if err != nil && b.writer != nil {
+	if b.writer != nil { // it is over also after a commit
 		if left := b.writer.Abort(context.WithoutCancel(ctx)); left != nil {
 			b.log.WarnContext(ctx, "writer not closed", "error", left)
 		}
@@ -265,7 +268,7 @@ func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prep
 			TotalBytes: report.LogicalBytes},
 		SkippedMore: report.SkippedMore, Message: message, Skipped: skips(report.Skipped),
 	}
-	err := b.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+	complete := func(ctx context.Context, tx *meta.Tx) error {
 		if _, err := b.Vaults.LockTx(ctx, tx, b.job.VaultUUID); err != nil {
 			return err
 		}
@@ -280,8 +283,12 @@ func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prep
 			return err
 		}
 		return b.Jobs.CompleteTx(ctx, tx, b.lease, result)
-	})
-	if err != nil {
+	}
+	err := b.DB.Update(ctx, complete)
+	if err != nil && wait(ctx, commitPause) { // all the work is done: it is tried twice
+		err = b.DB.Update(ctx, complete)
+	}
+	if err != nil && !b.completed(ctx) {
 		return err
 	}
 	b.Metrics.moved("read", report.BytesRead)
@@ -289,6 +296,12 @@ func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prep
 	b.log.InfoContext(ctx, "backup job completed", "recovery_point", b.job.PointARN, "items", report.Items,
 		"bytes_read", report.BytesRead, "bytes_stored", p.Stats.BytesStored, "skipped", skipped)
 	return nil
+}
+
+// completed reports whether the job is, because an answer was lost.
+func (b *backup) completed(ctx context.Context) bool {
+	j, err := b.Jobs.Backup(ctx, b.job.ID)
+	return err == nil && j.State == job.Completed
 }
 
 // giveUp ends the job without a recovery point; when the server stops, it leaves the job to the next one.

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -201,4 +202,19 @@ func TestRestore_IntoNewFileSystem(t *testing.T) {
 	if made.Name != "copy" || filepath.Dir(made.Path) != placement {
 		t.Errorf("created resource = %+v", made)
 	}
+}
+
+// TestBackup_LeavesNothingRunning is not parallel, as it looks at the goroutines of the process.
+func TestBackup_LeavesNothingRunning(t *testing.T) {
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": strings.Repeat("1", 600)})
+	for range 3 {
+		f.backup("home", arn)
+	}
+	stacks := make([]byte, 8<<20)
+	f.eventually(func() bool {
+		all := string(stacks[:runtime.Stack(stacks, true)])
+		return !strings.Contains(all, "repo.(*Writer).") && !strings.Contains(all, "repo.(*session).")
+	})
 }

@@ -40,6 +40,8 @@ type fixture struct {
 	sdkHTTP *http.Client
 	own     *restjson.Client
 	stop    func()
+
+	patience time.Duration // how long to wait for what has to happen, if more than half a minute
 }
 
 // options returns the options of a server on a directory, with a port of the kernel's choice.
@@ -199,7 +201,7 @@ func (f *fixture) gone(vault, point string) {
 // eventually waits until something holds.
 func (f *fixture) eventually(holds func() bool) {
 	f.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(max(f.patience, 30*time.Second))
 	for !holds() {
 		if time.Now().After(deadline) {
 			f.Fatal("it does not happen")

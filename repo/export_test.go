@@ -1,0 +1,68 @@
+package repo
+
+import (
+	"context"
+
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/tree"
+)
+
+// DeadParts counts the parts in bundles of live packs that no entry of a recovery point refers to, and all bundles. It
+// reads trailers and entries, and shares nothing with what reclaim does.
+func DeadParts(ctx context.Context, v *Vault) (dead, bundles int, err error) {
+	needed := map[ID]bool{}
+	points, err := v.PointIDs(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, id := range points {
+		p, err := v.OpenPoint(ctx, id)
+		if err != nil {
+			return 0, 0, err
+		}
+		err = p.contents(ctx, needed)
+		p.Close()
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	for _, row := range v.catalog.packs() {
+		if row.state != ObjectLive {
+			continue
+		}
+		p, err := v.openPack(ctx, row)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, s := range p.Slots {
+			if s.Kind == chunk.Bundle {
+				bundles++
+			}
+			for _, part := range s.Parts {
+				if !needed[part.ID] {
+					dead++
+				}
+			}
+		}
+	}
+	return dead, bundles, nil
+}
+
+// contents adds the ids of what entries refer to.
+func (p *Point) contents(ctx context.Context, to map[ID]bool) error {
+	for e, err := range p.Entries(ctx, nil) {
+		if err != nil {
+			return err
+		}
+		for _, x := range e.Refs {
+			to[x.ID] = true
+		}
+		for x, err := range tree.Extents(ctx, pointStore{p.v}, e.Content, 0) {
+			if err != nil {
+				return err
+			}
+			to[x.ID] = true
+		}
+	}
+	return nil
+}
