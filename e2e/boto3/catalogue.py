@@ -15,7 +15,7 @@ from story import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, ba
                    restored_directories, step, wait)
 
 FILE_SYSTEM = RESOURCE.rsplit("/", 1)[1]
-POINTS = 200  # recovery points of the paging test
+POINTS, PAGE = 2500, 1000  # recovery points of the test of pages
 
 
 def point(arn, vault=VAULT):
@@ -187,16 +187,18 @@ def starting_jobs():
 
 def paging():
     """T-65: API_ListRecoveryPointsByBackupVault.html"""
-    step(f"T-65 {POINTS} recovery points, pages of 30, deletions in between: no duplicates, no gaps")
+    step(f"T-65 {POINTS} recovery points, pages of {PAGE}, deletions in between: no duplicates, no gaps")
     vault = VAULT + "-pages"
     BACKUP.create_backup_vault(BackupVaultName=vault)
     jobs = [BACKUP.start_backup_job(BackupVaultName=vault, ResourceArn=RESOURCE, IamRoleArn=ROLE) for _ in range(POINTS)]
     want = {job["RecoveryPointArn"] for job in jobs}
-    wait(lambda: BACKUP.list_backup_jobs(ByBackupVaultName=vault, ByState="COMPLETED")["BackupJobs"],
-         lambda done: len(done) == POINTS, "backups", seconds=180)
+    def done():
+        pages = BACKUP.get_paginator("list_backup_jobs").paginate(ByBackupVaultName=vault, ByState="COMPLETED")
+        return sum(len(page["BackupJobs"]) for page in pages)
+    wait(done, lambda n: n == POINTS, "backups", seconds=60 + POINTS)
     seen, token, removed = [], {}, set()
     while True:
-        page = BACKUP.list_recovery_points_by_backup_vault(BackupVaultName=vault, MaxResults=30, **token)
+        page = BACKUP.list_recovery_points_by_backup_vault(BackupVaultName=vault, MaxResults=PAGE, **token)
         seen += [p["RecoveryPointArn"] for p in page["RecoveryPoints"]]
         if "NextToken" not in page:
             break

@@ -22,6 +22,7 @@ MANAGED = "arn:aws:iam::aws:policy/"
 FOR_BACKUP = MANAGED + "service-role/AWSBackupServiceRolePolicyForBackup"
 FOR_RESTORES = MANAGED + "service-role/AWSBackupServiceRolePolicyForRestores"
 SERVICE_LINKED = "AWSServiceRoleForBackup"
+OTHER_ACCOUNT = "111111111111"  # made by the Go test, which leaves its administrator's key in a profile of that name
 
 
 def trust(principal):
@@ -421,6 +422,62 @@ def administrator_is_never_locked_out():
     BACKUP.delete_backup_vault_access_policy(BackupVaultName=VAULT)
 
 
+def other_account():
+    """T-52: create-a-vault-access-policy.html"""
+    step("T-52 another account gets nothing, whatever the vault policy allows")
+    other = boto3.Session(profile_name=OTHER_ACCOUNT)
+    config = botocore.config.Config(retries={"max_attempts": 1})
+    backup = other.client("backup", endpoint_url=ENDPOINT, region_name="us-east-1", config=config)
+    them = other.client("sts", endpoint_url=ENDPOINT, region_name="us-east-1").get_caller_identity()
+    assert them["Account"] == OTHER_ACCOUNT, them
+    arn = back_up(ROLE)["RecoveryPointArn"]
+    put_vault_policy({**allow(["backup:DeleteRecoveryPoint", "backup:DescribeRecoveryPoint", "backup:StartRestoreJob",
+                               "backup:DescribeBackupVault", "backup:ListRecoveryPointsByBackupVault"]),
+                      "Principal": {"AWS": [OTHER_ACCOUNT, them["Arn"]]}})
+    for call in (backup.delete_recovery_point, backup.describe_recovery_point, backup.get_recovery_point_restore_metadata):
+        refused("AccessDeniedException", call, status=403, BackupVaultName=VAULT, RecoveryPointArn=arn)
+    theirs = f"arn:aws:iam::{OTHER_ACCOUNT}:role/service-role/AWSBackupDefaultServiceRole"
+    for role in (ROLE, theirs):
+        refused("AccessDeniedException", backup.start_restore_job, status=403, RecoveryPointArn=arn, IamRoleArn=role,
+                Metadata={"file-system-id": FILE_SYSTEM, "newFileSystem": "false"})
+    refused("AccessDeniedException", backup.describe_backup_vault, status=403, BackupVaultName=VAULT, BackupVaultAccountId=ACCOUNT)
+    for call in (backup.list_tags,):
+        refused("AccessDeniedException", call, status=403, ResourceArn=arn)
+    refused("AccessDeniedException", BACKUP.start_backup_job, status=403, BackupVaultName=VAULT, ResourceArn=RESOURCE, IamRoleArn=theirs)
+
+    step("the same names are other things there")
+    refused("ResourceNotFoundException", backup.describe_backup_vault, BackupVaultName=VAULT)
+    backup.create_backup_vault(BackupVaultName=VAULT)
+    assert backup.describe_backup_vault(BackupVaultName=VAULT)["NumberOfRecoveryPoints"] == 0
+    assert backup.list_recovery_points_by_backup_vault(BackupVaultName=VAULT)["RecoveryPoints"] == []
+    assert backup.list_recovery_points_by_resource(ResourceArn=RESOURCE)["RecoveryPoints"] == []
+    assert backup.list_protected_resources()["Results"] == [] and backup.list_backup_jobs()["BackupJobs"] == []
+    iam = other.client("iam", endpoint_url=ENDPOINT, region_name="us-east-1", config=config)
+    assert {u["Arn"].split(":")[4] for u in iam.list_users()["Users"]} == {OTHER_ACCOUNT}
+    assert ":" + ACCOUNT + ":" not in str(iam.list_roles()["Roles"]), iam.list_roles()
+    backup.delete_backup_vault(BackupVaultName=VAULT)
+    assert point(arn)["Status"] == "COMPLETED"
+    BACKUP.delete_backup_vault_access_policy(BackupVaultName=VAULT)
+    delete(arn)
+    gone(VAULT, arn)
+
+
+def fallback():
+    """T-29: deleting-backups.html, on a server with slr_fallback"""
+    BACKUP.create_backup_vault(BackupVaultName=VAULT)
+    step("T-29 with slr_fallback and the service-linked role there, a deleted role does not matter")
+    name, role = make_role("gone", FOR_BACKUP)
+    first, second = (back_up(role)["RecoveryPointArn"] for _ in range(2))
+    drop_role(name)
+    expires(first, role)
+    IAM.create_service_linked_role(AWSServiceName="backup.amazonaws.com")
+    for arn in (first, second):
+        delete(arn)
+        gone(VAULT, arn)
+    BACKUP.delete_backup_vault(BackupVaultName=VAULT)
+    step("done")
+
+
 def main():
     BACKUP.create_backup_vault(BackupVaultName=VAULT)
     role_without_rights()
@@ -436,9 +493,10 @@ def main():
     sessions()
     keys()
     administrator_is_never_locked_out()
+    other_account()
     BACKUP.delete_backup_vault(BackupVaultName=VAULT)
     step("done")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit({"main": main, "fallback": fallback}[sys.argv[1]]())

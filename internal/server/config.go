@@ -38,6 +38,7 @@ type Config struct {
 	EventRetention    time.Duration `yaml:"event_retention"`    // how long events are kept
 	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
+	SLRFallback       bool          `yaml:"slr_fallback"`       // the service-linked role may delete what its role cannot
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
 	Resources         []Resource    `yaml:"resources"`          // declared resources
 	Placements        []Placement   `yaml:"placements"`         // where restores may create things

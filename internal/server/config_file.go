@@ -38,6 +38,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.ReclaimDelay, "reclaim-delay", c.ReclaimDelay, "time from a deletion to the reclaim that follows it")
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")
+	fs.BoolVar(&c.SLRFallback, "slr-fallback", c.SLRFallback,
+		"let the service-linked role, where it exists, delete recovery points whose own role no longer can")
 	fs.IntVar(&c.TrailDays, "trail-days", c.TrailDays, "days for which API calls are kept in the trail; 0 keeps them for ever")
 }
 

@@ -165,7 +165,8 @@ func (p *parts) makeIdentity(ctx context.Context) error {
 	p.pager = restjson.NewPager(key[:])
 	p.links = &links{db: p.db, nouns: &p.nouns, placements: p.o.Config.Placements}
 	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
-		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, Now: p.o.Now})
+		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, SLRFallback: p.o.Config.SLRFallback,
+		Now: p.o.Now})
 	if p.roles = p.iam; p.o.roles != nil {
 		p.roles = p.o.roles
 	}
