@@ -288,3 +288,32 @@ func BenchmarkReclaim_HalfDead(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkReclaim_HalfDeadBundles frees every other small file of bundles that a later point still needs.
+func BenchmarkReclaim_HalfDeadBundles(b *testing.B) {
+	tree := sourceTree(20_000)
+	changed := slices.Clone(tree)
+	for i := 0; i < len(tree); i += 2 {
+		changed[i].data = append(slices.Clone(tree[i].data), "changed"...)
+	}
+	b.SetBytes(total(tree))
+	for b.Loop() {
+		b.StopTimer()
+		v, l := benchVaultLedger(b)
+		first, err := benchBackup(b.Context(), v, "", tree, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := benchBackup(b.Context(), v, "", changed, nil); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := remove(b.Context(), v, l, first); err != nil {
+			b.Fatal(err)
+		}
+		report, err := v.Reclaim(b.Context(), repo.ReclaimOptions{})
+		if err != nil || report.BundlesSplit == 0 {
+			b.Fatalf("Reclaim = %+v, %v, want bundles split", report, err)
+		}
+	}
+}

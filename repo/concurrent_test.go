@@ -102,7 +102,7 @@ func TestConcurrent_BackupsRestoresAndReclaims(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := sound(t.Context(), v); err != nil {
+	if err := errors.Join(sound(t.Context(), v), exact(t.Context(), v)); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,7 +27,7 @@ type Prepared struct {
 
 // checkpointEntries is how many index entries a session collects before it publishes a segment on the way. It bounds the
 // memory of a session: about 100 bytes for each.
-const checkpointEntries = 1 << 18
+const checkpointEntries = 1 << 17
 
 // Prepare makes the recovery point durable: packs, then index segment, then refset, then manifest. The writer takes no
 // more after it. The caller gives the result to the ledger, together with rows of its own, and then calls Abort; or it

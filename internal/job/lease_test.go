@@ -206,6 +206,26 @@ func TestClaim_GivesUp(t *testing.T) {
 	})
 }
 
+// A server that is killed between taking work from the queue and claiming the job leaves no lease that could run out.
+func TestSweep_EnqueuesAgainWhatNobodyClaimed(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		id := f.backup(dataARN)
+		for i, want := range []int{1, 2, 2} {
+			if err := f.Sweep(f.ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := f.enqueued(id); n != want {
+				t.Errorf("after %d times two minutes: enqueued %d times, want %d", i, n, want)
+			}
+			f.update(func(ctx context.Context, tx *meta.Tx) error {
+				_, err := tx.Exec(ctx, "UPDATE backup_job SET lease_until = lease_until - ? WHERE id = ?",
+					(2*time.Minute + time.Second).Microseconds(), id)
+				return err
+			})
+		}
+	})
+}
+
 func TestRestartAll(t *testing.T) {
 	run(t, func(t *testing.T, f *fixture) {
 		id, old := f.running(dataARN)

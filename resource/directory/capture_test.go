@@ -71,11 +71,12 @@ func TestCapture_FileThatChangesWhileItIsRead(t *testing.T) {
 	t.Parallel()
 	v, root := resourcetest.NewVault(t), t.TempDir()
 	write(t, root+"/a", "before it")
-	write(t, root+"/log", strings.Repeat("0123456789abcdef", 32<<20/16))
+	const size = 96 << 20 // so that reading it takes long, also for whoever changes it on a busy machine
+	write(t, root+"/log", strings.Repeat("0123456789abcdef", size/16))
 	write(t, root+"/z", "after it")
 	stop, started := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	change := func() {
 		f, err := os.OpenFile(root+"/log", os.O_RDWR, 0)
 		if err != nil {
 			t.Error(err)
@@ -90,13 +91,17 @@ func TestCapture_FileThatChangesWhileItIsRead(t *testing.T) {
 			}
 			f.WriteAt([]byte{byte(i)}, int64(i*4099%(1<<20)))
 			if i%7 == 0 {
-				f.Truncate(int64(31<<20 + i%1000*1024))
+				f.Truncate(int64(size - 1<<20 + i%1000*1024))
 			}
 			if i == 10 {
-				close(started)
+				started <- struct{}{}
 			}
 		}
-	})
+	}
+	for range 2 {
+		wg.Go(change)
+	}
+	<-started
 	<-started
 	id, report := capture(t, v, settled(), root, "")
 	close(stop)
