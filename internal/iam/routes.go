@@ -16,6 +16,7 @@ func (s *Service) Routes(r *query.Router) {
 	s.policyRoutes(r)
 	s.profileRoutes(r)
 	s.listRoutes(r)
+	s.simulateRoutes(r)
 }
 
 // userRoutes are the operations on users.

@@ -39,6 +39,9 @@ func newWorld(t testing.TB, db *meta.DB) *world {
 	return w
 }
 
+// restart makes the service again with changed options.
+func (w *world) restart() { w.Service = iam.New(w.options) }
+
 // plain keeps secrets as they are.
 type plain struct{}
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lockfast/lockfast/blob/fs"
@@ -41,10 +42,13 @@ func Impatient(o Options) Options {
 
 // ModelOperations returns every operation of the models, in the same form.
 func ModelOperations() (names []string) {
-	for _, ops := range [][]*wire.Descriptor{backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations()} {
-		for _, op := range ops {
-			names = append(names, op.Service.Name+"/"+op.Name)
-		}
+	for _, op := range Descriptors() {
+		names = append(names, op.Service.Name+"/"+op.Name)
 	}
 	return names
+}
+
+// Descriptors returns every operation of the models.
+func Descriptors() []*wire.Descriptor {
+	return slices.Concat(backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations())
 }
