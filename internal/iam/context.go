@@ -157,14 +157,11 @@ func some(value string) ([]string, bool) { return []string{value}, value != "" }
 
 // resourceTags finds the tags of a resource, wherever they are kept.
 func (s *Service) resourceTags(ctx context.Context, account, resource string) (map[string]string, error) {
-	a, err := arn.Parse(resource)
-	if err != nil {
-		return nil, nil // "*", or nothing that exists
-	}
-	if a.Service == "iam" {
+	a, malformed := arn.Parse(resource)
+	if malformed == nil && a.Service == "iam" {
 		return s.tagsOfEntity(ctx, a)
 	}
-	if s.o.ResourceTags == nil {
+	if malformed != nil || s.o.ResourceTags == nil { // "*", or nothing that exists
 		return nil, nil
 	}
 	tags, err := s.o.ResourceTags.ResourceTags(ctx, account, resource)

@@ -99,8 +99,8 @@ func (s *Service) role(ctx context.Context, account, name string) (*principal, e
 
 // roleByARN finds a role of any account by its full ARN. It is nil if there is none.
 func (s *Service) roleByARN(ctx context.Context, text string) (*principal, error) {
-	a, err := arn.Parse(text)
-	if err != nil || a.Service != "iam" || a.Region != "" || !strings.HasPrefix(a.Resource, "role/") {
+	a, malformed := arn.Parse(text)
+	if malformed != nil || a.Service != "iam" || a.Region != "" || !strings.HasPrefix(a.Resource, "role/") {
 		return nil, nil
 	}
 	p, err := s.role(ctx, a.Account, a.Resource[strings.LastIndexByte(a.Resource, '/')+1:])

@@ -53,10 +53,13 @@ func decideAll(d *policy.Document, resource, value string) {
 			r := &policy.Request{
 				Principal: who, Action: deletes, Resources: []string{resource, vaultARN}, Context: ctx, SameAccount: true,
 			}
-			policy.Decide(r, &policy.Sets{
+			decision := policy.Decide(r, &policy.Sets{
 				Identity: []*policy.Document{d}, Boundary: d, Session: []*policy.Document{d}, HasSession: true,
 				Resource: []policy.Attached{attached},
-			}).Reason(r.Action)
+			})
+			if reason := decision.Reason(r.Action); (reason == "") != decision.Allowed {
+				panic("a refusal, and nothing else, has a reason: " + reason)
+			}
 			policy.Trusts(attached, r)
 		}
 	}
