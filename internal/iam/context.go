@@ -155,13 +155,19 @@ func one(value string) ([]string, bool) { return []string{value}, true }
 // some is a key that is absent if it is empty.
 func some(value string) ([]string, bool) { return []string{value}, value != "" }
 
+// parsed takes an ARN apart; false for what is none.
+func parsed(text string) (arn.ARN, bool) {
+	a, err := arn.Parse(text)
+	return a, err == nil
+}
+
 // resourceTags finds the tags of a resource, wherever they are kept.
 func (s *Service) resourceTags(ctx context.Context, account, resource string) (map[string]string, error) {
-	a, malformed := arn.Parse(resource)
-	if malformed == nil && a.Service == "iam" {
+	a, ok := parsed(resource)
+	if ok && a.Service == "iam" {
 		return s.tagsOfEntity(ctx, a)
 	}
-	if malformed != nil || s.o.ResourceTags == nil { // "*", or nothing that exists
+	if !ok || s.o.ResourceTags == nil { // "*", or nothing that exists
 		return nil, nil
 	}
 	tags, err := s.o.ResourceTags.ResourceTags(ctx, account, resource)

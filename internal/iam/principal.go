@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/policy"
@@ -99,8 +98,8 @@ func (s *Service) role(ctx context.Context, account, name string) (*principal, e
 
 // roleByARN finds a role of any account by its full ARN. It is nil if there is none.
 func (s *Service) roleByARN(ctx context.Context, text string) (*principal, error) {
-	a, malformed := arn.Parse(text)
-	if malformed != nil || a.Service != "iam" || a.Region != "" || !strings.HasPrefix(a.Resource, "role/") {
+	a, ok := parsed(text)
+	if !ok || a.Service != "iam" || a.Region != "" || !strings.HasPrefix(a.Resource, "role/") {
 		return nil, nil
 	}
 	p, err := s.role(ctx, a.Account, a.Resource[strings.LastIndexByte(a.Resource, '/')+1:])
