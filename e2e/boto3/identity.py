@@ -440,9 +440,9 @@ def other_account():
     for role in (ROLE, theirs):
         refused("AccessDeniedException", backup.start_restore_job, status=403, RecoveryPointArn=arn, IamRoleArn=role,
                 Metadata={"file-system-id": FILE_SYSTEM, "newFileSystem": "false"})
-    refused("AccessDeniedException", backup.describe_backup_vault, status=403, BackupVaultName=VAULT, BackupVaultAccountId=ACCOUNT)
-    for call in (backup.list_tags,):
-        refused("AccessDeniedException", call, status=403, ResourceArn=arn)
+    if "BackupVaultAccountId" in backup.meta.service_model.operation_model("DescribeBackupVault").input_shape.members:
+        refused("AccessDeniedException", backup.describe_backup_vault, status=403, BackupVaultName=VAULT, BackupVaultAccountId=ACCOUNT)
+    refused("AccessDeniedException", backup.list_tags, status=403, ResourceArn=arn)
     refused("AccessDeniedException", BACKUP.start_backup_job, status=403, BackupVaultName=VAULT, ResourceArn=RESOURCE, IamRoleArn=theirs)
 
     step("the same names are other things there")
