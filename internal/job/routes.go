@@ -14,7 +14,8 @@ import (
 func (s *Service) Routes(backup, own *restjson.Router) {
 	restjson.Handle(backup, backupapi.StartBackupJob, s.StartBackupJob,
 		func(c caller.Caller, in *backupapi.StartBackupJobInput) []restjson.Access {
-			return append(caller.On("backup:StartBackupJob", arn.Vault(c.Account, c.Region, in.BackupVaultName)), caller.Pass(&in.IamRoleArn)...)
+			vault := arn.Vault(c.Account, c.Region, in.BackupVaultName)
+			return append(caller.Tagging("backup:StartBackupJob", vault, in.RecoveryPointTags), caller.Pass(&in.IamRoleArn)...)
 		})
 	restjson.Handle(backup, backupapi.DescribeBackupJob, s.DescribeBackupJob,
 		func(caller.Caller, *backupapi.DescribeBackupJobInput) []restjson.Access {
