@@ -4,8 +4,11 @@ package caller
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -76,6 +79,24 @@ func On(action, resource string, also ...string) []Access {
 
 // OnAll is a list of one access to an action that has no resource.
 func OnAll(action string) []Access { return On(action, "*") }
+
+// Tagging is a list of one access whose request gives tags to the resource. Keys of tags that differ only in case are one
+// condition key with all their values.
+//
+// See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html.
+func Tagging(action, resource string, tags map[string]string) []Access {
+	asked := On(action, resource)
+	if len(tags) == 0 {
+		return asked
+	}
+	keys := map[string][]string{"aws:tagkeys": slices.Sorted(maps.Keys(tags))}
+	for _, key := range keys["aws:tagkeys"] {
+		name := "aws:requesttag/" + strings.ToLower(key)
+		keys[name] = append(keys[name], tags[key])
+	}
+	asked[0].Keys = keys
+	return asked
+}
 
 // ServiceName is the name under which the service itself uses roles.
 const ServiceName = "backup.amazonaws.com"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/iamapi"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/policy"
 )
@@ -113,7 +114,13 @@ func (s *Service) DeleteAuthority(ctx context.Context, account, roleARN string, 
 			Keys: map[string][]string{"iam:awsservicename": {caller.ServiceName}}}
 		may := s.RoleMay(ctx, account, roleARN, []caller.Access{creates})
 		if may == nil {
-			return s.ensureServiceLinkedRole(ctx, account)
+			may = s.ensureServiceLinkedRole(ctx, account)
+		}
+		if _, taken := errors.AsType[*iamapi.EntityAlreadyExistsException](may); taken {
+			may = err // another role has the name in other letters, so that this right is worth nothing
+		}
+		if may == nil {
+			return nil
 		}
 		if _, lacks := errors.AsType[*RoleDenied](may); !lacks {
 			return may

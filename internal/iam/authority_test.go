@@ -135,6 +135,20 @@ func TestDeleteAuthority(t *testing.T) {
 	}
 }
 
+// Anybody who may make roles can take the name of the service-linked role in other letters. That must leave recovery points
+// EXPIRED, and not stop the work on all others by an error.
+func TestDeleteAuthority_WhenTheNameOfTheServiceLinkedRoleIsTaken(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		w := newWorld(t, db)
+		w.role(account, "awsserviceroleforbackup", trust(trustsService))
+		arn := w.role(account, "r", trust(trustsService), `{"Version":"2012-10-17","Statement":[
+			{"Effect":"Allow","Action":"iam:CreateServiceLinkedRole","Resource":"*"}]}`)
+		err := w.DeleteAuthority(t.Context(), account, arn, caller.On("ec2:DeleteSnapshot", point))
+		wantLack(t, err, arn, caller.Access{Action: "ec2:DeleteSnapshot", Resource: point})
+	})
+}
+
 func TestDeleteAuthority_WithoutTheRole(t *testing.T) {
 	t.Parallel()
 	w := sqlite(t)

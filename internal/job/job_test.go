@@ -50,6 +50,13 @@ func (o *others) RestorableTx(_ context.Context, _ *meta.Tx, _, _, arn string) (
 	}, nil
 }
 
+func (o *others) RoleOfPoint(_ context.Context, _, _, arn string) (string, error) {
+	if arn != pointARN {
+		return "", nil
+	}
+	return role, nil
+}
+
 func (o *others) CheckLifecycle(l *backupapi.Lifecycle) error {
 	if l != nil && l.MoveToColdStorageAfterDays != nil {
 		return backupapi.InvalidRequestExceptionf("no cold storage")

@@ -1,6 +1,8 @@
 package job
 
 import (
+	"context"
+
 	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
@@ -12,7 +14,8 @@ import (
 func (s *Service) Routes(backup, own *restjson.Router) {
 	restjson.Handle(backup, backupapi.StartBackupJob, s.StartBackupJob,
 		func(c caller.Caller, in *backupapi.StartBackupJobInput) []restjson.Access {
-			return append(caller.On("backup:StartBackupJob", arn.Vault(c.Account, c.Region, in.BackupVaultName)), caller.Pass(&in.IamRoleArn)...)
+			vault := arn.Vault(c.Account, c.Region, in.BackupVaultName)
+			return append(caller.Tagging("backup:StartBackupJob", vault, in.RecoveryPointTags), caller.Pass(&in.IamRoleArn)...)
 		})
 	restjson.Handle(backup, backupapi.DescribeBackupJob, s.DescribeBackupJob,
 		func(caller.Caller, *backupapi.DescribeBackupJobInput) []restjson.Access {
@@ -31,9 +34,9 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 }
 
 func (s *Service) restoreRoutes(r *restjson.Router) {
-	restjson.Handle(r, backupapi.StartRestoreJob, s.StartRestoreJob,
-		func(_ caller.Caller, in *backupapi.StartRestoreJobInput) []restjson.Access {
-			return append(caller.On("backup:StartRestoreJob", in.RecoveryPointArn), caller.Pass(in.IamRoleArn)...)
+	restjson.HandleOn(r, backupapi.StartRestoreJob, s.StartRestoreJob,
+		func(ctx context.Context, in *backupapi.StartRestoreJobInput) ([]restjson.Access, error) {
+			return s.restores(ctx, "backup:StartRestoreJob", in.RecoveryPointArn, in.IamRoleArn)
 		})
 	restjson.Handle(r, backupapi.DescribeRestoreJob, s.DescribeRestoreJob,
 		func(caller.Caller, *backupapi.DescribeRestoreJobInput) []restjson.Access {
@@ -53,10 +56,25 @@ func (s *Service) restoreRoutes(r *restjson.Router) {
 		})
 }
 
+// restores asks for the right to restore a recovery point, and to hand over the role that does it. If none is named, that is
+// the role that made the recovery point, which is no less powerful for not being named.
+func (s *Service) restores(ctx context.Context, action, point string, role *string) ([]restjson.Access, error) {
+	asked := caller.On(action, point)
+	if role == nil {
+		c := caller.From(ctx)
+		made, err := s.Vaults.RoleOfPoint(ctx, c.Account, c.Region, point)
+		if err != nil || made == "" {
+			return asked, err
+		}
+		role = &made
+	}
+	return append(asked, caller.Pass(role)...), nil
+}
+
 func (s *Service) ownRoutes(r *restjson.Router) {
-	restjson.Handle(r, lockfastapi.RestoreToDirectory, s.RestoreToDirectory,
-		func(_ caller.Caller, in *lockfastapi.RestoreToDirectoryInput) []restjson.Access {
-			return append(caller.On("lockfast:RestoreToDirectory", in.RecoveryPointArn), caller.Pass(in.IamRoleArn)...)
+	restjson.HandleOn(r, lockfastapi.RestoreToDirectory, s.RestoreToDirectory,
+		func(ctx context.Context, in *lockfastapi.RestoreToDirectoryInput) ([]restjson.Access, error) {
+			return s.restores(ctx, "lockfast:RestoreToDirectory", in.RecoveryPointArn, in.IamRoleArn)
 		})
 	restjson.Handle(r, lockfastapi.DescribeJobDetail, s.DescribeJobDetail,
 		func(caller.Caller, *lockfastapi.DescribeJobDetailInput) []restjson.Access {

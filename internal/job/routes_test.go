@@ -1,11 +1,13 @@
 package job_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/restjson"
@@ -25,5 +27,39 @@ func TestRoutes(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"DescribeJobDetail", "ListSkippedItems", "RestoreToDirectory"}, own.Operations()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A restore without a role uses the one that made the recovery point, and takes the right to pass that one.
+//
+// See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html.
+func TestRoutes_RestoresPassTheRoleThatIsUsed(t *testing.T) {
+	t.Parallel()
+	backup := restjson.New(restjson.Options{Service: backupapi.Service})
+	own := restjson.New(restjson.Options{Service: lockfastapi.Service})
+	job.New(job.Options{Vaults: &others{}}).Routes(backup, own)
+	const named = "arn:aws:iam::123456789012:role/named"
+	for _, c := range []struct {
+		point string
+		role  *string
+		want  []caller.Access
+	}{
+		{pointARN, nil, caller.Pass(new(role))},
+		{pointARN, new(named), caller.Pass(new(named))},
+		{pointARN + "0", nil, nil},
+	} {
+		for action, ask := range map[string]func(ctx context.Context) ([]caller.Access, error){
+			"backup:StartRestoreJob": func(ctx context.Context) ([]caller.Access, error) {
+				return backup.Find("StartRestoreJob").Access(ctx, &backupapi.StartRestoreJobInput{RecoveryPointArn: c.point, IamRoleArn: c.role})
+			},
+			"lockfast:RestoreToDirectory": func(ctx context.Context) ([]caller.Access, error) {
+				return own.Find("RestoreToDirectory").Access(ctx, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: c.point, IamRoleArn: c.role})
+			},
+		} {
+			got, err := ask(caller.With(t.Context(), caller.Caller{Account: account, Region: region}))
+			if diff := cmp.Diff(append(caller.On(action, c.point), c.want...), got); diff != "" || err != nil {
+				t.Errorf("%s of %s (-want +got), %v:\n%s", action, c.point, err, diff)
+			}
+		}
 	}
 }

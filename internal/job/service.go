@@ -30,6 +30,8 @@ type Vaults interface {
 	// RestorableTx finds a recovery point and locks its vault's row until the transaction ends. One that is missing or
 	// cannot be read is an API error.
 	RestorableTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (*backupapi.DescribeRecoveryPointOutput, error)
+	// RoleOfPoint returns the role that made a recovery point; empty if RestorableTx would refuse it.
+	RoleOfPoint(ctx context.Context, account, region, arn string) (string, error)
 	// CheckLifecycle answers an API error for a lifecycle that is not allowed.
 	CheckLifecycle(l *backupapi.Lifecycle) error
 }

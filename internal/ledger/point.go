@@ -94,6 +94,19 @@ func (d *DB) DeleteTx(ctx context.Context, tx *meta.Tx, vault string, id repo.Po
 	})
 }
 
+// HasTx reports whether a vault has a recovery point that is not being deleted, which stays so until the transaction ends.
+func (d *DB) HasTx(ctx context.Context, tx *meta.Tx, vault string, id repo.PointID) (has bool, err error) {
+	err = d.within(ctx, tx, vault, func(ctx context.Context, t *ledgerTx) error {
+		deleting, err := t.point(ctx, id)
+		has = err == nil && !deleting
+		return err
+	})
+	if errors.Is(err, repo.ErrNotFound) {
+		return false, nil
+	}
+	return has, err
+}
+
 // Remove implements [repo.Points].
 func (v *Vault) Remove(ctx context.Context, id repo.PointID) error {
 	return v.updateTx(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.RemoveTx(ctx, tx, v.name, id) })

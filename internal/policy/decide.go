@@ -23,6 +23,9 @@ type Attached struct {
 	// session's role. An ARN with an id stands for the principal with this id only. An ARN without one is compared as
 	// text.
 	IDs map[string]string
+	// On is the ARN of what the policy is attached to, if requests may be for things in it: statements that name it speak
+	// of those, too.
+	On string
 }
 
 // Sets are the policies that have a say about a request.

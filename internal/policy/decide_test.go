@@ -222,6 +222,31 @@ func TestDecide_DeniesIfAnyNameIsDenied(t *testing.T) {
 	}
 }
 
+// A vault's policy that names the vault speaks of the recovery points in it, however the request names them.
+func TestDecide_ByThePolicyOfWhatHoldsTheResource(t *testing.T) {
+	t.Parallel()
+	for resource, want := range map[string]bool{vaultARN: true, pointARN: true, "*": true, vaultARN + "en": false} {
+		for effect, want := range map[string]policy.Decision{
+			"Deny":  {Allowed: !want, Explicit: want, Source: map[bool]policy.Source{true: policy.ResourceBased}[want]},
+			"Allow": {Allowed: want, Source: map[bool]policy.Source{false: policy.IdentityBased}[want]},
+		} {
+			r := &policy.Request{Principal: user(), Action: deletes, Resources: []string{pointARN}, SameAccount: true}
+			s := &policy.Sets{}
+			if effect == "Deny" {
+				s = sets{identity: allowAll}.compile(t)
+			}
+			d, err := policy.Parse(document(`"Effect":"`+effect+`","Principal":"*","Action":"`+deletes+`","Resource":"`+resource+`"`), policy.Vault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Resource = []policy.Attached{{Document: d, On: vaultARN}}
+			if diff := cmp.Diff(want, policy.Decide(r, s)); diff != "" {
+				t.Errorf("%s on %s (-want +got):\n%s", effect, resource, diff)
+			}
+		}
+	}
+}
+
 func TestDecide_OnlyForTheIDThatTheNameHad(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -37,6 +37,17 @@ func (d *Document) evaluate(e *evaluation) (allowed, denied bool) {
 
 // evaluate returns how closely the statements that allow name the principal.
 func (a Attached) evaluate(e *evaluation) (found level, denied bool) {
+	found, denied = a.about(e)
+	if denied || a.On == "" || a.On == e.resource {
+		return found, denied
+	}
+	holder := *e
+	holder.resource, holder.name = a.On, newName(a.On)
+	also, denied := a.about(&holder)
+	return max(found, also), denied
+}
+
+func (a Attached) about(e *evaluation) (found level, denied bool) {
 	for i := range a.Document.statements {
 		s := &a.Document.statements[i]
 		named := s.names(e.principal, a.IDs)

@@ -65,11 +65,11 @@ func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, er
 		if len(batch) == 0 {
 			break
 		}
-		gone, expired, err := d.destroy(ctx, vaultUUID, batch)
+		gone, kept, err := d.destroy(ctx, vaultUUID, batch)
 		if err != nil {
 			return false, err
 		}
-		settled, destroyed = settled && gone+expired == len(batch), destroyed+gone
+		settled, destroyed = settled && gone+kept == len(batch), destroyed+gone
 		if !settled {
 			after = &batch[len(batch)-1]
 		}
@@ -80,24 +80,21 @@ func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, er
 	return settled, nil
 }
 
-// destroy destroys a batch of recovery points of a vault, and returns how many of them are gone and how many EXPIRED.
-func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (destroyed, expired int, err error) {
-	var gone []vault.Point
-	for _, p := range batch {
-		err := d.destroyData(ctx, p)
-		switch {
-		case err == nil:
-			gone = append(gone, p)
-		case ctx.Err() != nil:
-			return 0, expired, ctx.Err()
-		case isRefusal(err) || time.Since(p.StatusAt) > d.patience():
-			if err := d.expire(ctx, p, err); err != nil {
-				return 0, expired, err
-			}
-			expired++
-		default:
-			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", err)
-		}
+// destroy destroys a batch of recovery points of a vault, and returns how many of them are gone and how many are no longer
+// to be destroyed, most of them because they became EXPIRED.
+func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.Point) (destroyed, kept int, err error) {
+	ready, kept, err := d.weigh(ctx, batch)
+	if err != nil {
+		return 0, kept, err
+	}
+	begun, err := d.begin(ctx, vaultUUID, ready)
+	if err != nil {
+		return 0, kept, err
+	}
+	kept += len(ready) - len(begun)
+	gone := d.destroyData(ctx, vaultUUID, begun)
+	if ctx.Err() != nil {
+		return 0, kept, ctx.Err()
 	}
 	err = d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		if _, err := d.Vaults.LockTx(ctx, tx, vaultUUID); err != nil {
@@ -111,12 +108,39 @@ func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.P
 		return nil
 	})
 	if err != nil {
-		return 0, expired, err
+		return 0, kept, err
 	}
 	for _, p := range gone {
 		d.Log.InfoContext(ctx, "recovery point deleted", "recovery_point", p.ARN, "vault", p.VaultName)
 	}
-	return len(gone), expired, nil
+	return len(gone), kept, nil
+}
+
+// weigh returns the recovery points whose data may be destroyed now. Those that may not be, or whose deletion has failed for
+// too long, become EXPIRED; expired is their number. One whose destruction has begun is not saved by either.
+func (d *Deleter) weigh(ctx context.Context, batch []vault.Point) (ready []vault.Point, expired int, err error) {
+	for _, p := range batch {
+		cause := d.prepare(ctx, p)
+		switch {
+		case cause == nil:
+			ready = append(ready, p)
+		case ctx.Err() != nil:
+			return nil, expired, ctx.Err()
+		case isRefusal(cause) || time.Since(p.StatusAt) > d.patience():
+			saved, err := d.expire(ctx, p, cause)
+			if err != nil {
+				return nil, expired, err
+			}
+			if saved {
+				expired++
+			} else {
+				ready = append(ready, p)
+			}
+		default:
+			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", cause)
+		}
+	}
+	return ready, expired, nil
 }
 
 func (d *Deleter) patience() time.Duration {
@@ -136,8 +160,8 @@ func isRefusal(err error) bool {
 	return ok
 }
 
-// destroyData removes what makes the data a recovery point. It may be repeated.
-func (d *Deleter) destroyData(ctx context.Context, p vault.Point) error {
+// prepare does all that comes before the data of a recovery point is destroyed. It may be repeated.
+func (d *Deleter) prepare(ctx context.Context, p vault.Point) error {
 	switch why, err := d.Authority.DeleteAuthority(ctx, p); {
 	case err != nil:
 		return err
@@ -147,17 +171,53 @@ func (d *Deleter) destroyData(ctx context.Context, p vault.Point) error {
 	if err := stopStream(ctx, d.Streams, p); err != nil {
 		return fmt.Errorf("stop continuous backup: %w", err)
 	}
-	v, err := d.Store.Existing(ctx, p.VaultUUID)
-	if err != nil {
-		return err
+	_, err := d.Store.Existing(ctx, p.VaultUUID)
+	return err
+}
+
+// begin marks recovery points in the ledger, after which nobody can open them, and returns those that it marked. The others
+// are not DELETING any more: another worker was faster. The vault is locked, so that a recovery point becomes EXPIRED, with
+// all its data, or is destroyed; see [Deleter.expire].
+func (d *Deleter) begin(ctx context.Context, vaultUUID string, ready []vault.Point) (begun []vault.Point, err error) {
+	if len(ready) == 0 {
+		return nil, nil
 	}
-	if v == nil || p.StoreID == "" {
+	err = d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		begun = nil
+		for _, p := range ready {
+			deleting, err := d.Vaults.DeletingTx(ctx, tx, vaultUUID, p.ARN)
+			if err == nil && deleting && p.StoreID != "" {
+				err = d.Ledgers.DeleteTx(ctx, tx, vaultUUID, repo.PointID(p.StoreID))
+			}
+			if err != nil && !errors.Is(err, repo.ErrNotFound) {
+				return err
+			}
+			if deleting {
+				begun = append(begun, p)
+			}
+		}
 		return nil
+	})
+	return begun, err
+}
+
+// destroyData removes what makes the data of recovery points, and returns those that have none left. It may be repeated.
+func (d *Deleter) destroyData(ctx context.Context, vaultUUID string, begun []vault.Point) (gone []vault.Point) {
+	for _, p := range begun {
+		v, err := d.Store.Existing(ctx, vaultUUID)
+		if err == nil && v != nil && p.StoreID != "" {
+			err = v.DeletePoint(ctx, repo.PointID(p.StoreID))
+		}
+		switch {
+		case err == nil, errors.Is(err, repo.ErrNotFound):
+			gone = append(gone, p)
+		case ctx.Err() != nil:
+			return gone
+		default:
+			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", err)
+		}
 	}
-	if err := v.DeletePoint(ctx, repo.PointID(p.StoreID)); !errors.Is(err, repo.ErrNotFound) {
-		return err
-	}
-	return nil
+	return gone
 }
 
 func (d *Deleter) removeTx(ctx context.Context, tx *meta.Tx, p vault.Point) error {
@@ -170,12 +230,27 @@ func (d *Deleter) removeTx(ctx context.Context, tx *meta.Tx, p vault.Point) erro
 	return d.Vaults.RemovePointTx(ctx, tx, p.VaultUUID, p.ARN)
 }
 
-// expire gives a deletion up; the data stays.
-func (d *Deleter) expire(ctx context.Context, p vault.Point, cause error) error {
-	d.Log.WarnContext(ctx, "recovery point expired", "recovery_point", p.ARN, "vault", p.VaultName, "reason", cause.Error())
-	return d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+// expire gives a deletion up; the data stays. saved is false if it is too late for that.
+func (d *Deleter) expire(ctx context.Context, p vault.Point, cause error) (saved bool, err error) {
+	err = d.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		saved = true
+		deleting, err := d.Vaults.DeletingTx(ctx, tx, p.VaultUUID, p.ARN)
+		if err != nil || !deleting {
+			return err
+		}
+		if p.StoreID != "" {
+			there, err := d.Ledgers.HasTx(ctx, tx, p.VaultUUID, repo.PointID(p.StoreID))
+			if err != nil || !there {
+				saved = false
+				return err
+			}
+		}
 		return d.Vaults.ExpirePointTx(ctx, tx, p.VaultUUID, p.ARN, cause.Error())
 	})
+	if err == nil && saved {
+		d.Log.WarnContext(ctx, "recovery point expired", "recovery_point", p.ARN, "vault", p.VaultName, "reason", cause.Error())
+	}
+	return saved, err
 }
 
 // Eraser removes deleted vaults from the store. It is the River worker of [vault.EraseVault].

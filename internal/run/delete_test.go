@@ -72,6 +72,8 @@ type fixture struct {
 	others  *others
 	vaults  *vault.Service
 	id      string // UUID of the vault
+	ledgers *ledger.DB
+	point   repo.PointID
 	deleter *run.Deleter
 }
 
@@ -90,7 +92,7 @@ func streaming(t *testing.T, test func(t *testing.T, f *fixture)) {
 		store := run.NewStore(run.StoreOptions{Blobs: func() (blob.Store, error) { return blobs, nil }, DB: db, Ledgers: ledgers,
 			Keys: root, Domain: func(string) [32]byte { return [32]byte{1} }, Log: log})
 		o := &others{}
-		f := &fixture{t: t, others: o, ctx: caller.With(t.Context(), caller.Caller{Account: account, Region: region})}
+		f := &fixture{t: t, others: o, ledgers: ledgers, ctx: caller.With(t.Context(), caller.Caller{Account: account, Region: region})}
 		f.vaults = vault.New(vault.Options{DB: db, Tags: o, Protected: o, Restores: o, Store: store, Authority: o,
 			Events: events.New(events.Options{DB: db})})
 		f.deleter = &run.Deleter{DB: db, Vaults: f.vaults, Ledgers: ledgers, Store: store, Authority: o, Streams: o, Log: log,
@@ -135,6 +137,7 @@ func (f *fixture) add(store *run.Store, ledgers *ledger.DB) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.point = p.Point
 	f.others.data = func(ctx context.Context) error {
 		point, err := v.OpenPoint(ctx, p.Point)
 		if err == nil {
@@ -241,6 +244,45 @@ func TestDeleter_AsksTheRoleAgain(t *testing.T) {
 			t.Errorf("the data is gone: %v", err)
 		}
 	})
+}
+
+// What has begun to be destroyed cannot be read any more, so it must not be called EXPIRED, which means that it is kept:
+// https://docs.aws.amazon.com/aws-backup/latest/devguide/deleting-backups.html
+func TestDeleter_FinishesWhatItHasBegunWhateverTheRoleSays(t *testing.T) {
+	for name, interrupt := range map[string]func(f *fixture){
+		"killed after the mark": func(f *fixture) {
+			if err := f.ledgers.Vault(f.id).Delete(f.ctx, f.point); err != nil {
+				f.t.Fatal(err)
+			}
+		},
+		"killed after the manifest": func(f *fixture) {
+			v, err := f.deleter.Store.Existing(f.ctx, f.id)
+			if err == nil {
+				err = v.DeletePoint(f.ctx, f.point)
+			}
+			if err != nil {
+				f.t.Fatal(err)
+			}
+		},
+		"killed after the ledger's row": func(f *fixture) {
+			if err := f.ledgers.Vault(f.id).Remove(f.ctx, f.point); err != nil {
+				f.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			streaming(t, func(t *testing.T, f *fixture) {
+				f.delete()
+				interrupt(f)
+				f.others.refusal = "the role is gone"
+				f.deleter.Patience = time.Nanosecond
+				if !f.drain() {
+					t.Error("the deletion is not settled")
+				}
+				f.want("gone", "deleted")
+			})
+		})
+	}
 }
 
 // DIS-3, DIS-4: https://docs.aws.amazon.com/aws-backup/latest/devguide/API_DisassociateRecoveryPoint.html

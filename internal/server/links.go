@@ -125,7 +125,7 @@ func (l *links) ResourcePolicies(ctx context.Context, account, region string, a 
 		if err != nil {
 			return nil, fmt.Errorf("access policy of a vault named by %s: %w", a.Resource, err)
 		}
-		all = append(all, policy.Attached{Document: d, IDs: p.IDs})
+		all = append(all, policy.Attached{Document: d, IDs: p.IDs, On: p.On})
 	}
 	return all, nil
 }

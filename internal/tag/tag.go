@@ -60,11 +60,13 @@ func Migrations() meta.MigrationSet {
 func (s *Service) Routes(backup *restjson.Router) {
 	restjson.Handle(backup, backupapi.TagResource, s.TagResource,
 		func(_ caller.Caller, in *backupapi.TagResourceInput) []restjson.Access {
-			return caller.On("backup:TagResource", in.ResourceArn)
+			return caller.Tagging("backup:TagResource", in.ResourceArn, in.Tags)
 		})
 	restjson.Handle(backup, backupapi.UntagResource, s.UntagResource,
 		func(_ caller.Caller, in *backupapi.UntagResourceInput) []restjson.Access {
-			return caller.On("backup:UntagResource", in.ResourceArn)
+			asked := caller.On("backup:UntagResource", in.ResourceArn)
+			asked[0].Keys = map[string][]string{"aws:tagkeys": in.TagKeyList}
+			return asked
 		})
 	restjson.Handle(backup, backupapi.ListTags, s.ListTags,
 		func(_ caller.Caller, in *backupapi.ListTagsInput) []restjson.Access {
@@ -116,8 +118,12 @@ func (s *Service) update(ctx context.Context, name string, fn func(context.Conte
 	})
 }
 
+// exists is nil for a thing of the caller's region: policies that speak of the requested region mean that of the thing.
 func (s *Service) exists(ctx context.Context, tx *meta.Tx, account, name string) error {
 	ok, err := s.things.TaggableTx(ctx, tx, account, name)
+	if a, bad := arn.Parse(name); bad != nil || a.Region != caller.From(ctx).Region {
+		ok = false
+	}
 	if err == nil && !ok {
 		err = backupapi.ResourceNotFoundExceptionf("%s does not exist.", name)
 	}

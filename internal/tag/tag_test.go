@@ -157,3 +157,41 @@ func TestSetTagsTx_ReplacesInTheCallersTransaction(t *testing.T) {
 		}
 	})
 }
+
+// See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html.
+func TestRoutes_TellPoliciesOfTheTags(t *testing.T) {
+	t.Parallel()
+	r := restjson.New(restjson.Options{Service: backupapi.Service})
+	tag.New(nil, home{}, nil).Routes(r)
+	for operation, c := range map[string]struct {
+		in   any
+		want map[string][]string
+	}{
+		"TagResource": {&backupapi.TagResourceInput{ResourceArn: vaultARN, Tags: map[string]string{"Team": "a", "team": "b", "x": ""}},
+			map[string][]string{"aws:tagkeys": {"Team", "team", "x"}, "aws:requesttag/team": {"a", "b"}, "aws:requesttag/x": {""}}},
+		"UntagResource": {&backupapi.UntagResourceInput{ResourceArn: vaultARN, TagKeyList: []string{"Team"}},
+			map[string][]string{"aws:tagkeys": {"Team"}}},
+		"ListTags": {&backupapi.ListTagsInput{ResourceArn: vaultARN}, nil},
+	} {
+		got, err := r.Find(operation).Access(t.Context(), c.in)
+		want := []caller.Access{{Action: "backup:" + operation, Resource: vaultARN, Keys: c.want}}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s (-want +got), %v:\n%s", operation, err, diff)
+		}
+	}
+}
+
+// A policy that allows requests in one region only must not be got round by the ARN.
+func TestTags_AreThoseOfTheRequestedRegion(t *testing.T) {
+	run(t, func(t *testing.T, ctx context.Context, s *tag.Service, _ *meta.DB) {
+		elsewhere := caller.With(ctx, caller.Caller{Account: "000000000000", Region: "eu-west-1"})
+		_, err := s.TagResource(elsewhere, &backupapi.TagResourceInput{ResourceArn: vaultARN, Tags: map[string]string{"a": "b"}})
+		if _, ok := errors.AsType[*backupapi.ResourceNotFoundException](err); !ok {
+			t.Errorf("TagResource = %v, want ResourceNotFoundException", err)
+		}
+		_, err = s.ListTags(elsewhere, &backupapi.ListTagsInput{ResourceArn: vaultARN})
+		if _, ok := errors.AsType[*backupapi.ResourceNotFoundException](err); !ok {
+			t.Errorf("ListTags = %v, want ResourceNotFoundException", err)
+		}
+	})
+}

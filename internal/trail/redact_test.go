@@ -39,7 +39,7 @@ func (f *filler) fill(s *wire.Shape, v reflect.Value, hidden bool) {
 		for i := range s.Members {
 			m := &s.Members[i]
 			if m.In != wire.Stream {
-				secret := slices.Contains([]string{"SecretAccessKey", "SessionToken", "Password", "OldPassword", "NewPassword"}, m.Name)
+				secret := slices.Contains([]string{"SecretAccessKey", "SessionToken", "Password", "OldPassword", "NewPassword", "Tags"}, m.Name)
 				f.fill(m.Shape, v.Field(i), hidden || secret)
 			}
 		}

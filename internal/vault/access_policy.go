@@ -28,6 +28,7 @@ type Principals interface {
 type AccessPolicy struct {
 	Text string
 	IDs  map[string]string // ARN of a principal -> its unique id at that time
+	On   string            // ARN of the vault
 }
 
 // PutBackupVaultAccessPolicy sets the policy that says who may do what with a vault and its recovery points.
@@ -52,7 +53,7 @@ func (s *Service) PutBackupVaultAccessPolicy(ctx context.Context, in *backupapi.
 		if err != nil {
 			return err
 		}
-		return setPolicy(ctx, tx, v.UUID, AccessPolicy{*in.Policy, ids})
+		return setPolicy(ctx, tx, v.UUID, AccessPolicy{Text: *in.Policy, IDs: ids})
 	})
 }
 
@@ -116,7 +117,7 @@ func policyOf(ctx context.Context, tx *meta.Tx, vaultUUID string) (AccessPolicy,
 
 // policies reads the policies of the vaults that a condition on their rows chooses; vaults without one are left out.
 func policies(ctx context.Context, tx *meta.Tx, where string, args ...any) ([]AccessPolicy, error) {
-	rows, err := tx.Query(ctx, "SELECT access_policy, access_policy_ids FROM vault WHERE access_policy <> '' AND "+where, args...)
+	rows, err := tx.Query(ctx, "SELECT account, region, name, access_policy, access_policy_ids FROM vault WHERE access_policy <> '' AND "+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read access policies: %w", err)
 	}
@@ -124,15 +125,16 @@ func policies(ctx context.Context, tx *meta.Tx, where string, args ...any) ([]Ac
 	var all []AccessPolicy
 	for rows.Next() {
 		var (
-			p   AccessPolicy
-			ids string
+			p                          AccessPolicy
+			account, region, name, ids string
 		)
-		if err := rows.Scan(&p.Text, &ids); err != nil {
+		if err := rows.Scan(&account, &region, &name, &p.Text, &ids); err != nil {
 			return nil, fmt.Errorf("read access policies: %w", err)
 		}
 		if err := json.Unmarshal([]byte(ids), &p.IDs); err != nil {
 			return nil, fmt.Errorf("read access policies: %w", err)
 		}
+		p.On = arn.Vault(account, region, name)
 		all = append(all, p)
 	}
 	return all, rows.Err()

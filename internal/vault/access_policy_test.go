@@ -126,13 +126,13 @@ func TestAccessPolicies_OfTheVaultOrOfTheVaultsThatHoldThePoint(t *testing.T) {
 			}
 			var got, want []string
 			for _, p := range found {
-				got = append(got, p.Text)
+				got = append(got, p.On+" "+p.Text)
 				if diff := cmp.Diff(map[string]string{"arn:aws:iam::" + account + ":user/alice": "AIDAALICE"}, p.IDs); diff != "" {
 					t.Error(diff)
 				}
 			}
 			for _, name := range c.want {
-				want = append(want, texts[name])
+				want = append(want, vaultARN(name)+" "+texts[name])
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("AccessPolicies(%+v): %s", c.access, diff)

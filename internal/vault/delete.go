@@ -163,6 +163,15 @@ func (s *Service) RemovePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn
 	return s.protect(ctx, tx, p)
 }
 
+// DeletingTx locks the vault, and reports whether a recovery point is in it and DELETING.
+func (s *Service) DeletingTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn string) (bool, error) {
+	p, err := s.lockPoint(ctx, tx, vaultUUID, arn)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && p.Status == Deleting, err
+}
+
 // ExpirePointTx turns a recovery point to EXPIRED: it was to be deleted and could not be, for the reason in message.
 // Its data stays. The error wraps [ErrNotFound] or [ErrState].
 func (s *Service) ExpirePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn, message string) error {

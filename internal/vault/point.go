@@ -152,6 +152,15 @@ func (s *Service) FindPoint(ctx context.Context, account, region, arn string) (p
 	return p, err
 }
 
+// RoleOfPoint returns the role that made the recovery point that [Service.FindPoint] finds; empty if it finds none.
+func (s *Service) RoleOfPoint(ctx context.Context, account, region, arn string) (string, error) {
+	p, err := s.FindPoint(ctx, account, region, arn)
+	if _, refused := errors.AsType[wire.APIError](err); refused {
+		return "", nil
+	}
+	return p.RoleARN, err
+}
+
 func find(ctx context.Context, tx *meta.Tx, account, region, arn string) (Point, error) {
 	found, err := selectPoints(ctx, tx, " WHERE p.account = ? AND p.arn = ? AND p.region = ? ORDER BY v.name", account, arn, region)
 	if err != nil {

@@ -89,7 +89,8 @@ func (s *Service) pointRoutes(r *restjson.Router) {
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-a-vault.html.
 func creates(c caller.Caller, in *backupapi.CreateBackupVaultInput) []restjson.Access {
-	return append(onVault(c, "backup:CreateBackupVault", in.BackupVaultName), caller.OnAll("backup-storage:MountCapsule")...)
+	vault := arn.Vault(c.Account, c.Region, in.BackupVaultName)
+	return append(caller.Tagging("backup:CreateBackupVault", vault, in.BackupVaultTags), caller.OnAll("backup-storage:MountCapsule")...)
 }
 
 func onVault(c caller.Caller, action, name string) []restjson.Access {

@@ -7,8 +7,9 @@ import (
 
 const redacted = `"(redacted)"`
 
-// secret lists members that are never logged, whatever their shape says.
-var secret = []string{"SecretAccessKey", "SessionToken", "Password", "OldPassword", "NewPassword"}
+// secret lists members that are never logged, whatever their shape says. The models of IAM and STS do not mark tags, as
+// that of AWS Backup does.
+var secret = []string{"SecretAccessKey", "SessionToken", "Password", "OldPassword", "NewPassword", "Tags"}
 
 // Hidden reports whether a member must not be logged.
 func (m *Member) Hidden() bool { return m.Shape.Sensitive || slices.Contains(secret, m.Name) }
