@@ -139,9 +139,22 @@ type Vault struct {
 
 var _ repo.Ledger = (*Vault)(nil)
 
-// Create is [DB.CreateTx] in a transaction of its own.
+// Create is [DB.CreateTx] in a transaction of its own. When there is a ledger
+// already, perhaps because an answer was lost, the error is one that
+// [meta.DB.IsDuplicate] knows.
 func (v *Vault) Create(ctx context.Context) error {
-	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CreateTx(ctx, tx, v.name) })
+	var there error
+	err := patient(ctx, func() error {
+		err := v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CreateTx(ctx, tx, v.name) })
+		if there = nil; v.d.db.IsDuplicate(err) {
+			there, err = err, nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return there
 }
 
 // The first pause before a call is repeated, and the last: each is four times

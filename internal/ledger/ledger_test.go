@@ -163,6 +163,10 @@ func TestLedger_CutAtEveryTransaction(t *testing.T) {
 			var w, c repo.Session
 			pack := draw(2)
 			cut = point
+			if err := d.Vault(fmt.Sprint("new", i)).Create(ctx); err != nil && !db.IsDuplicate(err) || cut != "" {
+				t.Errorf("create cut %s = %v", point, err)
+			}
+			cut = point
 			if _, err := v.Open(ctx, repo.SessionOptions{Kind: repo.SessionWriter}); !errors.Is(err, crash) {
 				t.Errorf("open cut %s = %v, want %v", point, err, crash)
 			}
