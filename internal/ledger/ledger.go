@@ -97,11 +97,12 @@ func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
 }
 
 // FenceAll fences the sessions of all vaults, whatever their lease. It is for a
-// single node that starts: the owners of all sessions are dead.
+// single node that starts: the owners of all sessions are dead, also of those
+// that were fenced before, whose rows need not be kept any longer.
 func (d *DB) FenceAll(ctx context.Context) error {
 	return d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE ledger_session SET state = ?, pins = NULL, pin = '', keep_until = 0
-			WHERE state = ?`, repo.SessionFenced, repo.SessionActive)
+			WHERE state IN (?, ?)`, repo.SessionFenced, repo.SessionActive, repo.SessionFenced)
 		return err
 	})
 }
