@@ -97,11 +97,12 @@ func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
 }
 
 // FenceAll fences the sessions of all vaults, whatever their lease. It is for a
-// single node that starts: the owners of all sessions are dead.
+// single node that starts: the owners of all sessions are dead, also of those
+// that were fenced before, whose rows need not be kept any longer.
 func (d *DB) FenceAll(ctx context.Context) error {
 	return d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE ledger_session SET state = ?, pins = NULL, pin = '', keep_until = 0
-			WHERE state = ?`, repo.SessionFenced, repo.SessionActive)
+			WHERE state IN (?, ?)`, repo.SessionFenced, repo.SessionActive, repo.SessionFenced)
 		return err
 	})
 }
@@ -139,9 +140,22 @@ type Vault struct {
 
 var _ repo.Ledger = (*Vault)(nil)
 
-// Create is [DB.CreateTx] in a transaction of its own.
+// Create is [DB.CreateTx] in a transaction of its own. When there is a ledger
+// already, perhaps because an answer was lost, the error is one that
+// [meta.DB.IsDuplicate] knows.
 func (v *Vault) Create(ctx context.Context) error {
-	return v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CreateTx(ctx, tx, v.name) })
+	var there error
+	err := patient(ctx, func() error {
+		err := v.d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return v.d.CreateTx(ctx, tx, v.name) })
+		if there = nil; v.d.db.IsDuplicate(err) {
+			there, err = err, nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return there
 }
 
 // The first pause before a call is repeated, and the last: each is four times

@@ -163,6 +163,10 @@ func TestLedger_CutAtEveryTransaction(t *testing.T) {
 			var w, c repo.Session
 			pack := draw(2)
 			cut = point
+			if err := d.Vault(fmt.Sprint("new", i)).Create(ctx); err != nil && !db.IsDuplicate(err) || cut != "" {
+				t.Errorf("create cut %s = %v", point, err)
+			}
+			cut = point
 			if _, err := v.Open(ctx, repo.SessionOptions{Kind: repo.SessionWriter}); !errors.Is(err, crash) {
 				t.Errorf("open cut %s = %v, want %v", point, err, crash)
 			}
@@ -257,22 +261,10 @@ func TestFenceAll_ForgetsAtOnceWhatALeaseKeeps(t *testing.T) {
 		var c clock
 		d := ledger.New(db, ledger.Options{Shift: c.shift})
 		v := vault(t, d, "v")
-		late, dead := open(t, v, repo.SessionWriter), repo.Session{}
-		c.advance(late.Lease + time.Second)
-		if n, err := v.Fence(t.Context()); n != 1 || err != nil {
-			t.Fatalf("Fence = %d, %v, want 1", n, err)
-		}
-		dead = open(t, v, repo.SessionWriter)
-		if err := d.FenceAll(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := v.Commit(t.Context(), prepared(dead)); !errors.Is(err, repo.ErrFenced) {
-			t.Errorf("Commit = %v, want %v", err, repo.ErrFenced)
-		}
-		forget := func() {
+		forget := func(sessions ...repo.SessionID) {
 			t.Helper()
 			k := open(t, v, repo.SessionCollector)
-			if err := v.Forget(t.Context(), k.ID, nil, []repo.SessionID{late.ID, dead.ID}); err != nil {
+			if err := v.Forget(t.Context(), k.ID, nil, sessions); err != nil {
 				t.Fatal(err)
 			}
 			if err := v.Close(t.Context(), k.ID); err != nil {
@@ -294,13 +286,32 @@ func TestFenceAll_ForgetsAtOnceWhatALeaseKeeps(t *testing.T) {
 			}
 			return false
 		}
-		forget()
-		if !has(late.ID) || has(dead.ID) {
-			t.Errorf("rows kept: late %v, dead %v, want true, false", has(late.ID), has(dead.ID))
+		// fence lets the lease of a new session run out.
+		fence := func() repo.SessionID {
+			t.Helper()
+			s := open(t, v, repo.SessionWriter)
+			c.advance(s.Lease + time.Second)
+			if n, err := v.Fence(t.Context()); n != 1 || err != nil {
+				t.Fatalf("Fence = %d, %v, want 1", n, err)
+			}
+			return s.ID
 		}
+		late, dead := fence(), open(t, v, repo.SessionWriter)
+		if forget(late); !has(late) {
+			t.Error("the row of a fenced session is forgotten at once, although its owner may be alive")
+		}
+		if err := d.FenceAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Commit(t.Context(), prepared(dead)); !errors.Is(err, repo.ErrFenced) {
+			t.Errorf("Commit = %v, want %v", err, repo.ErrFenced)
+		}
+		if forget(late, dead.ID); has(late) || has(dead.ID) {
+			t.Errorf("rows kept after FenceAll: late %v, dead %v, want none", has(late), has(dead.ID))
+		}
+		late = fence()
 		c.advance(4 * 24 * time.Hour)
-		forget()
-		if has(late.ID) {
+		if forget(late); has(late) {
 			t.Error("the row of a fenced session is kept for ever")
 		}
 	})
