@@ -63,7 +63,7 @@ func identityOf(call *operation.Call) identity {
 	if c.RoleARN != "" {
 		roleID, _, _ := strings.Cut(c.UserID, ":")
 		id.SessionContext.SessionIssuer = &issuer{Type: "Role", PrincipalID: roleID, ARN: c.RoleARN,
-			AccountID: accountOf(c.RoleARN), UserName: c.Name}
+			AccountID: split(c.RoleARN)[4], UserName: c.Name}
 	}
 	return id
 }

@@ -2,10 +2,7 @@ package trail
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
@@ -41,126 +38,75 @@ func (s *Service) ListTrailEvents(ctx context.Context, in *lockfastapi.ListTrail
 	if page.After == nil {
 		s.flush(ctx)
 	}
-	var found []row
-	var more bool
+	var found *found
 	err = s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
-		found, more, err = q.run(ctx, tx, page.Limit)
+		found, err = s.find(ctx, tx, q, page.Limit)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := &lockfastapi.ListTrailEventsOutput{TrailEvents: []lockfastapi.TrailEvent{}}
-	for _, r := range found {
-		e, err := r.event()
+	for i := range found.rows {
+		e, err := found.rows[i].event()
 		if err != nil {
 			return nil, err
 		}
 		out.TrailEvents = append(out.TrailEvents, e)
 	}
-	if more {
-		last := found[len(found)-1]
-		out.NextToken = page.Next(strconv.FormatInt(last.at, 10), last.id)
+	if found.next != nil {
+		out.NextToken = page.Next(found.next.token()...)
 	}
 	return out, nil
 }
 
-// search is a query of the trail. The columns by which it orders are those of the table whose index it uses.
-type search struct {
-	from       string
-	alias      string // of the table that has account, at and id
-	conditions []string
-	args       []any
+// found is a page. It may be short, even empty, and not be the last.
+type found struct {
+	rows []row
+	next *position // after which the next page begins; nil if there is none
 }
 
-func newSearch(account string, in *lockfastapi.ListTrailEventsInput, page *restjson.Page) (*search, error) {
-	q := &search{from: "trail_event e", alias: "e"}
-	if in.ResourceArn != nil {
-		q.from = "trail_resource r CROSS JOIN trail_event e" // SQLite keeps this order of a cross join
-		q.alias = "r"
-		q.add("e.account = r.account AND e.at = r.at AND e.id = r.id")
-		q.add("r.arn = ?", *in.ResourceArn)
-	}
-	q.add(q.alias+".account = ?", account)
-	if in.StartTime != nil {
-		q.add(q.alias+".at >= ?", meta.Micros(*in.StartTime))
-	}
-	if in.EndTime != nil {
-		q.add(q.alias+".at <= ?", meta.Micros(*in.EndTime))
-	}
-	for _, equal := range []struct {
-		column string
-		value  *string
-	}{{"event_name", in.EventName}, {"user_name", in.UserName}, {"access_key_id", in.AccessKeyId}} {
-		if equal.value != nil {
-			q.add("e."+equal.column+" = ?", *equal.value)
+// find merges the changes and the reads that are searched for.
+func (s *Service) find(ctx context.Context, tx *meta.Tx, q *search, limit int) (*found, error) {
+	var changes []row
+	var err error
+	if q.changes {
+		if changes, err = q.rows(ctx, tx, limit); err != nil {
+			return nil, fmt.Errorf("list calls: %w", err)
 		}
 	}
-	switch {
-	case in.ReadOnly != nil && *in.ReadOnly:
-		q.add("e.read_only")
-	case in.ReadOnly != nil:
-		q.add("NOT e.read_only")
-	}
-	if in.ErrorsOnly != nil && *in.ErrorsOnly {
-		q.add("e.error_code <> ''")
-	}
-	if page.After == nil {
-		return q, nil
-	}
-	at, err := strconv.ParseInt(page.After[0], 10, 64)
-	if err != nil {
-		return nil, err
-	}
-	q.add("("+q.alias+".at, "+q.alias+".id) < (?, ?)", at, page.After[1])
-	return q, nil
-}
-
-func (q *search) add(condition string, args ...any) {
-	q.conditions = append(q.conditions, condition)
-	q.args = append(q.args, args...)
-}
-
-// text is the query; its last argument is the limit.
-func (q *search) text() string {
-	return "SELECT e.at, e.id, e.record FROM " + q.from + " WHERE " + strings.Join(q.conditions, " AND ") +
-		" ORDER BY " + q.alias + ".at DESC, " + q.alias + ".id DESC LIMIT ?"
-}
-
-// row is an event as it is read back.
-type row struct {
-	at     int64
-	id     string
-	record string
-}
-
-// run reads a page, and says whether there is another one.
-func (q *search) run(ctx context.Context, tx *meta.Tx, limit int) (found []row, more bool, err error) {
-	rows, err := tx.Query(ctx, q.text(), append(q.args, limit+1)...)
-	if err != nil {
-		return nil, false, fmt.Errorf("list calls: %w", err)
-	}
-	defer rows.Close()
-	size := 0
-	for rows.Next() {
-		if len(found) == limit || size > maxPage {
-			return found, true, nil
+	reads := &scan{q: q, codec: s.codec, ended: !q.reads, left: s.maxScan}
+	f, size := &found{}, 0
+	for {
+		read, err := reads.peek(ctx, tx)
+		if err != nil {
+			return nil, fmt.Errorf("list calls: %w", err)
 		}
-		var r row
-		if err := rows.Scan(&r.at, &r.id, &r.record); err != nil {
-			return nil, false, fmt.Errorf("list calls: %w", err)
+		var next row
+		switch {
+		case len(changes) > 0 && reads.passed(changes[0].position) && (read == nil || read.before(changes[0].position)):
+			next, changes = changes[0], changes[1:]
+		case read != nil:
+			next = *read
+			reads.pop()
+		default:
+			f.next = reads.stopped
+			return f, nil
 		}
-		size += len(r.record)
-		found = append(found, r)
+		if len(f.rows) == limit || size > maxPage {
+			f.next = &f.rows[len(f.rows)-1].position
+			return f, nil
+		}
+		size += len(next.record)
+		f.rows = append(f.rows, next)
 	}
-	return found, false, rows.Err()
 }
 
 // event is the form in which a call is listed.
 func (r *row) event() (lockfastapi.TrailEvent, error) {
-	var rec record
-	if err := json.Unmarshal([]byte(r.record), &rec); err != nil {
-		return lockfastapi.TrailEvent{}, fmt.Errorf("read record of call %s: %w", r.id, err)
+	rec, err := r.decode()
+	if err != nil {
+		return lockfastapi.TrailEvent{}, err
 	}
 	e := lockfastapi.TrailEvent{EventId: r.id, EventTime: meta.FromMicros(r.at), EventSource: rec.EventSource,
 		EventName: rec.EventName, ReadOnly: rec.ReadOnly, UserName: optional(rec.UserIdentity.lookupName()),

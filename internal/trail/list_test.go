@@ -37,6 +37,7 @@ func TestListTrailEvents_Filters(t *testing.T) {
 		f.describe("ASIAROBOT", "bb")
 		f.create("AKIAALICE", "forbidden")
 		f.create("AKIABOB", "aa")
+		f.describe("AKIABOB", "aa")
 		forbidden := "arn:aws:backup:eu-north-1:" + account + ":backup-vault:forbidden"
 		for name, c := range map[string]struct {
 			in   lockfastapi.ListTrailEventsInput
@@ -62,7 +63,7 @@ func TestListTrailEvents_Filters(t *testing.T) {
 				f.Errorf("%s: %s", name, diff)
 			}
 		}
-		if got := names(f.list("AKIABOB", lockfastapi.ListTrailEventsInput{})); !slices.Equal(got, []string{"CreateBackupVault aa"}) {
+		if got := names(f.list("AKIABOB", lockfastapi.ListTrailEventsInput{})); !slices.Equal(got, []string{"DescribeBackupVault aa", "CreateBackupVault aa"}) {
 			f.Errorf("the other account sees %v", got)
 		}
 	})
@@ -155,15 +156,19 @@ func TestPrune_RemovesWhatIsOldEnough(t *testing.T) {
 	t.Parallel()
 	each(t, func(f *fixture) {
 		now := time.Now()
-		const old = 1200 // more than two batches
+		const old = 2400 // more than two batches of changes
 		for i := range old {
 			c := read(fmt.Sprintf("v%d", i%7), now.Add(-31*24*time.Hour-time.Duration(i)*time.Second))
 			if i%3 == 0 {
 				c.Caller.Account = other
 			}
+			if i%2 == 0 {
+				change(c)
+			}
 			f.trail.Record(f.Context(), c)
 		}
 		f.trail.Record(f.Context(), read("young", now.Add(-29*24*time.Hour)))
+		f.trail.Record(f.Context(), change(read("young", now.Add(-29*24*time.Hour))))
 		f.list("AKIAALICE", lockfastapi.ListTrailEventsInput{MaxResults: new(1), EndTime: new(now.Add(-30 * 24 * time.Hour)), EventName: new("none")})
 		if n, err := f.trail.Prune(f.Context()); n != 0 || err != nil {
 			f.Errorf("Prune() = %d, %v without an age, want 0", n, err)
@@ -172,20 +177,19 @@ func TestPrune_RemovesWhatIsOldEnough(t *testing.T) {
 		if n, err := f.trail.Prune(f.Context()); n != old || err != nil {
 			f.Errorf("Prune() = %d, %v, want %d", n, err, old)
 		}
-		if left := f.count("trail_event", now.Add(-28*24*time.Hour)); left != 1 {
-			f.Errorf("%d old calls are left, want 1", left)
-		}
-		if left := f.count("trail_resource", now.Add(-28*24*time.Hour)); left != 1 {
-			f.Errorf("%d resources of old calls are left, want 1", left)
+		for table, column := range map[string]string{"trail_event": "at", "trail_resource": "at", "trail_segment": "last_at"} {
+			if left := f.count(table, column, now.Add(-28*24*time.Hour)); left != 1 {
+				f.Errorf("%d old rows are left in %s, want 1", left, table)
+			}
 		}
 	})
 }
 
 // count counts rows that are older than a time.
-func (f *fixture) count(table string, before time.Time) (n int) {
+func (f *fixture) count(table, column string, before time.Time) (n int) {
 	f.Helper()
 	err := f.db.View(f.Context(), func(ctx context.Context, tx *meta.Tx) error {
-		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM "+table+" WHERE at < ?", meta.Micros(before)).Scan(&n)
+		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM "+table+" WHERE "+column+" < ?", meta.Micros(before)).Scan(&n)
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -18,29 +18,32 @@ func TestSearch_ReadsAnIndexInOrder(t *testing.T) {
 	db := metatest.Open(t, meta.Options{URL: metatest.SQLite(t)}, trail.Migrations())
 	text, now := new("x"), new(time.Now())
 	for name, test := range map[string]struct {
-		in   lockfastapi.ListTrailEventsInput
-		want string
+		in          lockfastapi.ListTrailEventsInput
+		want, reads string
 	}{
-		"all":      {lockfastapi.ListTrailEventsInput{}, "sqlite_autoindex_trail_event_1 (account=?"},
-		"time":     {lockfastapi.ListTrailEventsInput{StartTime: now, EndTime: now}, "sqlite_autoindex_trail_event_1 (account=? AND at"},
-		"event":    {lockfastapi.ListTrailEventsInput{EventName: text}, "trail_event_name (account=? AND event_name=?"},
-		"user":     {lockfastapi.ListTrailEventsInput{UserName: text}, "trail_event_user (account=? AND user_name=?"},
-		"errors":   {lockfastapi.ListTrailEventsInput{ErrorsOnly: new(true)}, "trail_event_error (account=?"},
-		"changes":  {lockfastapi.ListTrailEventsInput{ReadOnly: new(false)}, "trail_event_change (account=?"},
-		"resource": {lockfastapi.ListTrailEventsInput{ResourceArn: text, EventName: text}, "sqlite_autoindex_trail_resource_1 (account=? AND arn=?"},
+		"all":      {lockfastapi.ListTrailEventsInput{}, "sqlite_autoindex_trail_event_1 (account=?", "sqlite_autoindex_trail_segment_1 (account=?"},
+		"time":     {lockfastapi.ListTrailEventsInput{StartTime: now, EndTime: now}, "sqlite_autoindex_trail_event_1 (account=? AND at", "sqlite_autoindex_trail_segment_1 (account=? AND last_at"},
+		"event":    {lockfastapi.ListTrailEventsInput{EventName: text}, "trail_event_name (account=? AND event_name=?", "sqlite_autoindex_trail_segment_1 (account=?"},
+		"user":     {lockfastapi.ListTrailEventsInput{UserName: text}, "trail_event_user (account=? AND user_name=?", "sqlite_autoindex_trail_segment_1 (account=?"},
+		"errors":   {lockfastapi.ListTrailEventsInput{ErrorsOnly: new(true)}, "trail_event_error (account=?", "trail_segment_failed (account=?"},
+		"resource": {lockfastapi.ListTrailEventsInput{ResourceArn: text, EventName: text}, "sqlite_autoindex_trail_resource_1 (account=? AND arn=?", "sqlite_autoindex_trail_segment_1 (account=?"},
 	} {
 		for _, after := range [][]string{nil, {"5", "id"}} {
-			plan := explain(t, db, &test.in, after)
-			if !strings.Contains(plan, test.want) || strings.Contains(plan, "TEMP B-TREE") {
-				t.Errorf("%s after %v: %s, want %s", name, after, plan, test.want)
+			changes, changesArgs, reads, readsArgs := trail.SearchTexts(t, &test.in, after)
+			for plan, want := range map[string]string{
+				explain(t, db, changes, changesArgs): test.want,
+				explain(t, db, reads, readsArgs):     test.reads,
+			} {
+				if !strings.Contains(plan, want) || strings.Contains(plan, "TEMP B-TREE") {
+					t.Errorf("%s after %v: %s, want %s", name, after, plan, want)
+				}
 			}
 		}
 	}
 }
 
-func explain(t *testing.T, db *meta.DB, in *lockfastapi.ListTrailEventsInput, after []string) string {
+func explain(t *testing.T, db *meta.DB, text string, args []any) string {
 	t.Helper()
-	text, args := trail.SearchText(t, in, after)
 	var plan []string
 	err := db.View(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
 		rows, err := tx.Query(ctx, "EXPLAIN QUERY PLAN "+text, args...)

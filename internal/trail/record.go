@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"reflect"
@@ -74,19 +73,23 @@ type event struct {
 	key       string
 	code      string
 	readOnly  bool
-	record    []byte
+	record    string
 	resources []string
 	requestID string
-	done      chan struct{} // of a call that waits: closed when the event is durable or lost
+	done      chan struct{} // of a change: closed when the event is durable or lost
 }
+
+// usualDocument is a length in bytes that few inputs exceed.
+const usualDocument = 256
 
 // unknownOperation is the name of a request that names no operation.
 const unknownOperation = "UnknownOperation"
 
-// newEvent makes the record of a call. suppressed is the number of requests that this one stands for besides itself.
-func (s *Service) newEvent(ctx context.Context, c *operation.Call, suppressed int64) (*event, error) {
+// encode appends the line of a call, which ends with its record, and says what the call is found by: all of an event but
+// the record. suppressed is the number of requests that this one stands for besides itself.
+func (s *Service) encode(ctx context.Context, line *encoder, c *operation.Call, suppressed int64) (e event, start int) {
 	req := caller.RequestFrom(ctx)
-	e := &event{account: c.Caller.Account, at: meta.Micros(c.Start), id: uuid.NewString(), name: unknownOperation,
+	e = event{account: c.Caller.Account, at: meta.Micros(c.Start), id: uuid.NewString(), name: unknownOperation,
 		code: c.Error, readOnly: true, requestID: req.ID}
 	if !c.Verified {
 		e.account = s.Account
@@ -102,7 +105,7 @@ func (s *Service) newEvent(ctx context.Context, c *operation.Call, suppressed in
 	if c.Operation != nil {
 		e.name, e.readOnly = c.Operation.Name, c.Operation.ReadOnly()
 		r.RequestParameters = document("requestParameters", c.Operation.Input, c.Input, &more)
-		if !e.readOnly {
+		if !e.readOnly || c.Operation.Name == "AssumeRole" { // its answer says which key the session's calls will have
 			r.ResponseElements = document("responseElements", c.Operation.Output, c.Output, &more)
 		}
 	} else {
@@ -114,17 +117,14 @@ func (s *Service) newEvent(ctx context.Context, c *operation.Call, suppressed in
 	e.user, e.key = r.UserIdentity.lookupName(), r.UserIdentity.AccessKeyID
 	e.resources = resourcesOf(c)
 	for _, arn := range e.resources {
-		r.Resources = append(r.Resources, resource{arn, accountOf(arn), typeOf(arn)})
+		parts := split(arn)
+		r.Resources = append(r.Resources, resource{arn, parts[4], typeOf(&parts)})
 	}
 	r.EventName, r.ReadOnly = e.name, e.readOnly
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
-		return nil, err
-	}
-	e.record = bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-	return e, nil
+	line.buf = appendLineStart(line.buf, e.at, e.id)
+	start = len(line.buf)
+	line.record(r)
+	return e, start
 }
 
 // source names a service as AWS's records do. Our own is no service of AWS.
@@ -147,7 +147,7 @@ func document(what string, s *wire.Shape, v any, more *additional) json.RawMessa
 	if v == nil {
 		return nil
 	}
-	text := wire.AppendRecord(nil, s, v)
+	text := wire.AppendRecord(make([]byte, 0, usualDocument), s, v)
 	switch {
 	case len(text) == len("{}"):
 		return nil
@@ -187,11 +187,17 @@ func resourcesOf(c *operation.Call) []string {
 	return arns
 }
 
-func accountOf(arn string) string {
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
-		return parts[4]
+// split takes an ARN apart. What is none has empty parts.
+func split(arn string) (parts [6]string) {
+	rest := arn
+	for i := range 5 {
+		var ok bool
+		if parts[i], rest, ok = strings.Cut(rest, ":"); !ok {
+			return [6]string{}
+		}
 	}
-	return ""
+	parts[5] = rest
+	return parts
 }
 
 // types names kinds of resources as AWS's records do, by service and the beginning of the last part of the ARN.
@@ -208,11 +214,7 @@ var types = []struct{ service, prefix, name string }{
 	{"iam", "policy/", "AWS::IAM::Policy"},
 }
 
-func typeOf(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return ""
-	}
+func typeOf(parts *[6]string) string {
 	for _, t := range types {
 		if parts[2] == t.service && strings.HasPrefix(parts[5], t.prefix) {
 			return t.name

@@ -104,7 +104,8 @@ func TestReadOnly_FollowsFromTheName(t *testing.T) {
 			t.Errorf("%s of %s is a %s and taken for a read", op.Name, op.Service.Name, op.Method)
 		}
 	}
-	for name, want := range map[string]bool{"GetItem": true, "Getaway": false, "Get": false, "TagResource": false, "CompareRecoveryPoints": true} {
+	for name, want := range map[string]bool{"GetItem": true, "Getaway": false, "Get": false, "TagResource": false, "CompareRecoveryPoints": true,
+		"AssumeRole": true, "AssumeRoleWithSAML": false, "TestResource": true} {
 		if got := (&wire.Descriptor{Name: name}).ReadOnly(); got != want {
 			t.Errorf("ReadOnly() of %s = %v, want %v", name, got, want)
 		}

@@ -6,10 +6,11 @@
 //   - A call of an operation that may change something is on disk before it is answered. Calls that come at the same time
 //     share a transaction. If it cannot be written, the call has been carried out all the same and is answered as such;
 //     the loss is logged and counted.
-//   - Calls that only read are written in batches, at the latest after a second. They never wait; those of the last
-//     moment are lost in a crash, and what comes faster than it can be written is counted and not kept.
-//   - Requests of callers that could not be identified are like reads, but no more than one a second in the long run: the
-//     others are counted, and the next one that is kept names their number.
+//   - Calls that only read are collected for up to a second and written together, compressed, in few rows (segments).
+//     They never wait; those of the last moment are lost in a crash, and what comes faster than it can be written is
+//     counted and not kept. A search for them goes through the segments of the time in question.
+//   - Of requests of callers that could not be identified, no more than one a second is kept in the long run: the others
+//     are counted, and the next one that is kept names their number.
 //
 // Members of inputs and outputs that models mark as sensitive are not in a record, nor are secrets of any kind.
 //
@@ -52,8 +53,11 @@ type Options struct {
 // Service is the trail. Its methods may be called concurrently.
 type Service struct {
 	Options
-	metrics *metrics
-	strange limiter
+	metrics  *metrics
+	strange  limiter
+	codec    *codec
+	encoders sync.Pool // of *encoder
+	maxScan  int
 
 	mu      sync.Mutex // guards what follows
 	queue   queue
@@ -67,7 +71,9 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Service{Options: o, metrics: newMetrics(o.Metrics), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	s := &Service{Options: o, metrics: newMetrics(o.Metrics), codec: newCodec(), maxScan: maxScan,
+		encoders: sync.Pool{New: func() any { return &encoder{} }},
+		wake:     make(chan struct{}, 1), stopped: make(chan struct{})}
 	go s.write()
 	return s
 }
@@ -75,7 +81,7 @@ func New(o Options) *Service {
 // Close writes what is still to be written. Calls that are recorded later are lost.
 func (s *Service) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	s.closed, s.queue.due = true, true
 	s.mu.Unlock()
 	s.poke()
 	<-s.stopped

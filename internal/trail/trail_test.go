@@ -236,6 +236,18 @@ func (f *fixture) rows(table string) (n int) {
 	return n
 }
 
+// reads counts the reads in the database, without the trail's help.
+func (f *fixture) reads() (n int) {
+	f.Helper()
+	err := f.db.View(f.Context(), func(ctx context.Context, tx *meta.Tx) error {
+		return tx.QueryRow(ctx, "SELECT COALESCE(SUM(calls), 0) FROM trail_segment").Scan(&n)
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return n
+}
+
 // metric returns the value of a counter, by its name and kind.
 func (f *fixture) metric(name, kind string) int {
 	f.Helper()

@@ -11,8 +11,8 @@ import (
 
 // Bounds of the writer.
 const (
-	readDelay    = 500 * time.Millisecond // most that a read waits before the writer is woken
-	readBatch    = 512                    // most reads in a transaction, so that writes do not wait for many
+	readDelay    = 800 * time.Millisecond // most that a read waits for others
+	readBatch    = 4 << 20                // bytes of reads that wait for no others
 	maxReads     = 16 << 10               // most reads that wait, by number
 	maxReadBytes = 16 << 20               // and by size
 	writeTimeout = 10 * time.Second       // of one transaction
@@ -23,14 +23,20 @@ const (
 	kindWrite = "write"
 )
 
-// queue is what waits for the writer. Reads are written in the order in which they came.
+// queue is what waits for the writer.
 type queue struct {
-	writes    []*event
-	reads     []*event
-	readBytes int
-	added     int64 // reads so far
-	settled   int64 // reads so far that are durable or lost
-	flushes   []flush
+	writes  []*event
+	reads   reads
+	due     bool  // whether reads have waited long enough
+	added   int64 // reads so far
+	settled int64 // reads so far that are durable or lost
+	flushes []flush
+}
+
+// batch is what one transaction writes.
+type batch struct {
+	writes   []*event
+	segments []*segment
 }
 
 // flush waits for the first reads to be settled.
@@ -49,19 +55,19 @@ func (s *Service) Record(ctx context.Context, c *operation.Call) {
 			return
 		}
 	}
-	e, err := s.newEvent(ctx, c, suppressed)
-	if err != nil {
-		s.Log.ErrorContext(ctx, "call not recorded", "error", err)
-		s.metrics.lost.WithLabelValues(kindWrite).Inc()
+	enc := s.encoders.Get().(*encoder)
+	defer s.encoders.Put(enc)
+	enc.buf = enc.buf[:0]
+	found, start := s.encode(ctx, enc, c, suppressed)
+	if found.readOnly {
+		s.addRead(&found, enc.buf)
 		return
 	}
-	if e.readOnly || !c.Verified {
-		s.addRead(e)
-		return
-	}
-	e.done = make(chan struct{})
+	e := &event{}
+	*e = found
+	e.record, e.done = string(enc.buf[start:]), make(chan struct{})
 	if !s.addWrite(e) {
-		s.lose(errClosed, e)
+		s.lose(errClosed, &batch{writes: []*event{e}})
 		return
 	}
 	<-e.done
@@ -81,23 +87,31 @@ func (s *Service) addWrite(e *event) bool {
 }
 
 // addRead never waits: what does not fit is lost.
-func (s *Service) addRead(e *event) {
+func (s *Service) addRead(e *event, line []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := &s.queue
-	if s.closed || len(q.reads) >= maxReads || q.readBytes+len(e.record) > maxReadBytes {
+	if s.closed || len(q.reads.all) >= maxReads || len(q.reads.text)+len(line) > maxReadBytes {
 		s.metrics.lost.WithLabelValues(kindRead).Inc()
 		return
 	}
-	q.reads = append(q.reads, e)
-	q.readBytes += len(e.record)
+	q.reads.add(e, line)
 	q.added++
-	switch len(q.reads) {
-	case 1:
-		time.AfterFunc(readDelay, s.poke)
-	case readBatch:
+	switch {
+	case len(q.reads.all) == 1:
+		time.AfterFunc(readDelay, s.readsDue)
+	case len(q.reads.text) >= readBatch && !q.due:
+		q.due = true
 		s.poke()
 	}
+}
+
+// readsDue lets the writer take the reads that wait.
+func (s *Service) readsDue() {
+	s.mu.Lock()
+	s.queue.due = true
+	s.mu.Unlock()
+	s.poke()
 }
 
 // poke wakes the writer.
@@ -117,6 +131,7 @@ func (s *Service) flush(ctx context.Context) {
 		return
 	}
 	s.queue.flushes = append(s.queue.flushes, f)
+	s.queue.due = true
 	s.mu.Unlock()
 	s.poke()
 	select {
@@ -128,44 +143,40 @@ func (s *Service) flush(ctx context.Context) {
 // write is the writer: it takes what waits until the service is closed and nothing waits any more.
 func (s *Service) write() {
 	defer close(s.stopped)
+	var taken reads
 	for range s.wake {
 		for {
-			batch, reads, closed := s.take()
-			if len(batch) == 0 {
+			taken.empty()
+			writes, closed := s.take(&taken)
+			if len(writes)+len(taken.all) == 0 {
 				if closed {
 					return
 				}
 				break
 			}
-			s.keep(batch)
-			s.settle(batch, reads)
+			s.keep(&batch{writes, s.codec.segments(&taken)})
+			s.settle(writes, len(taken.all))
 		}
 	}
 }
 
-// take takes all writes and a batch of reads.
-func (s *Service) take() (batch []*event, reads int, closed bool) {
+// take takes all writes and, if they are due, all reads, for which it leaves room in exchange.
+func (s *Service) take(taken *reads) (writes []*event, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := &s.queue
-	batch, q.writes = q.writes, nil
-	reads = min(len(q.reads), readBatch)
-	for _, e := range q.reads[:reads] {
-		q.readBytes -= len(e.record)
-		batch = append(batch, e)
+	writes, q.writes = q.writes, nil
+	if q.due {
+		q.reads, *taken = *taken, q.reads
+		q.due = s.closed
 	}
-	if q.reads = q.reads[reads:]; len(q.reads) == 0 {
-		q.reads = nil
-	}
-	return batch, reads, s.closed
+	return writes, s.closed
 }
 
 // settle tells those who wait.
-func (s *Service) settle(batch []*event, reads int) {
-	for _, e := range batch {
-		if e.done != nil {
-			close(e.done)
-		}
+func (s *Service) settle(writes []*event, reads int) {
+	for _, e := range writes {
+		close(e.done)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,55 +193,51 @@ func (s *Service) settle(batch []*event, reads int) {
 	q.flushes = waiting
 }
 
-// keep writes events in one transaction. If it is not the database as a whole that fails, each is tried alone, so that one
-// event cannot take the others with it.
-func (s *Service) keep(batch []*event) {
-	err := s.insert(batch)
+// keep writes a batch in one transaction. If it is not the database as a whole that fails, each row is tried alone, so that
+// one cannot take the others with it.
+func (s *Service) keep(b *batch) {
+	err := s.insert(b)
 	switch {
 	case err == nil:
-		s.count(batch)
-	case len(batch) == 1 || errors.Is(err, meta.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded):
-		s.lose(err, batch...)
+		writes, reads := b.count()
+		s.metrics.events.WithLabelValues(kindWrite).Add(float64(writes))
+		s.metrics.events.WithLabelValues(kindRead).Add(float64(reads))
+	case len(b.writes)+len(b.segments) == 1 || errors.Is(err, meta.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded):
+		s.lose(err, b)
 	default:
-		for _, e := range batch {
-			s.keep([]*event{e})
+		for _, e := range b.writes {
+			s.keep(&batch{writes: []*event{e}})
+		}
+		for _, g := range b.segments {
+			s.keep(&batch{segments: []*segment{g}})
 		}
 	}
 }
 
-func (s *Service) insert(batch []*event) error {
+func (s *Service) insert(b *batch) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
-	return s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return insert(ctx, tx, batch) })
+	return s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return insert(ctx, tx, b) })
 }
 
-func (s *Service) count(batch []*event) {
-	for _, e := range batch {
-		s.metrics.events.WithLabelValues(e.kind()).Inc()
+// count is how many calls of either kind a batch has.
+func (b *batch) count() (writes, reads int) {
+	for _, g := range b.segments {
+		reads += g.calls
 	}
+	return len(b.writes), reads
 }
 
 // lose says that calls are missing from the trail. What they did has been done.
-func (s *Service) lose(err error, batch ...*event) {
-	reads := 0
-	for _, e := range batch {
-		s.metrics.lost.WithLabelValues(e.kind()).Inc()
-		if e.done == nil {
-			reads++
-			continue
-		}
+func (s *Service) lose(err error, b *batch) {
+	writes, reads := b.count()
+	s.metrics.lost.WithLabelValues(kindWrite).Add(float64(writes))
+	s.metrics.lost.WithLabelValues(kindRead).Add(float64(reads))
+	for _, e := range b.writes {
 		s.Log.Error("call is missing from the log of calls", "request_id", e.requestID, "operation", e.name,
 			"account", e.account, "user", e.user, "result", e.code, "error", err)
 	}
 	if reads > 0 {
 		s.Log.Warn("reads are missing from the log of calls", "count", reads, "error", err)
 	}
-}
-
-// kind is the care that an event is kept with.
-func (e *event) kind() string {
-	if e.done != nil {
-		return kindWrite
-	}
-	return kindRead
 }

@@ -210,9 +210,11 @@ func (w *jsonWriter) number(f float64) {
 
 const hexDigits = "0123456789abcdef"
 
-// text writes a JSON string. Bytes that are not UTF-8 become U+FFFD.
-func (w *jsonWriter) text(s string) {
-	w.buf = append(w.buf, '"')
+func (w *jsonWriter) text(s string) { w.buf = AppendText(w.buf, s) }
+
+// AppendText appends a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func AppendText(dst []byte, s string) []byte {
+	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -228,20 +230,21 @@ func (w *jsonWriter) text(s string) {
 				continue
 			}
 		}
-		w.buf = append(w.buf, s[start:i]...)
+		dst = append(dst, s[start:i]...)
 		switch {
 		case c >= utf8.RuneSelf:
-			w.buf = append(w.buf, `\ufffd`...)
+			dst = append(dst, `\ufffd`...)
 		case c == '"' || c == '\\':
-			w.buf = append(w.buf, '\\', c)
+			dst = append(dst, '\\', c)
 		case c == '\n':
-			w.buf = append(w.buf, `\n`...)
+			dst = append(dst, `\n`...)
 		default:
-			w.buf = append(w.buf, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
 		i += size
 		start = i
 	}
-	w.buf = append(w.buf, s[start:]...)
-	w.buf = append(w.buf, '"')
+	dst = append(dst, s[start:]...)
+	dst = append(dst, '"')
+	return dst
 }
