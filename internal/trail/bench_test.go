@@ -84,7 +84,9 @@ func compare(b *testing.B, open func(h http.Handler) func(*http.Request) int) {
 	b.ReportMetric(median(cpu[0]), "cpu-µs-without")
 	b.ReportMetric(median(cpu[1]), "cpu-µs-with")
 	b.ReportMetric(median(loss), "cpu-%-more")
-	b.ReportMetric(float64(countRows(b, db))/float64(turn*len(cpu[1])), "kept")
+	kept := count(b, db, "SUM(calls)")
+	b.ReportMetric(float64(kept)/float64(turn*len(cpu[1])), "kept")
+	b.ReportMetric(float64(count(b, db, "SUM(LENGTH(data))"))/float64(kept), "stored-B")
 }
 
 func median(all []float64) float64 {
@@ -134,9 +136,9 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
-func countRows(b *testing.B, db *meta.DB) (n int) {
+func count(b *testing.B, db *meta.DB, what string) (n int) {
 	err := db.View(b.Context(), func(ctx context.Context, tx *meta.Tx) error {
-		return tx.QueryRow(ctx, "SELECT COALESCE(SUM(calls), 0) FROM trail_segment").Scan(&n)
+		return tx.QueryRow(ctx, "SELECT "+what+" FROM trail_segment").Scan(&n)
 	})
 	if err != nil {
 		b.Fatal(err)
