@@ -35,6 +35,8 @@ test)
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 	python3 -c 'import boto3' >/dev/null 2>&1 || /usr/bin/python3 -c 'import boto3' >/dev/null 2>&1 ||
 		packages+=(python3-boto3)
+	/usr/bin/python3 -c 'import cryptography, zstandard' >/dev/null 2>&1 ||
+		packages+=(python3-cryptography python3-zstandard)
 	need aws awscli
 	need node nodejs
 	need npm npm
