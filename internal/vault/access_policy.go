@@ -143,6 +143,9 @@ func policies(ctx context.Context, tx *meta.Tx, where string, args ...any) ([]Ac
 // AccessPolicies returns the policies that speak about an access: those of the vaults among its names or, if there is
 // none, those of the vaults that hold the recovery point it names.
 func (s *Service) AccessPolicies(ctx context.Context, account, region string, a caller.Access) (found []AccessPolicy, err error) {
+	if a.Resource == "*" {
+		return nil, nil
+	}
 	names := append([]string{a.Resource}, a.Also...)
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		found = nil
