@@ -11,7 +11,7 @@ import (
 // identity tells files apart, whatever their names and wherever they are mounted.
 type identity struct{ dev, ino uint64 }
 
-func (st *stat) identity() identity { return identity{st.dev, st.ino} }
+func (s *stat) identity() identity { return identity{s.dev, s.ino} }
 
 // private are the files and directories that [Options.Private] names.
 type private []identity
