@@ -137,16 +137,26 @@ func createAccountTx(ctx context.Context, tx *meta.Tx, account string, key *newK
 	return insertDefaultRole(ctx, tx, account)
 }
 
+// insertAdministrator makes an administrator. Its name may have been given to another user after an earlier one was deleted;
+// that user gets no rights by it.
 func insertAdministrator(ctx context.Context, tx *meta.Tx, account string, key *newKey) error {
-	_, err := tx.Exec(ctx, "INSERT INTO iam_user (account, name, user_id, created_at, administrator) VALUES (?, ?, ?, ?, TRUE)",
-		account, administrator, "AIDA"+letters(17), meta.Micros(time.Now()))
+	name := administrator
+	taken, err := countTx(ctx, tx, "iam_user WHERE account = ? AND lower(name) = ?", account, name)
 	if err != nil {
 		return err
 	}
-	if err := attach(ctx, tx, account, kindUser, administrator, administratorPolicy); err != nil {
+	if taken > 0 {
+		name += "-" + letters(6)
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO iam_user (account, name, user_id, created_at, administrator) VALUES (?, ?, ?, ?, TRUE)",
+		account, name, "AIDA"+letters(17), meta.Micros(time.Now()))
+	if err != nil {
 		return err
 	}
-	return key.insert(ctx, tx, account, administrator)
+	if err := attach(ctx, tx, account, kindUser, name, administratorPolicy); err != nil {
+		return err
+	}
+	return key.insert(ctx, tx, account, name)
 }
 
 func insertDefaultRole(ctx context.Context, tx *meta.Tx, account string) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -160,6 +161,29 @@ func TestRestoreAdministrator(t *testing.T) {
 			}
 			w.allows(c, "backup:ListBackupVaults", "*")
 		}
+	})
+}
+
+// The name of an administrator who was deleted may belong to somebody else by now.
+func TestRestoreAdministrator_WhoseNameIsTaken(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		w := newWorld(t, db)
+		if _, err := w.EnsureAccount(t.Context(), account); err != nil {
+			t.Fatal(err)
+		}
+		w.exec("DELETE FROM iam_access_key")
+		w.exec("DELETE FROM iam_attachment")
+		w.exec("UPDATE iam_user SET administrator = FALSE, name = 'Administrator'")
+		again, err := w.RestoreAdministrator(t.Context(), account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, c, err := w.Lookup(t.Context(), again.AccessKeyID, "")
+		if err != nil || !strings.HasPrefix(c.Name, "administrator-") {
+			t.Fatalf("the new key is that of %q, %v", c.Name, err)
+		}
+		w.allows(c, "backup:ListBackupVaults", "*")
 	})
 }
 

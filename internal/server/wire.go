@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -226,7 +227,9 @@ func (p *parts) makeStore(context.Context) error {
 		Domain:  func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
 		Log:     p.o.Log,
 	})
-	p.driver = directory.New(directory.Options{})
+	c := p.o.Config
+	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc([]string{c.Data, c.Store, c.KeyFile, c.TLSKey},
+		func(path string) bool { return path == "" })})
 	if p.o.wrap != nil {
 		p.driver = p.o.wrap(p.driver)
 	}

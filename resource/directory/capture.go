@@ -15,7 +15,7 @@ const racyWindow = 2 * time.Second
 
 // Capture walks the tree and merges it with the parent recovery point.
 func (d *Driver) Capture(ctx context.Context, order resource.Capture) (resource.Report, error) {
-	fd, path, err := openRoot(order.Resource)
+	fd, path, private, err := d.openRoot(order.Resource)
 	if err != nil {
 		return resource.Report{}, err
 	}
@@ -24,7 +24,7 @@ func (d *Driver) Capture(ctx context.Context, order resource.Capture) (resource.
 	c := newCapture(ctx, order, d.options, stampOf(d.options.Now().Add(-racyWindow)))
 	stopReaders := c.startReaders(ctx, d.options.Readers)
 	stopProgress := report(order.Progress, c.progress)
-	err = walk(ctx, fd, d.options.CrossMounts, c)
+	err = walk(ctx, fd, d.options.CrossMounts, private, c)
 	if err == nil {
 		err = c.drain(ctx)
 	}

@@ -26,6 +26,9 @@ type Options struct {
 	Readers int
 	// CrossMounts walks into other file systems that are mounted in the tree.
 	CrossMounts bool
+	// Private are the paths of files and directories that no capture reads and no restore writes into, wherever they are
+	// mounted and whatever leads to them: what the service itself keeps. A tree may hold them; it may not be in one.
+	Private []string
 	// Now is the clock that change times of files are compared with; nil is time.Now. A file system on another host
 	// whose clock is behind by more than a second or two needs the time of that host.
 	Now func() time.Time
@@ -50,7 +53,7 @@ func New(o Options) *Driver {
 // Probe reports the file system that the tree is on. [resource.Facts.Bytes] is what the whole file system uses, an
 // upper bound.
 func (d *Driver) Probe(_ context.Context, r resource.Resource) (resource.Facts, error) {
-	fd, path, err := openRoot(r)
+	fd, path, _, err := d.openRoot(r)
 	if err != nil {
 		return resource.Facts{}, err
 	}
@@ -72,20 +75,28 @@ func (d *Driver) Probe(_ context.Context, r resource.Resource) (resource.Facts, 
 	}}, nil
 }
 
-// openRoot opens the resource's directory. The path itself may lead through links; it is the operator's.
-func openRoot(r resource.Resource) (fd int, path string, err error) {
+// openRoot opens the resource's directory, and returns what is private in it. The path itself may lead through links; it is
+// the operator's.
+func (d *Driver) openRoot(r resource.Resource) (fd int, path string, p private, err error) {
 	path = r.Address[PathKey]
 	if !filepath.IsAbs(path) {
-		return -1, path, fmt.Errorf("directory %q: the path is not absolute: %w", path, resource.ErrNotFound)
+		return -1, path, nil, fmt.Errorf("directory %q: the path is not absolute: %w", path, resource.ErrNotFound)
 	}
 	err = again(func() error {
 		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {
-		return -1, path, rootError("open", path, err)
+		return -1, path, nil, rootError("open", path, err)
 	}
-	return fd, path, nil
+	if p, err = d.private(); err == nil {
+		err = p.refuse(fd, path)
+	}
+	if err != nil {
+		closeFD(fd)
+		return -1, path, nil, err
+	}
+	return fd, path, p, nil
 }
 
 // rootError says in the terms of [resource.Driver] why a directory given by the operator cannot be used.

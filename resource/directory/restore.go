@@ -18,7 +18,11 @@ func (d *Driver) Restore(ctx context.Context, order resource.Restore) (resource.
 	if err != nil {
 		return resource.Outcome{}, err
 	}
-	at, err := newTargetDir(order)
+	private, err := d.private()
+	if err != nil {
+		return resource.Outcome{}, err
+	}
+	at, err := newTargetDir(order, private)
 	if err != nil {
 		return resource.Outcome{}, err
 	}

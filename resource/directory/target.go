@@ -25,9 +25,9 @@ type targetDir struct {
 // partial is the name under which name is made.
 func partial(name string) string { return "." + name + ".partial" }
 
-func newTargetDir(order resource.Restore) (*targetDir, error) {
+func newTargetDir(order resource.Restore, p private) (*targetDir, error) {
 	if order.Into != "" {
-		return intoTarget(filepath.Clean(order.Into))
+		return intoTarget(filepath.Clean(order.Into), p)
 	}
 	if err := checkName([]byte(order.Name)); err != nil {
 		return nil, fmt.Errorf("restore to %q: %w", order.Name, err)
@@ -36,6 +36,10 @@ func newTargetDir(order resource.Restore) (*targetDir, error) {
 	var err error
 	if t.parent, err = openTarget(order.Directory); err != nil {
 		return nil, rootError("open", order.Directory, err)
+	}
+	if err := p.refuse(t.parent, order.Directory); err != nil {
+		t.close()
+		return nil, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(t.parent, t.name, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil {
@@ -54,13 +58,23 @@ func openTarget(path string) (int, error) {
 }
 
 // intoTarget takes a directory that is absent or empty.
-func intoTarget(path string) (*targetDir, error) {
+func intoTarget(path string, p private) (*targetDir, error) {
 	t := &targetDir{path: path, root: -1}
 	var err error
 	if t.parent, err = openTarget(filepath.Dir(path)); err != nil {
 		return nil, rootError("open", filepath.Dir(path), err)
 	}
+	if err := p.refuse(t.parent, path); err != nil {
+		t.close()
+		return nil, err
+	}
 	t.root, err = openTarget(path)
+	if err == nil {
+		if err := p.refuse(t.root, path); err != nil {
+			t.close()
+			return nil, err
+		}
+	}
 	if errors.Is(err, unix.ENOENT) {
 		t.name = filepath.Base(path)
 		t.work = t.name

@@ -63,6 +63,7 @@ type visitor interface {
 type walker struct {
 	visitor visitor
 	cross   bool // walk into other file systems
+	private private
 	frames  []frame
 	depth   int // of the current directory; frames[:depth+1] are in use
 	opened  int // frames[opened:depth+1] are open, and so is frames[0]
@@ -84,8 +85,8 @@ type frame struct {
 const openFrames = 64
 
 // walk visits the open directory root and what is below it. It closes root.
-func walk(ctx context.Context, root int, cross bool, v visitor) error {
-	w := &walker{visitor: v, cross: cross, buf: make([]byte, 64<<10), depth: -1}
+func walk(ctx context.Context, root int, cross bool, p private, v visitor) error {
+	w := &walker{visitor: v, cross: cross, private: p, buf: make([]byte, 64<<10), depth: -1}
 	defer w.close()
 	h := newHandle(root)
 	w.node = node{name: dot, dir: h, self: h}
@@ -127,6 +128,10 @@ func (w *walker) step(ctx context.Context) error {
 	n.key = w.key
 	if err := statAt(f.dir.fd, n.name, &n.st); err != nil {
 		w.lost(err)
+		return nil
+	}
+	if w.private.has(&n.st) {
+		w.visitor.skip(n.key, errPrivate, false)
 		return nil
 	}
 	if n.st.kind() == unix.S_IFDIR {
@@ -172,6 +177,11 @@ func (w *walker) enter(ctx context.Context) error {
 	if err := statFD(fd, &n.st); err != nil {
 		h.release()
 		w.visitor.skip(n.key, err, false)
+		return nil
+	}
+	if w.private.has(&n.st) { // it has just taken another one's place
+		h.release()
+		w.visitor.skip(n.key, errPrivate, false)
 		return nil
 	}
 	if w.foreign(&n.st) {

@@ -37,7 +37,7 @@ func walkAll(t *testing.T, path string) *counter {
 		t.Fatal(err)
 	}
 	c := &counter{t: t}
-	if err := walk(context.Background(), fd, false, c); err != nil {
+	if err := walk(context.Background(), fd, false, nil, c); err != nil {
 		t.Fatal(err)
 	}
 	return c
