@@ -103,9 +103,11 @@ func (w *Writer) drain() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	var err error
-	if w.tree.root, err = w.tree.builder.Finish(w.ctx); err != nil {
-		return err
+	if !w.copied {
+		var err error
+		if w.tree.root, err = w.tree.builder.Finish(w.ctx); err != nil {
+			return err
+		}
 	}
 	w.pending.Wait()
 	return w.err()

@@ -68,6 +68,8 @@ type Writer struct {
 	listsMu sync.Mutex
 	lists   map[ID][]byte // list chunks of this writer; guarded by listsMu
 
+	copied bool // the tree is that of a recovery point of another vault, and takes no entries
+
 	stats struct{ entries, read, fresh, stored, packs atomic.Int64 }
 
 	mu    sync.Mutex
@@ -157,8 +159,11 @@ func (w *Writer) err() error { return context.Cause(w.ctx) }
 
 // usable returns the error that ends the use of the writer, or of this call.
 func (w *Writer) usable(ctx context.Context) error {
-	if w.ctx.Err() != nil {
+	switch {
+	case w.ctx.Err() != nil:
 		return w.err()
+	case w.copied:
+		return fmt.Errorf("writer of a copy: %w", ErrClosed)
 	}
 	return ctx.Err()
 }
