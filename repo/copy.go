@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,8 +20,8 @@ const (
 	// copyWindow is how many contents are looked up before those that are missing are read, in the order of their packs.
 	// Each takes about 100 bytes.
 	copyWindow = 32 << 10
-	// copyCheckpoint is after how many bytes stored a copy publishes its index, so that one that starts again does not move
-	// them once more.
+	// copyCheckpoint is after how many bytes stored a copy publishes its index, so that one that starts again under the
+	// same job does not move them once more.
 	copyCheckpoint = 1 << 30
 )
 
@@ -40,8 +39,8 @@ type CopyProgress struct {
 // parts go into new bundles.
 //
 // The writer takes nothing before or after it; Prepare follows. p has to stay open until Copy returns, and counts no more
-// after that. progress, if not nil, is called now and then from one goroutine.
-func (w *Writer) Copy(ctx context.Context, p *Point, progress func(CopyProgress)) error {
+// after that.
+func (w *Writer) Copy(ctx context.Context, p *Point) error {
 	if err := w.usable(ctx); err != nil {
 		return err
 	}
@@ -50,7 +49,8 @@ func (w *Writer) Copy(ctx context.Context, p *Point, progress func(CopyProgress)
 	}
 	w.copied = true
 	defer context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })()
-	c := &copier{w: w, from: p.v, nodes: map[ID]bool{}, progress: progress, total: p.m.stats.LogicalBytes}
+	w.copies.total.Store(p.m.stats.LogicalBytes)
+	c := &copier{w: w, from: p.v, nodes: map[ID]bool{}}
 	err := tree.Walk(w.ctx, pointStore{p.v}, p.m.root, c)
 	if err == nil {
 		err = c.flush()
@@ -64,28 +64,28 @@ func (w *Writer) Copy(ctx context.Context, p *Point, progress func(CopyProgress)
 	return nil
 }
 
+// CopyProgress tells how far Copy has come. It may be called at any time.
+func (w *Writer) CopyProgress() CopyProgress {
+	return CopyProgress{Bytes: w.copies.bytes.Load(), Total: w.copies.total.Load(), Moved: w.copies.moved.Load()}
+}
+
 // copyable refuses what cannot be copied by ids.
 func (w *Writer) copyable(p *Point) error {
 	switch {
 	case !w.v.keys.SameDomain(p.v.keys):
 		return ErrDomain
-	case w.stats.entries.Load() > 0:
-		return errors.New("the writer has entries")
+	case w.stats.entries.Load()+w.stats.read.Load() > 0:
+		return errors.New("the writer is in use")
 	}
 	return nil
 }
 
 // copier visits the tree of a recovery point and sees to it that the writer's vault has what it refers to.
 type copier struct {
-	w        *Writer
-	from     *Vault
-	nodes    map[ID]bool // nodes and lists that were visited
-	window   []ID
-	progress func(CopyProgress)
-	total    int64
-	bytes    int64
-	moved    atomic.Int64
-	indexed  int64 // bytes stored when the index was last published
+	w      *Writer
+	from   *Vault
+	nodes  map[ID]bool // nodes and lists that were visited
+	window []ID
 }
 
 // Node implements [tree.Visitor].
@@ -128,15 +128,19 @@ func (c *copier) flush() error {
 		t.reference(id)
 	}
 	c.window = c.window[:0]
-	if len(t.later) >= maxLater {
-		if err := t.resolveLater(false); err != nil {
-			return err
+	if len(t.later) < maxLater {
+		return nil
+	}
+	return t.resolveLater(false)
+}
+
+// copied counts contents that are in the vault now.
+func (c *copier) copied(pieces ...piece) {
+	for _, p := range pieces {
+		if p.loc.Kind != chunk.Node && p.loc.Kind != chunk.List {
+			c.w.copies.bytes.Add(p.x.Length)
 		}
 	}
-	if c.progress != nil {
-		c.progress(CopyProgress{Bytes: c.bytes, Total: c.total, Moved: c.moved.Load()})
-	}
-	return c.checkpoint()
 }
 
 // missing claims what the writer's vault lacks, sorted by the places where the other vault has it.
@@ -147,11 +151,11 @@ func (c *copier) missing() ([]piece, error) {
 		if err != nil {
 			return nil, err
 		}
-		if loc.Kind != chunk.Node && loc.Kind != chunk.List {
-			c.bytes += loc.Length()
-		}
-		if !c.w.has(id, loc.Length()) {
-			missing = append(missing, piece{x: Extent{ID: id, Length: loc.Length()}, loc: loc})
+		p := piece{x: Extent{ID: id, Length: loc.Length()}, loc: loc}
+		if c.w.has(id, loc.Length()) {
+			c.copied(p)
+		} else {
+			missing = append(missing, p)
 		}
 	}
 	slices.SortFunc(missing, func(a, b piece) int {
@@ -221,7 +225,7 @@ func (c *copier) alone(ctx context.Context, pieces []piece) error {
 		if err != nil {
 			return err
 		}
-		c.moved.Add(int64(len(plain)))
+		c.w.copies.moved.Add(int64(len(plain)))
 		if p.loc.Part {
 			err = c.w.storePart(p.x.ID, plain)
 		} else {
@@ -230,20 +234,9 @@ func (c *copier) alone(ctx context.Context, pieces []piece) error {
 		if err != nil {
 			return err
 		}
+		c.copied(p)
 	}
 	return nil
-}
-
-// checkpoint publishes the index of what was stored if that has become much.
-func (c *copier) checkpoint() error {
-	stored := c.w.stats.stored.Load()
-	if stored-c.indexed < copyCheckpoint {
-		return nil
-	}
-	c.indexed = stored
-	c.w.segmentMu.Lock()
-	defer c.w.segmentMu.Unlock()
-	return c.w.publishSegment()
 }
 
 // packCopier copies slots of one pack of the other vault.
@@ -284,12 +277,13 @@ func (s *packCopier) run(ctx context.Context, run []piece) error {
 		at := loc.Offset - first.Offset
 		encoded, err := s.opener.Open(int(loc.Slot), loc.PackSlot(), s.stored[at:at+loc.Stored])
 		if err == nil {
-			s.moved.Add(int64(loc.Stored))
+			s.w.copies.moved.Add(int64(loc.Stored))
 			err = s.slot(ctx, run[:k], encoded)
 		}
 		if err != nil {
 			return err
 		}
+		s.copied(run[:k]...)
 		run = run[k:]
 	}
 	return nil

@@ -24,22 +24,21 @@ func other() repo.CreateOptions {
 
 // copyPoint copies a recovery point and returns how far the copy came.
 func copyPoint(ctx context.Context, from, to *repo.Vault, id repo.PointID) (repo.PointID, repo.CopyProgress, error) {
-	var last repo.CopyProgress
 	p, err := from.OpenPoint(ctx, id)
 	if err != nil {
-		return "", last, err
+		return "", repo.CopyProgress{}, err
 	}
 	defer p.Close()
 	w, err := to.NewWriter(ctx, repo.WriterOptions{Job: "copy of " + string(id)})
 	if err != nil {
-		return "", last, err
+		return "", repo.CopyProgress{}, err
 	}
 	defer w.Abort(ctx)
-	if err := w.Copy(ctx, p, func(c repo.CopyProgress) { last = c }); err != nil {
-		return "", last, err
+	if err := w.Copy(ctx, p); err != nil {
+		return "", repo.CopyProgress{}, err
 	}
 	made, err := w.Commit(ctx, p.Facts())
-	return made, last, err
+	return made, w.CopyProgress(), err
 }
 
 func mustCopy(t *testing.T, from, to *repo.Vault, id repo.PointID) (repo.PointID, repo.CopyProgress) {
@@ -190,13 +189,13 @@ func TestCopy_TakesNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Abort(t.Context())
-	if err := w.Copy(t.Context(), p, nil); err != nil {
+	if err := w.Copy(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Tree().Put(t.Context(), repo.Entry{Key: []byte("b")}); !errors.Is(err, repo.ErrClosed) {
 		t.Errorf("Put after Copy = %v, want %v", err, repo.ErrClosed)
 	}
-	if err := w.Copy(t.Context(), p, nil); !errors.Is(err, repo.ErrClosed) {
+	if err := w.Copy(t.Context(), p); !errors.Is(err, repo.ErrClosed) {
 		t.Errorf("second Copy = %v, want %v", err, repo.ErrClosed)
 	}
 }
@@ -228,7 +227,7 @@ func TestCopy_BesideAReclaimOfItsSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Abort(t.Context())
-	if err := w.Copy(t.Context(), p, nil); err != nil {
+	if err := w.Copy(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	made, err := w.Commit(t.Context(), p.Facts())
@@ -280,7 +279,7 @@ func (m *machine) copyIn(ctx context.Context, from, v *repo.Vault, version line)
 		return "", err
 	}
 	defer w.Abort(ctx)
-	if err := w.Copy(ctx, p, nil); err != nil {
+	if err := w.Copy(ctx, p); err != nil {
 		return "", err
 	}
 	made, err := w.Prepare(ctx, repo.Facts{Created: time.Unix(1, 0)})

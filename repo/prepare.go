@@ -273,8 +273,10 @@ func (w *Writer) registered(packed pack.Packed) error {
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()
 	w.segment.AddPack(index.InfoOf(packed), packed.Slots)
-	if w.segment.Len() < checkpointEntries {
+	fresh := w.stats.stored.Load() - w.indexed
+	if w.segment.Len() < checkpointEntries && (!w.copied || fresh < copyCheckpoint) {
 		return nil
 	}
+	w.indexed += fresh
 	return w.publishSegment()
 }

@@ -64,13 +64,15 @@ type Writer struct {
 	segmentMu sync.Mutex
 	segment   *index.Builder // of packs registered; guarded by segmentMu
 	segments  []ID           // published; guarded by segmentMu
+	indexed   int64          // bytes stored when a segment was published on the way; guarded by segmentMu
 
 	listsMu sync.Mutex
 	lists   map[ID][]byte // list chunks of this writer; guarded by listsMu
 
 	copied bool // the tree is that of a recovery point of another vault, and takes no entries
 
-	stats struct{ entries, read, fresh, stored, packs atomic.Int64 }
+	copies struct{ bytes, total, moved atomic.Int64 }
+	stats  struct{ entries, read, fresh, stored, packs atomic.Int64 }
 
 	mu    sync.Mutex
 	state writerState
