@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -187,6 +188,48 @@ func TestCopy_IsAskedForByTheVaultsPolicies(t *testing.T) {
 	f.copy("home", point, "offsite")
 }
 
+// TestCopy_KeepsItsSource lets a copy wait behind a backup of the same directory, meanwhile its source cannot be deleted.
+func TestCopy_KeepsItsSource(t *testing.T) {
+	t.Parallel()
+	first, running, let := true, make(chan struct{}), make(chan struct{})
+	f, arn := with(t, func(ctx context.Context) error {
+		if first {
+			first = false
+			return nil
+		}
+		close(running)
+		select {
+		case <-let:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	f.vault("offsite")
+	point := f.backup("home", arn)
+	second, _ := f.startBackup("home", arn)
+	<-running
+	id := f.startCopy("home", point, "offsite").CopyJobId
+	remove := func() error {
+		_, err := f.sdk.DeleteRecoveryPoint(t.Context(), &backup.DeleteRecoveryPointInput{BackupVaultName: aws.String("home"), RecoveryPointArn: &point})
+		return err
+	}
+	if busy := new(types.InvalidResourceStateException); !errors.As(remove(), &busy) {
+		t.Errorf("DeleteRecoveryPoint of the source of a copy that waits is not refused by %T", busy)
+	}
+	if j := must(f.sdk.DescribeCopyJob(t.Context(), &backup.DescribeCopyJobInput{CopyJobId: id}))(f).CopyJob; j.State != types.CopyJobStateCreated {
+		t.Errorf("copy beside a backup of the resource is %s, want CREATED", j.State)
+	}
+	close(let)
+	f.awaitBackup(second)
+	if j := f.awaitCopy(id); j.State != types.CopyJobStateCompleted {
+		t.Errorf("copy job ended %s: %s", j.State, aws.ToString(j.StatusMessage))
+	}
+	if err := remove(); err != nil {
+		t.Error(err)
+	}
+	f.gone("home", point)
+}
+
 // TestKill_Copy kills a server during copies. The next one ends them.
 func TestKill_Copy(t *testing.T) {
 	t.Parallel()
@@ -203,10 +246,6 @@ func TestKill_Copy(t *testing.T) {
 	var copies []string
 	for round := range 4 {
 		id := f.startCopy("home", point, "offsite").CopyJobId
-		_, err := f.sdk.DeleteRecoveryPoint(t.Context(), &backup.DeleteRecoveryPointInput{BackupVaultName: aws.String("home"), RecoveryPointArn: &point})
-		if busy := new(types.InvalidResourceStateException); round == 0 && !errors.As(err, &busy) {
-			t.Fatalf("DeleteRecoveryPoint of the source of a copy = %v, want InvalidResourceStateException", err)
-		}
 		time.Sleep(time.Duration(round*round*15) * time.Millisecond)
 		p.kill()
 		p = spawn(t, dir)
@@ -216,9 +255,6 @@ func TestKill_Copy(t *testing.T) {
 			t.Fatalf("round %d: copy job ended %s: %s", round, j.State, aws.ToString(j.StatusMessage))
 		}
 		copies = append(copies, *j.DestinationRecoveryPointArn)
-		if err == nil {
-			break // the copy was faster than the deletion of its source
-		}
 	}
 	defer p.kill()
 	f.reclaim("offsite")
