@@ -138,3 +138,22 @@ func TestCreatePointTx_OfACopy(t *testing.T) {
 		}
 	})
 }
+
+func TestProtected_NamesTheSourceRatherThanItsCopy(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		home, offsite := f.vault("home"), f.vault("offsite")
+		source := f.creating(home, 1)
+		f.completePoint(home, 1)
+		p := newPoint(offsite, 2)
+		p.CreatedAt, p.SourceVaultARN = f.clock.now(), "arn:aws:backup:eu-west-1:123456789012:backup-vault:home"
+		f.update(func(ctx context.Context, tx *meta.Tx) error {
+			_, err := f.CreatePointTx(ctx, tx, p)
+			return err
+		})
+		f.completePoint(offsite, 2)
+		want := map[string]string{dataARN: source, home + dataARN: source, offsite + dataARN: p.ARN}
+		if diff := cmp.Diff(want, f.others.protected); diff != "" {
+			t.Errorf("newest recovery points (-want +got):\n%s", diff)
+		}
+	})
+}

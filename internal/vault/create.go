@@ -218,7 +218,9 @@ func (s *Service) protect(ctx context.Context, tx *meta.Tx, p Point) error {
 }
 
 func (s *Service) protectIn(ctx context.Context, tx *meta.Tx, p Point, vaultUUID, where string, args ...any) error {
-	newest, err := selectPoints(ctx, tx, where+" AND p.status <> 'CREATING' ORDER BY p.created_at DESC, p.arn DESC LIMIT 1", args...)
+	// A copy is as old as its source, which comes first.
+	newest, err := selectPoints(ctx, tx, where+" AND p.status <> 'CREATING' ORDER BY p.created_at DESC, p.source_vault_arn, p.arn DESC LIMIT 1",
+		args...)
 	if err != nil {
 		return err
 	}
