@@ -48,7 +48,12 @@ func (w *Writer) part(data []byte) (Extent, error) {
 	if w.has(id, x.Length) {
 		return x, nil
 	}
-	w.stats.fresh.Add(x.Length)
+	return x, w.storePart(id, data)
+}
+
+// storePart copies a small content that this writer has claimed into the open bundle.
+func (w *Writer) storePart(id ID, data []byte) error {
+	w.stats.fresh.Add(int64(len(data)))
 	b := &w.bundle
 	b.mu.Lock()
 	var full task
@@ -62,9 +67,9 @@ func (w *Writer) part(data []byte) (Extent, error) {
 	b.parts = append(b.parts, pack.Part{ID: id, Length: uint32(len(data))})
 	b.mu.Unlock()
 	if full.plain == nil {
-		return x, nil
+		return nil
 	}
-	return x, w.submit(full)
+	return w.submit(full)
 }
 
 // take returns the open bundle and begins a new one. The caller holds mu.

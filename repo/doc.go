@@ -20,6 +20,10 @@
 //	p, err := v.OpenPoint(ctx, id)
 //	err = p.Fetch(ctx, wants, write)                         // in the order of the store, to any place
 //
+//	w, err = other.NewWriter(ctx, repo.WriterOptions{})      // in a vault with the same DomainKey
+//	err = w.Copy(ctx, p)                                     // only what it lacks travels
+//	id, err = w.Commit(ctx, p.Facts())
+//
 //	err = v.DeletePoint(ctx, id)
 //	report, err := v.Reclaim(ctx, repo.ReclaimOptions{})
 //
@@ -42,6 +46,6 @@
 // A backup whose parent is damaged fails with [ErrDamaged]; made without a parent it stores what is lost again.
 //
 // Reading the source: ledger.go, vault.go, catalog.go (what a vault knows of its packs), writer.go with bundle.go,
-// stream.go, packer.go, treewriter.go and prepare.go, point.go with fetch.go, then reclaim.go with mark.go, move.go and
+// stream.go, packer.go, treewriter.go and prepare.go, point.go with fetch.go, copy.go, then reclaim.go with mark.go, move.go and
 // sweep.go, and check.go.
 package repo

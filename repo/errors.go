@@ -19,5 +19,6 @@ var (
 	ErrClaimed    = errors.New("claimed by another") // the vault belongs to another ledger
 	ErrClosed     = errors.New("closed")             // used after Close, Commit or Abort
 	ErrReadOnly   = errors.New("opened for reading") // the vault was opened without a ledger
+	ErrDomain     = errors.New("other chunk domain") // the vaults give equal contents different ids
 	ErrOutOfOrder = tree.ErrOrder                    // TreeWriter wants ascending keys
 )

@@ -34,7 +34,7 @@ type Skip struct {
 type PointStats struct {
 	Entries      int64
 	LogicalBytes int64 // sum of the contents' sizes
-	BytesRead    int64 // offered to Small and Stream when it was made
+	BytesRead    int64 // offered to Small and Stream when it was made; 0 for a copy
 	BytesStored  int64 // of packs written for it
 }
 

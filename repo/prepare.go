@@ -103,9 +103,11 @@ func (w *Writer) drain() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	var err error
-	if w.tree.root, err = w.tree.builder.Finish(w.ctx); err != nil {
-		return err
+	if !w.copied {
+		var err error
+		if w.tree.root, err = w.tree.builder.Finish(w.ctx); err != nil {
+			return err
+		}
 	}
 	w.pending.Wait()
 	return w.err()
@@ -271,8 +273,10 @@ func (w *Writer) registered(packed pack.Packed) error {
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()
 	w.segment.AddPack(index.InfoOf(packed), packed.Slots)
-	if w.segment.Len() < checkpointEntries {
+	fresh := w.stats.stored.Load() - w.indexed
+	if w.segment.Len() < checkpointEntries && (!w.copied || fresh < copyCheckpoint) {
 		return nil
 	}
+	w.indexed += fresh
 	return w.publishSegment()
 }

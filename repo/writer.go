@@ -64,11 +64,15 @@ type Writer struct {
 	segmentMu sync.Mutex
 	segment   *index.Builder // of packs registered; guarded by segmentMu
 	segments  []ID           // published; guarded by segmentMu
+	indexed   int64          // bytes stored when a segment was published on the way; guarded by segmentMu
 
 	listsMu sync.Mutex
 	lists   map[ID][]byte // list chunks of this writer; guarded by listsMu
 
-	stats struct{ entries, read, fresh, stored, packs atomic.Int64 }
+	copied bool // the tree is that of a recovery point of another vault, and takes no entries
+
+	copies struct{ bytes, total, moved atomic.Int64 }
+	stats  struct{ entries, read, fresh, stored, packs atomic.Int64 }
 
 	mu    sync.Mutex
 	state writerState
@@ -157,8 +161,11 @@ func (w *Writer) err() error { return context.Cause(w.ctx) }
 
 // usable returns the error that ends the use of the writer, or of this call.
 func (w *Writer) usable(ctx context.Context) error {
-	if w.ctx.Err() != nil {
+	switch {
+	case w.ctx.Err() != nil:
 		return w.err()
+	case w.copied:
+		return fmt.Errorf("writer of a copy: %w", ErrClosed)
 	}
 	return ctx.Err()
 }

@@ -43,6 +43,8 @@ func TestUsageErrors(t *testing.T) {
 		"too many arguments":  {"vault list x y", "at most 1"},
 		"not an ARN":          {"delete nonsense", `"nonsense" is not the ARN of a recovery point`},
 		"restore without to":  {"restore arn:aws:backup:us-east-1:000000000000:recovery-point:x", "--to DIR is missing"},
+		"copy without to":     {"copy arn:aws:backup:us-east-1:000000000000:recovery-point:x", "--to VAULT is missing"},
+		"copy for no days":    {"copy arn:aws:backup:us-east-1:000000000000:recovery-point:x --to y --keep-days 0", "is not at least 1"},
 		"group without verb":  {"vault", "choose one of its commands"},
 		"group with path":     {"resource add --type CloudFormation --path /x", "a group has no --path"},
 		"group without name":  {"resource add --type CloudFormation --member x", "--name NAME of the group is missing"},

@@ -204,6 +204,31 @@ func TestBackup_SeveralPathsOfWhichOneIsBad(t *testing.T) {
 	}
 }
 
+func TestCopy(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1", "two": strings.Repeat("2", 600)})
+	source, _ := c.do(exitDone, "backup", home)
+	result := c.lines(exitDone, "result", "copy", source, "--to", "offsite", "--keep-days", "30")
+	if len(result) != 1 || result[0]["source_recovery_point_arn"] != source || result[0]["vault"] != "offsite" || result[0]["bytes"] != 601.0 ||
+		result[0]["items"] != 3.0 || result[0]["bytes_stored"] == nil || result[0]["copy_job_id"] == "" {
+		t.Errorf("result of copy = %v", result)
+	}
+	again, stderr := c.do(exitDone, "copy", source, "--to", "arn:aws:backup:us-east-1:000000000000:backup-vault:offsite")
+	if !strings.HasPrefix(again, "arn:aws:backup:us-east-1:000000000000:recovery-point:") || !strings.Contains(stderr, "offsite: 3 items") {
+		t.Errorf("copy = %q, %q", again, stderr)
+	}
+	if _, stderr := c.do(exitFailed, "copy", source, "--to", "Default"); !strings.Contains(stderr, "same backup vault") {
+		t.Errorf("copy into the vault of the source says %q", stderr)
+	}
+	c.do(exitDone, "delete", source)
+	to := filepath.Join(t.TempDir(), "restored")
+	c.do(exitDone, "restore", again, "--to", to)
+	if got := read(t, to, "one"); got != "1" {
+		t.Errorf("restored file = %q", got)
+	}
+}
+
 func TestResourceCommands(t *testing.T) {
 	c := newCLI(t)
 	dir := t.TempDir()

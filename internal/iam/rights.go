@@ -120,6 +120,15 @@ func RestoreRights(u Use) []caller.Access {
 	return caller.On("backup:StartRestoreJob", u.PointARN)
 }
 
+// CopyRights are what a role has to allow for a copy of a recovery point from one vault into another.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-cross-account-backup.html.
+func CopyRights(pointARN, from, to string) []caller.Access {
+	out := caller.Access{Action: "backup:CopyFromBackupVault", Resource: pointARN, Also: []string{from},
+		Keys: map[string][]string{"backup:copytargets": {to}}}
+	return append([]caller.Access{out}, caller.On("backup:CopyIntoBackupVault", to)...)
+}
+
 // DeleteRights are what a role has to allow for the deletion of a recovery point that was made with it. AWS's policies
 // for roles hold no right to delete what AWS Backup itself stores; for these types it takes the right to back up, which
 // tells a role that still serves from one that was stripped, or explicitly backup:DeleteRecoveryPoint.

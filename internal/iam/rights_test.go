@@ -138,3 +138,16 @@ func TestRestoreRights_IntoAResource(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestCopyRights(t *testing.T) {
+	t.Parallel()
+	const from, to = "arn:aws:backup:eu-west-1:000000000000:backup-vault:home", "arn:aws:backup:eu-west-1:000000000000:backup-vault:offsite"
+	rights := iam.CopyRights(madePoint, from, to)
+	want := []string{"backup:CopyFromBackupVault " + madePoint + " = " + from, "backup:CopyIntoBackupVault " + to}
+	if diff := cmp.Diff(want, written(rights)); diff != "" {
+		t.Errorf("rights (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string][]string{"backup:copytargets": {to}}, rights[0].Keys); diff != "" {
+		t.Errorf("condition keys (-want +got):\n%s", diff)
+	}
+}

@@ -57,7 +57,7 @@ func (s *Service) OpenTx(ctx context.Context, tx *meta.Tx, id string) (Backup, V
 	case !s.now().Before(b.StartBy):
 		return b, TooLate, s.expireBackup(ctx, tx, b)
 	}
-	if busy, err := resourceBusy(ctx, tx, b); err != nil || busy {
+	if busy, err := resourceBusy(ctx, tx, b.Account, b.ResourceARN); err != nil || busy {
 		return b, Busy, err
 	}
 	now, err := tx.Now(ctx)
@@ -69,6 +69,9 @@ func (s *Service) OpenTx(ctx context.Context, tx *meta.Tx, id string) (Backup, V
 		b.State, micros(b.StartedAt), b.Attempts, micros(now.Add(restartAfter)), id)
 	if s.DB.IsDuplicate(err) {
 		err = fmt.Errorf("open backup job %s: %w", id, ErrBusy)
+	}
+	if err == nil {
+		err = s.takeTurn(ctx, tx, b.Account, b.ResourceARN, id)
 	}
 	return b, Claimed, err
 }

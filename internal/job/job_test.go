@@ -19,21 +19,25 @@ import (
 )
 
 const (
-	account   = "123456789012"
-	region    = "eu-west-1"
-	dataARN   = "arn:aws:elasticfilesystem:eu-west-1:123456789012:file-system/fs-00000000000000001"
-	otherARN  = "arn:aws:elasticfilesystem:eu-west-1:123456789012:file-system/fs-00000000000000002"
-	role      = "arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole"
-	pointARN  = "arn:aws:backup:eu-west-1:123456789012:recovery-point:1eb3b5e7-9eb0-435a-a80b-108b488b0d45"
-	vaultUUID = "5c1d2e1e-8d0c-4c52-9a2c-3a2a1b2c3d4e"
+	account     = "123456789012"
+	region      = "eu-west-1"
+	dataARN     = "arn:aws:elasticfilesystem:eu-west-1:123456789012:file-system/fs-00000000000000001"
+	otherARN    = "arn:aws:elasticfilesystem:eu-west-1:123456789012:file-system/fs-00000000000000002"
+	role        = "arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole"
+	pointARN    = "arn:aws:backup:eu-west-1:123456789012:recovery-point:1eb3b5e7-9eb0-435a-a80b-108b488b0d45"
+	offsiteUUID = "0a1d2e1e-8d0c-4c52-9a2c-3a2a1b2c3d4e"
+	vaultUUID   = "5c1d2e1e-8d0c-4c52-9a2c-3a2a1b2c3d4e"
 )
 
-// others stands for the nouns that jobs work with: one vault, home, with one recovery point.
+// others stands for the nouns that jobs work with: a vault, home, with one recovery point, and another one, offsite.
 type others struct {
 	placement string // directory of the placement z1, if any
 }
 
 func (o *others) VaultUUIDTx(_ context.Context, _ *meta.Tx, _, _, name string) (string, error) {
+	if name == "offsite" {
+		return offsiteUUID, nil
+	}
 	if name != "home" {
 		return "", backupapi.ResourceNotFoundExceptionf("Backup vault %s does not exist", name)
 	}
@@ -55,6 +59,22 @@ func (o *others) RoleOfPoint(_ context.Context, _, _, arn string) (string, error
 		return "", nil
 	}
 	return role, nil
+}
+
+func (o *others) CopyableTx(ctx context.Context, tx *meta.Tx, vault, arn string, l *backupapi.Lifecycle,
+) (*backupapi.DescribeRecoveryPointOutput, int64, error) {
+	if _, err := o.VaultUUIDTx(ctx, tx, "", "", vault); err != nil {
+		return nil, 0, err
+	}
+	d, err := o.RestorableTx(ctx, tx, "", "", arn)
+	if err != nil {
+		return nil, 0, err
+	}
+	d.BackupVaultArn, d.ResourceName = new("arn:aws:backup:eu-west-1:123456789012:backup-vault:"+vault), new("data")
+	if l == nil {
+		return d, 7, nil
+	}
+	return d, *l.DeleteAfterDays, o.CheckLifecycle(l)
 }
 
 func (o *others) CheckLifecycle(l *backupapi.Lifecycle) error {

@@ -24,7 +24,7 @@ type Verdict int
 // The verdicts. All but Busy and Taken come with a change of the row.
 const (
 	Claimed Verdict = iota + 1 // the job is the caller's; it is RUNNING, or ABORTING when it was stopped before its worker was lost
-	Busy                       // another backup of the resource runs; the job is enqueued again when that one ends
+	Busy                       // another backup or copy of the resource runs; the job is enqueued again when that one ends
 	Taken                      // it has ended, or another worker has it
 	TooLate                    // its start window has passed; it is EXPIRED now
 	GivenUp                    // its worker was lost too often; it is FAILED now, and what it left behind has to go
@@ -36,8 +36,8 @@ var (
 	ErrLost = errors.New("lease of the job is over")
 	// ErrAborting says that the job was stopped, so it cannot complete.
 	ErrAborting = errors.New("job was stopped")
-	// ErrBusy says that another backup of the resource was claimed at the same moment. It means what [Busy] does.
-	ErrBusy = errors.New("another backup of the resource runs")
+	// ErrBusy says that another backup or copy of the resource was claimed at the same moment. It means what [Busy] does.
+	ErrBusy = errors.New("another backup or copy of the resource runs")
 )
 
 // ClaimBackupTx claims a backup job. A caller that also locks the vault's row does so first. An error that wraps
@@ -51,26 +51,22 @@ func (s *Service) ClaimBackupTx(ctx context.Context, tx *meta.Tx, id string) (Ba
 		if !s.now().Before(b.StartBy) {
 			return b, Lease{}, TooLate, s.expireBackup(ctx, tx, b)
 		}
-		if busy, err := resourceBusy(ctx, tx, b); err != nil || busy {
+		if busy, err := resourceBusy(ctx, tx, b.Account, b.ResourceARN); err != nil || busy {
 			return b, Lease{}, Busy, err
 		}
 	}
+	waited := b.State == Created
 	l, v, err := s.claim(ctx, tx, Backups, id, &b.Status)
 	if s.DB.IsDuplicate(err) {
 		err = fmt.Errorf("claim backup job %s: %w", id, ErrBusy)
+	}
+	if err == nil && waited && v == Claimed {
+		err = s.takeTurn(ctx, tx, b.Account, b.ResourceARN, id)
 	}
 	if v == GivenUp {
 		err = errors.Join(err, wakeNext(ctx, tx, b.Account, b.ResourceARN))
 	}
 	return b, l, v, err
-}
-
-// resourceBusy reports whether another backup of the resource runs. It waits for a transaction that is about to end
-// that one, so that the waiting job is seen either by this claim or by that end.
-func resourceBusy(ctx context.Context, tx *meta.Tx, b Backup) (bool, error) {
-	running, err := selectBackups(ctx, tx, " WHERE account = ? AND resource_arn = ? AND state IN ('RUNNING', 'ABORTING')"+tx.ForUpdate(),
-		b.Account, b.ResourceARN)
-	return len(running) > 0, err
 }
 
 // ClaimRestoreTx claims a restore job, as [Service.ClaimBackupTx] does a backup job.
@@ -257,11 +253,12 @@ func (s *Service) endTx(ctx context.Context, tx *meta.Tx, l Lease, choose func(n
 	if err := s.end(ctx, tx, l, to, message); err != nil || l.Kind == Restores {
 		return err
 	}
-	b, err := backupTx(ctx, tx, l.JobID, "")
+	var account, resourceARN string
+	err = tx.QueryRow(ctx, "SELECT account, resource_arn FROM "+table(l.Kind)+" WHERE id = ?", l.JobID).Scan(&account, &resourceARN)
 	if err != nil {
-		return err
+		return fmt.Errorf("end job %s: %w", l.JobID, err)
 	}
-	return wakeNext(ctx, tx, b.Account, b.ResourceARN)
+	return wakeNext(ctx, tx, account, resourceARN)
 }
 
 // end writes the end of a job, and has its parent looked at.
@@ -269,24 +266,13 @@ func (s *Service) end(ctx context.Context, tx *meta.Tx, l Lease, to State, messa
 	err := exec1(ctx, tx, "UPDATE "+table(l.Kind)+` SET state = ?, status_message = ?, message_category = ?, completed_at = ?,
 		lease = '', lease_until = 0 WHERE id = ? AND lease = ?`,
 		to, message, Category(to, message), micros(s.now()), l.JobID, l.token)
-	if err != nil || l.Kind != Backups {
+	if err != nil || l.Kind == Restores {
+		return err
+	}
+	if err := endTurn(ctx, tx, l.JobID); err != nil || l.Kind == Copies {
 		return err
 	}
 	return wakeParent(ctx, tx, l.JobID)
-}
-
-// wakeNext enqueues the backup job that has waited longest for a resource.
-func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) error {
-	next, err := selectBackups(ctx, tx, " WHERE account = ? AND resource_arn = ? AND state = 'CREATED' ORDER BY created_at, id LIMIT 1",
-		account, resourceARN)
-	if err != nil || len(next) == 0 {
-		return err
-	}
-	err = exec1(ctx, tx, "UPDATE backup_job SET lease_until = ? WHERE id = ?", micros(time.Now().Add(firstRequeue)), next[0].ID)
-	if err != nil {
-		return err
-	}
-	return enqueue(ctx, tx, next[0].ID, next[0].IsParent)
 }
 
 // exec1 runs a statement that must change one row.

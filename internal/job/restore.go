@@ -112,13 +112,14 @@ func (s *Service) RecordPath(ctx context.Context, l Lease, path string) error {
 	})
 }
 
-// InUseTx reports whether a restore of a recovery point waits or runs.
+// InUseTx reports whether a restore or copy of a recovery point waits or runs.
 func (s *Service) InUseTx(ctx context.Context, tx *meta.Tx, account, pointARN string) (bool, error) {
 	var n int
-	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM restore_job WHERE account = ? AND point_arn = ? AND state IN ('PENDING', 'RUNNING')`,
-		account, pointARN).Scan(&n)
+	err := tx.QueryRow(ctx, `SELECT (SELECT COUNT(*) FROM restore_job WHERE account = ? AND point_arn = ? AND state IN ('PENDING', 'RUNNING'))
+		+ (SELECT COUNT(*) FROM copy_job WHERE account = ? AND source_point_arn = ? AND state IN ('CREATED', 'RUNNING'))`,
+		account, pointARN, account, pointARN).Scan(&n)
 	if err != nil {
-		return false, fmt.Errorf("look for restores of %s: %w", pointARN, err)
+		return false, fmt.Errorf("look for restores and copies of %s: %w", pointARN, err)
 	}
 	return n > 0, nil
 }

@@ -29,8 +29,34 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		func(caller.Caller, *backupapi.StopBackupJobInput) []restjson.Access {
 			return caller.OnAll("backup:StopBackupJob")
 		})
+	s.copyRoutes(backup)
 	s.restoreRoutes(backup)
 	s.ownRoutes(own)
+}
+
+func (s *Service) copyRoutes(r *restjson.Router) {
+	restjson.Handle(r, backupapi.StartCopyJob, s.StartCopyJob, copies)
+	restjson.Handle(r, backupapi.DescribeCopyJob, s.DescribeCopyJob,
+		func(caller.Caller, *backupapi.DescribeCopyJobInput) []restjson.Access {
+			return caller.OnAll("backup:DescribeCopyJob")
+		})
+	restjson.Handle(r, backupapi.ListCopyJobs, s.ListCopyJobs,
+		func(caller.Caller, *backupapi.ListCopyJobsInput) []restjson.Access {
+			return caller.OnAll("backup:ListCopyJobs")
+		})
+}
+
+// copies asks for the right to take the recovery point out of its vault and for that to put it into the other one. What is
+// read of the recovery point also answers to the name of its vault.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-a-vault-access-policy.html.
+func copies(c caller.Caller, in *backupapi.StartCopyJobInput) []restjson.Access {
+	vault := arn.Vault(c.Account, c.Region, in.SourceBackupVaultName)
+	from := caller.On("backup:CopyFromBackupVault", in.RecoveryPointArn, vault)
+	from[0].Keys = map[string][]string{"backup:copytargets": {in.DestinationBackupVaultArn}}
+	asked := append(caller.On("backup:StartCopyJob", in.RecoveryPointArn, vault), from...)
+	asked = append(asked, caller.On("backup:CopyIntoBackupVault", in.DestinationBackupVaultArn)...)
+	return append(asked, caller.Pass(&in.IamRoleArn)...)
 }
 
 func (s *Service) restoreRoutes(r *restjson.Router) {

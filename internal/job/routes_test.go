@@ -19,8 +19,8 @@ func TestRoutes(t *testing.T) {
 	own := restjson.New(restjson.Options{Service: lockfastapi.Service})
 	job.New(job.Options{}).Routes(backup, own)
 	want := []string{
-		"DescribeBackupJob", "DescribeRestoreJob", "GetRestoreJobMetadata", "ListBackupJobs", "ListRestoreJobs",
-		"ListRestoreJobsByProtectedResource", "StartBackupJob", "StartRestoreJob", "StopBackupJob",
+		"DescribeBackupJob", "DescribeCopyJob", "DescribeRestoreJob", "GetRestoreJobMetadata", "ListBackupJobs", "ListCopyJobs",
+		"ListRestoreJobs", "ListRestoreJobsByProtectedResource", "StartBackupJob", "StartCopyJob", "StartRestoreJob", "StopBackupJob",
 	}
 	if diff := cmp.Diff(want, backup.Operations()); diff != "" {
 		t.Error(diff)
@@ -61,5 +61,22 @@ func TestRoutes_RestoresPassTheRoleThatIsUsed(t *testing.T) {
 				t.Errorf("%s of %s (-want +got), %v:\n%s", action, c.point, err, diff)
 			}
 		}
+	}
+}
+
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-a-vault-access-policy.html.
+func TestRoutes_CopiesAskAtBothVaults(t *testing.T) {
+	t.Parallel()
+	backup := restjson.New(restjson.Options{Service: backupapi.Service})
+	job.New(job.Options{}).Routes(backup, restjson.New(restjson.Options{Service: lockfastapi.Service}))
+	got, err := backup.Find("StartCopyJob").Access(caller.With(t.Context(), caller.Caller{Account: account, Region: region}), copyInput())
+	want := []caller.Access{
+		{Action: "backup:StartCopyJob", Resource: pointARN, Also: []string{homeARN}},
+		{Action: "backup:CopyFromBackupVault", Resource: pointARN, Also: []string{homeARN},
+			Keys: map[string][]string{"backup:copytargets": {offsiteARN}}},
+		{Action: "backup:CopyIntoBackupVault", Resource: offsiteARN},
+	}
+	if diff := cmp.Diff(append(want, caller.Pass(new(role))...), got); diff != "" || err != nil {
+		t.Errorf("access (-want +got), %v:\n%s", err, diff)
 	}
 }

@@ -1,6 +1,7 @@
-// Package job is the noun behind backup jobs and restore jobs.
+// Package job is the noun behind backup jobs, copy jobs and restore jobs.
 //
-// A job is a row. Starting one inserts the row and enqueues the work ([RunBackup], [RunRestore]) in one transaction; a
+// A job is a row. Starting one inserts the row and enqueues the work ([RunBackup], [RunCopy],
+// [RunRestore]) in one transaction; a
 // worker claims it, writes progress, and ends it. Workers and rows find each other by a lease: the claim gives the
 // worker a token with a time limit, every heartbeat extends it, and every later change is made only if the token still
 // stands. A job whose lease ran out is enqueued again ([Service.Sweep]) and claimed by somebody else; what the lost
@@ -8,8 +9,8 @@
 //
 // The backup of a group is a parent job with a child job per member, see [Composite].
 //
-// A resource has one running backup at a time; an index of the database makes sure. The others wait as CREATED, until
-// the one before them ends or their start window passes.
+// A resource has one running backup or copy at a time, which has a row in job_turn; its primary key makes sure. The others
+// wait as CREATED, until the one before them ends or, of backups, their start window passes.
 package job
 
 import (
@@ -32,6 +33,11 @@ type Vaults interface {
 	RestorableTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (*backupapi.DescribeRecoveryPointOutput, error)
 	// RoleOfPoint returns the role that made a recovery point; empty if RestorableTx would refuse it.
 	RoleOfPoint(ctx context.Context, account, region, arn string) (string, error)
+	// CopyableTx finds a recovery point in a vault of the caller, locks the vault's row until the transaction ends, and
+	// returns the retention in days that a copy of it gets with a lifecycle, which may be nil: 0 is for ever. One that is
+	// missing or cannot be copied is an API error.
+	CopyableTx(ctx context.Context, tx *meta.Tx, vaultName, arn string, l *backupapi.Lifecycle) (
+		point *backupapi.DescribeRecoveryPointOutput, days int64, err error)
 	// CheckLifecycle answers an API error for a lifecycle that is not allowed.
 	CheckLifecycle(l *backupapi.Lifecycle) error
 }

@@ -42,7 +42,7 @@ func insertSkips(ctx context.Context, tx *meta.Tx, id string, skips []Skip) erro
 	return nil
 }
 
-// detail reads a job of either kind that belongs to the caller; a missing one is an API error.
+// detail reads a job of any kind that belongs to the caller; a missing one is an API error.
 func (s *Service) detail(ctx context.Context, id string) (kind Kind, st Status, path string, err error) {
 	c := caller.From(ctx)
 	err = s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
@@ -52,6 +52,14 @@ func (s *Service) detail(ctx context.Context, id string) (kind Kind, st Status, 
 			err := addUp(ctx, tx, all)
 			kind, st = Backups, all[0].Status
 			return err
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		j, err := copyTx(ctx, tx, id, "")
+		if err == nil && j.Account == c.Account && j.Region == c.Region {
+			kind, st = Copies, j.Status
+			return nil
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
@@ -66,7 +74,7 @@ func (s *Service) detail(ctx context.Context, id string) (kind Kind, st Status, 
 	return kind, st, path, err
 }
 
-// DescribeJobDetail answers how far a job of either kind has come.
+// DescribeJobDetail answers how far a job of any kind has come.
 func (s *Service) DescribeJobDetail(ctx context.Context, in *lockfastapi.DescribeJobDetailInput) (*lockfastapi.DescribeJobDetailOutput, error) {
 	kind, st, path, err := s.detail(ctx, in.JobId)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// State of a job. Backup jobs wait as CREATED, restore jobs as PENDING.
+// State of a job. Backup jobs and copy jobs wait as CREATED, restore jobs as PENDING.
 type State string
 
 // The states that occur.
@@ -39,18 +39,20 @@ const (
 	expiredMessage = "Backup job expired before completion."
 )
 
-// Kind tells backup jobs from restore jobs.
+// Kind tells backup jobs, copy jobs and restore jobs apart.
 type Kind = lockfastapi.JobKind
 
 // The kinds.
 const (
 	Backups  = lockfastapi.JobKindBackup
+	Copies   = lockfastapi.JobKindCopy
 	Restores = lockfastapi.JobKindRestore
 )
 
 // Queues of the work, for the number of jobs that run at the same time.
 const (
 	BackupQueue  = "backup"
+	CopyQueue    = "copy"
 	RestoreQueue = "restore"
 )
 
@@ -65,6 +67,17 @@ func (RunBackup) Kind() string { return "job_run_backup" }
 // InsertOpts names the queue.
 func (RunBackup) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: BackupQueue} }
 
+// RunCopy is the work of a copy job.
+type RunCopy struct {
+	JobID string `json:"job_id"`
+}
+
+// Kind names the work.
+func (RunCopy) Kind() string { return "job_run_copy" }
+
+// InsertOpts names the queue.
+func (RunCopy) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: CopyQueue} }
+
 // RunRestore is the work of a restore job.
 type RunRestore struct {
 	JobID string `json:"job_id"`
@@ -76,10 +89,13 @@ func (RunRestore) Kind() string { return "job_run_restore" }
 // InsertOpts names the queue.
 func (RunRestore) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: RestoreQueue} }
 
-// table is the table of a kind of jobs. The columns that this package changes while a job runs are the same in both.
+// table is the table of a kind of jobs. The columns that this package changes while a job runs are the same in all.
 func table(k Kind) string {
-	if k == Backups {
+	switch k {
+	case Backups:
 		return "backup_job"
+	case Copies:
+		return "copy_job"
 	}
 	return "restore_job"
 }

@@ -26,13 +26,13 @@ func (s *Service) Sweep(ctx context.Context) error {
 	if err := s.DB.Update(ctx, pruneTokens); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, *meta.Tx) (int, error){
-		s.expireWaiting,
-		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, Backups) },
-		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, Restores) },
-		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.pruneJobs(ctx, tx, Backups) },
-		func(ctx context.Context, tx *meta.Tx) (int, error) { return s.pruneJobs(ctx, tx, Restores) },
-	} {
+	steps := []func(context.Context, *meta.Tx) (int, error){s.expireWaiting}
+	for _, k := range kinds() {
+		steps = append(steps,
+			func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, k) },
+			func(ctx context.Context, tx *meta.Tx) (int, error) { return s.pruneJobs(ctx, tx, k) })
+	}
+	for _, step := range steps {
 		for n := sweepBatch; n == sweepBatch; {
 			err := s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
 				n, err = step(ctx, tx)
@@ -46,11 +46,13 @@ func (s *Service) Sweep(ctx context.Context) error {
 	return nil
 }
 
+func kinds() []Kind { return []Kind{Backups, Copies, Restores} }
+
 // RestartAll enqueues every running job again, whoever has it. It is called at start by a server that knows that there
 // is no other one, so that every lease is of a process that has ended.
 func (s *Service) RestartAll(ctx context.Context) error {
 	err := s.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		for _, k := range []Kind{Backups, Restores} {
+		for _, k := range kinds() {
 			_, err := tx.Exec(ctx, "UPDATE "+table(k)+" SET lease = '', lease_until = 0 WHERE state IN ('RUNNING', 'ABORTING')")
 			if err != nil {
 				return fmt.Errorf("restart jobs: %w", err)
@@ -103,9 +105,12 @@ func (s *Service) requeue(ctx context.Context, tx *meta.Tx, k Kind) (int, error)
 		if err != nil {
 			return 0, err
 		}
-		if k == Restores {
+		switch k {
+		case Restores:
 			err = tx.Enqueue(ctx, RunRestore{l.id}, nil)
-		} else {
+		case Copies:
+			err = tx.Enqueue(ctx, RunCopy{l.id}, nil)
+		default:
 			err = enqueue(ctx, tx, l.id, l.parent)
 		}
 		if err != nil {
@@ -123,7 +128,10 @@ type lostJob struct {
 
 func lostJobs(ctx context.Context, tx *meta.Tx, k Kind, now time.Time) (lost []lostJob, err error) {
 	from := "id, is_parent FROM backup_job WHERE state IN ('CREATED', 'RUNNING', 'ABORTING')"
-	if k == Restores {
+	switch k {
+	case Copies:
+		from = "id, FALSE FROM copy_job WHERE state IN ('CREATED', 'RUNNING')"
+	case Restores:
 		from = "id, FALSE FROM restore_job WHERE state IN ('PENDING', 'RUNNING')"
 	}
 	rows, err := tx.Query(ctx, "SELECT "+from+" AND lease_until < ? ORDER BY id LIMIT ?"+tx.ForUpdate(), micros(now), sweepBatch)

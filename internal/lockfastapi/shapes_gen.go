@@ -162,7 +162,7 @@ var (
 	shapeItemType               = &wire.Shape{Name: "ItemType", Kind: wire.String, Enum: []string{"file", "dir", "link", "fifo", "char", "block", "socket"}}
 	shapeItems                  = &wire.Shape{Name: "Items", Kind: wire.List, Item: shapeItem}
 	shapeJobId                  = &wire.Shape{Name: "JobId", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128))}
-	shapeJobKind                = &wire.Shape{Name: "JobKind", Kind: wire.String, Enum: []string{"BACKUP", "RESTORE"}}
+	shapeJobKind                = &wire.Shape{Name: "JobKind", Kind: wire.String, Enum: []string{"BACKUP", "COPY", "RESTORE"}}
 	shapeLimitExceededException = &wire.Shape{Name: "LimitExceededException", Kind: wire.Structure, Type: reflect.TypeFor[LimitExceededException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},

@@ -204,6 +204,7 @@ type JobKind string
 // Values of [JobKind].
 const (
 	JobKindBackup  JobKind = "BACKUP"
+	JobKindCopy    JobKind = "COPY"
 	JobKindRestore JobKind = "RESTORE"
 )
 

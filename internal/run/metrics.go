@@ -23,7 +23,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "lockfast_jobs_running",
 			Help: "Jobs that run now, by kind."}, []string{"kind"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lockfast_job_bytes_total",
-			Help: "Bytes that completed jobs read from resources (read), stored in vaults (stored) or restored (restored)."},
+			Help: "Bytes that completed jobs read from resources (read), stored in vaults (stored), stored there by copies (copied) or restored " +
+				"(restored)."},
 			[]string{"direction"}),
 	}
 	reg.MustRegister(m.jobs, m.running, m.bytes)

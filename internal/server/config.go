@@ -32,6 +32,7 @@ type Config struct {
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
 	LogLevel          slog.Level    `yaml:"log_level"`          // debug, info, warn or error
 	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
+	CopyJobs          int           `yaml:"copy_jobs"`          // copy jobs that run at the same time
 	RestoreJobs       int           `yaml:"restore_jobs"`       // restore jobs that run at the same time
 	LifecycleInterval time.Duration `yaml:"lifecycle_interval"` // between two looks for recovery points that are due
 	DeletionPatience  time.Duration `yaml:"deletion_patience"`  // how long an accepted deletion is tried before it is given up
@@ -69,6 +70,7 @@ func DefaultConfig() Config {
 		Metadata:          "sqlite",
 		LogLevel:          slog.LevelInfo,
 		BackupJobs:        max(2, runtime.GOMAXPROCS(0)/2),
+		CopyJobs:          max(2, runtime.GOMAXPROCS(0)/2),
 		RestoreJobs:       max(2, runtime.GOMAXPROCS(0)/2),
 		LifecycleInterval: time.Minute,
 		DeletionPatience:  run.DefaultDeletePatience,
@@ -116,6 +118,9 @@ func (c *Config) Check() error {
 	}
 	if c.BackupJobs < 1 || c.BackupJobs > 1000 {
 		return fmt.Errorf("backup_jobs: %d is not between 1 and 1000", c.BackupJobs)
+	}
+	if c.CopyJobs < 1 || c.CopyJobs > 1000 {
+		return fmt.Errorf("copy_jobs: %d is not between 1 and 1000", c.CopyJobs)
 	}
 	if c.RestoreJobs < 1 || c.RestoreJobs > 1000 {
 		return fmt.Errorf("restore_jobs: %d is not between 1 and 1000", c.RestoreJobs)

@@ -29,6 +29,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
 	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least level that is logged: debug, info, warn, error")
 	fs.IntVar(&c.BackupJobs, "backup-jobs", c.BackupJobs, "backup jobs that run at the same time")
+	fs.IntVar(&c.CopyJobs, "copy-jobs", c.CopyJobs, "copy jobs that run at the same time")
 	fs.IntVar(&c.RestoreJobs, "restore-jobs", c.RestoreJobs, "restore jobs that run at the same time")
 	fs.DurationVar(&c.LifecycleInterval, "lifecycle-interval", c.LifecycleInterval,
 		"time between two looks for recovery points whose retention is over")

@@ -86,6 +86,7 @@ type nouns struct {
 // runners do the work behind the API.
 type runners struct {
 	backups    *run.Backups
+	copies     *run.Copies
 	composites *run.Composites
 	restores   *run.Restores
 	deleter    *run.Deleter
@@ -293,6 +294,8 @@ func (p *parts) makeRunners(context.Context) error {
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
 		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics,
 		Private: private, Log: p.o.Log}
+	r.copies = &run.Copies{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Tags: n.tags, Ledgers: p.ledgers, Store: p.store,
+		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Private: private, Log: p.o.Log}
 	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.iam.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
@@ -318,6 +321,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	c, r := p.o.Config, &p.runners
 	workers := river.NewWorkers()
 	river.AddWorker(workers, r.backups)
+	river.AddWorker(workers, r.copies)
 	river.AddWorker(workers, r.composites)
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)
@@ -325,7 +329,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	river.AddWorker(workers, &run.StreamStopper{Vaults: p.nouns.vaults, Streams: r.deleter.Streams})
 	river.AddWorker(workers, &run.Eraser{Store: p.store})
 	p.workers, err = p.db.StartWorkers(context.WithoutCancel(ctx), workers, meta.WorkerOptions{Queues: map[string]int{
-		job.BackupQueue: c.BackupJobs, job.RestoreQueue: c.RestoreJobs, river.QueueDefault: 8,
+		job.BackupQueue: c.BackupJobs, job.CopyQueue: c.CopyJobs, job.RestoreQueue: c.RestoreJobs, river.QueueDefault: 8,
 	}})
 	return err
 }

@@ -25,6 +25,9 @@ type NewPoint struct {
 	InitiatedAt                time.Time // of the job
 	DeleteAfterDays            int64     // 0 = kept for ever
 	Continuous                 bool
+	// CreatedAt is when the data was captured that a copy holds; zero for what is captured now.
+	CreatedAt      time.Time
+	SourceVaultARN string // vault that a copy is made from
 	Composite
 }
 
@@ -47,7 +50,7 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 	case p.Status != Creating || p.JobID != n.JobID:
 		return Point{}, fmt.Errorf("create recovery point %s: %w: %s", n.ARN, ErrState, p.Status)
 	}
-	p.CreatedAt = s.now()
+	p.CreatedAt = s.captured(n)
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, p.DeleteAfterDays)
 	}
@@ -55,23 +58,32 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 		micros(p.CreatedAt), micros(p.DeleteAt), p.VaultUUID, p.ARN)
 }
 
+// captured is when the data of a new recovery point was captured.
+func (s *Service) captured(n NewPoint) time.Time {
+	if !n.CreatedAt.IsZero() {
+		return n.CreatedAt
+	}
+	return s.now()
+}
+
 func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) (Point, error) {
 	now := s.now()
 	p := Point{
 		VaultUUID: v.UUID, VaultName: v.Name, Account: v.Account, Region: v.Region,
 		ARN: n.ARN, ResourceARN: n.ResourceARN, ResourceType: n.ResourceType, ResourceName: n.ResourceName,
-		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: now, InitiatedAt: n.InitiatedAt,
-		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous,
+		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: s.captured(n), InitiatedAt: n.InitiatedAt,
+		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous, SourceVaultARN: n.SourceVaultARN,
 	}
 	if !p.Continuous {
-		p.DeleteAt = deleteAt(now, n.DeleteAfterDays)
+		p.DeleteAt = deleteAt(p.CreatedAt, n.DeleteAfterDays)
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
 		resource_name, role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at,
-		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?)`,
+		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?)`,
 		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID,
-		p.Status, micros(now), micros(now), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt), p.Continuous)
+		p.Status, micros(now), micros(p.CreatedAt), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt), p.Continuous,
+		p.SourceVaultARN)
 	if err != nil {
 		return Point{}, fmt.Errorf("insert recovery point %s: %w", p.ARN, err)
 	}
@@ -206,7 +218,9 @@ func (s *Service) protect(ctx context.Context, tx *meta.Tx, p Point) error {
 }
 
 func (s *Service) protectIn(ctx context.Context, tx *meta.Tx, p Point, vaultUUID, where string, args ...any) error {
-	newest, err := selectPoints(ctx, tx, where+" AND p.status <> 'CREATING' ORDER BY p.created_at DESC, p.arn DESC LIMIT 1", args...)
+	// A copy is as old as its source, which comes first.
+	newest, err := selectPoints(ctx, tx, where+" AND p.status <> 'CREATING' ORDER BY p.created_at DESC, p.source_vault_arn, p.arn DESC LIMIT 1",
+		args...)
 	if err != nil {
 		return err
 	}

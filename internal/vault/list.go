@@ -109,6 +109,7 @@ func inVault(p Point) backupapi.RecoveryPointByBackupVault {
 		Lifecycle: d.Lifecycle, CalculatedLifecycle: d.CalculatedLifecycle, IsEncrypted: d.IsEncrypted,
 		EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, VaultType: d.VaultType,
 		ParentRecoveryPointArn: d.ParentRecoveryPointArn, CompositeMemberIdentifier: d.CompositeMemberIdentifier,
+		SourceBackupVaultArn: d.SourceBackupVaultArn,
 	}
 }
 

@@ -61,6 +61,7 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 		StorageClass:        new(backupapi.StorageClassWarm),
 
 		ParentRecoveryPointArn:    some(p.ParentARN),
+		SourceBackupVaultArn:      some(p.SourceVaultARN),
 		CompositeMemberIdentifier: some(p.MemberID),
 		VaultType:                 new(backupapi.VaultTypeBackupVault),
 	}

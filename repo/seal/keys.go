@@ -10,6 +10,7 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -83,6 +84,11 @@ func (k *Keys) ChunkerKey() [32]byte { return k.chunker }
 func (k *Keys) ID(kind chunk.Kind, data []byte) (id chunk.ID) {
 	k.ids[kind].sum(id[:], data)
 	return id
+}
+
+// SameDomain reports whether two vaults give equal contents equal ids.
+func (k *Keys) SameDomain(other *Keys) bool {
+	return subtle.ConstantTimeCompare(k.chunker[:], other.chunker[:]) == 1
 }
 
 // Boundary returns the hash that decides where a node of a tree ends after key.
