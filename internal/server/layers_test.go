@@ -38,12 +38,12 @@ var layers = []struct {
 	{12, "repo/chunk"},
 	{11, "repo/field"},
 	{6, "blob/fault"},
-	{5, "blob/fs blob/mem blob/retry"},
+	{5, "blob/fs blob/mem blob/retry blob/s3"},
 	{1, "blob arn"},
 }
 
 // offside are packages that only tests and the build use; nothing else may import them.
-var offside = []string{"internal/gen", "internal/deps", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs",
+var offside = []string{"internal/gen", "internal/deps", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs", "blob/s3/s3test",
 	"repo/ledgertest", "repo/vector", "resource/resourcetest", "bench", "e2e"}
 
 func rowOf(name string) int {
