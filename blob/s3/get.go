@@ -169,7 +169,7 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // cut words an answer that ends early.
 func (r *reader) cut(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	if ctx := r.watch.outer.Err(); ctx != nil {

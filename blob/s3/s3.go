@@ -107,13 +107,9 @@ func (s *Store) bucket(ctx context.Context) error {
 		return err
 	})
 	if errors.Is(err, blob.ErrNotExist) {
-		return s.noBucket()
+		return fmt.Errorf("%w: bucket %s does not exist", blob.ErrUnavailable, s.location.Bucket)
 	}
 	return err
-}
-
-func (s *Store) noBucket() error {
-	return fmt.Errorf("%w: bucket %s does not exist", blob.ErrUnavailable, s.location.Bucket)
 }
 
 // askVersions learns whether deleted objects go on taking space as old versions.
@@ -192,9 +188,8 @@ func (s *Store) Stat(ctx context.Context, name blob.Name) (blob.Info, error) {
 	})
 	if errors.Is(err, blob.ErrNotExist) {
 		// The answer to HEAD does not tell a missing object from a missing bucket, of which nothing follows.
-		err = errors.Join(s.bucket(ctx), err)
-		if errors.Is(err, blob.ErrUnavailable) {
-			err = s.noBucket()
+		if bucketErr := s.bucket(ctx); bucketErr != nil {
+			err = bucketErr
 		}
 	}
 	if err != nil {

@@ -217,6 +217,14 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestOpen_WithUnknownProfile(t *testing.T) {
+	t.Parallel()
+	l := s3.Location{Bucket: "bucket", Endpoint: "http://127.0.0.1:1", PathStyle: true, Credential: "no-such-profile"}
+	if _, err := s3.Open(t.Context(), l, s3.Options{}); err == nil || !strings.Contains(err.Error(), "no-such-profile") {
+		t.Errorf("Open(%s) = %v, want an error that names the profile", l, err)
+	}
+}
+
 func TestBucketThatVanishes_IsNotAnEmptyStore(t *testing.T) {
 	t.Parallel()
 	g := s3test.Start(t)

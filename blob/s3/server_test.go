@@ -99,6 +99,43 @@ func TestPut_ConflictWithAnother(t *testing.T) {
 	}
 }
 
+func TestPut_ExplainsRefusals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status int
+		code   string
+		want   error
+	}{
+		{507, "InsufficientStorage", blob.ErrNoSpace},
+		{403, "QuotaExceeded", blob.ErrNoSpace},
+		{507, "", blob.ErrNoSpace},
+		{403, "AccessDenied", blob.ErrPermission},
+		{403, "", blob.ErrPermission},
+		{401, "", blob.ErrPermission},
+		{404, "NoSuchBucket", blob.ErrUnavailable},
+		{400, "RequestTimeout", blob.ErrUnavailable},
+		{429, "", blob.ErrUnavailable},
+		{500, "InternalError", blob.ErrUnavailable},
+		{503, "SlowDown", blob.ErrUnavailable},
+		{504, "", blob.ErrUnavailable},
+	} {
+		o := &oddServer{}
+		s, err := o.open(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.put = func(w http.ResponseWriter, _ *http.Request, _ bool) {
+			w.WriteHeader(c.status)
+			if c.code != "" {
+				fmt.Fprintf(w, "<Error><Code>%s</Code><Message>no</Message></Error>", c.code)
+			}
+		}
+		if err := s.Put(t.Context(), "a", strings.NewReader("x"), 1); !errors.Is(err, c.want) {
+			t.Errorf("Put answered with %d %s = %v, want %v", c.status, c.code, err, c.want)
+		}
+	}
+}
+
 func TestPut_SaysWhatItSends(t *testing.T) {
 	t.Parallel()
 	o := &oddServer{}
