@@ -154,7 +154,7 @@ func (c *Config) checkPaths() error {
 			return fmt.Errorf("store: %w", err)
 		}
 	} else if scheme, _, ok := strings.Cut(c.Store, "://"); ok {
-		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got %s://...", scheme)
+		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", scheme)
 	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")

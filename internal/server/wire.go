@@ -142,8 +142,8 @@ func inUse(ctx context.Context, c Config) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find out whether there are vaults without their root key: %w", err)
 	}
-	defer blobs.Close()
 	ids, err := blobs.Vaults(ctx)
+	err = errors.Join(err, blobs.Close())
 	if len(ids) > 0 {
 		return blobs.Place(ids[0]), nil
 	}
