@@ -24,20 +24,7 @@ import (
 // the bucket is away, goes on when it is back, and the bucket and the key alone are enough to restore.
 func TestStoreInABucket(t *testing.T) {
 	t.Parallel()
-	g := s3test.Start(t)
-	l := g.Location(t)
-	location := l.String() + "?credential=vaults&endpoint=" + g.Endpoint
-	home := t.TempDir()
-	keys := fmt.Sprintf("[vaults]\naws_access_key_id = %s\naws_secret_access_key = %s\n", s3test.AccessKey, s3test.SecretKey)
-	if err := os.Mkdir(filepath.Join(home, ".aws"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(home, ".aws", "credentials"), []byte(keys))
-	s := &server{data: filepath.Join(t.TempDir(), "data"), more: []string{"HOME=" + home}}
-	serveBucket := func() { s.start(t, "--store", location) }
-	serveBucket()
-	t.Cleanup(func() { s.stop(t) })
-
+	s, g, location := inBucket(t)
 	dir, arn := s.protect(t)
 	write(t, filepath.Join(dir, "big"), noise(1, 8<<20))
 	s.lockfast(t, "backup", dir)
@@ -61,7 +48,7 @@ func TestStoreInABucket(t *testing.T) {
 	}
 
 	s.stop(t)
-	serveBucket()
+	s.start(t, "--store", location)
 	last := points(t, s, arn)[0]
 	same(t, s, dir, "restore", last, "--to")
 
@@ -74,12 +61,66 @@ func TestStoreInABucket(t *testing.T) {
 
 	s.stop(t)
 	key := filepath.Join(s.data, "root.key")
-	t.Cleanup(serveBucket) // for the stop that follows
+	t.Cleanup(func() { s.start(t, "--store", location) }) // for the stop that follows
 	if got := s.lockfast(t, "store", "list", location, "--key", key, "--json"); strings.Count(got, "\n") != 1 {
 		t.Errorf("store list = %s, want two recovery points", got)
 	}
 	s.lockfast(t, "store", "verify", location, "--key", key)
 	same(t, s, dir, "store", "restore", location, last, "--key", key, "--to")
+}
+
+// inBucket starts a server whose store is in a bucket, which its user's shared file has the keys for.
+func inBucket(t *testing.T) (s *server, g *s3test.Gateway, location string) {
+	t.Helper()
+	g = s3test.Start(t)
+	location = g.Location(t).String() + "?credential=vaults&endpoint=" + g.Endpoint
+	home := t.TempDir()
+	if err := os.Mkdir(filepath.Join(home, ".aws"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(home, ".aws", "credentials"), fmt.Appendf(nil,
+		"[vaults]\naws_access_key_id = %s\naws_secret_access_key = %s\n", s3test.AccessKey, s3test.SecretKey))
+	s = &server{data: filepath.Join(t.TempDir(), "data"), more: []string{"HOME=" + home}}
+	s.start(t, "--store", location)
+	t.Cleanup(func() { s.stop(t) })
+	return s, g, location
+}
+
+// TestStoreInABucket_KilledServer: what a server killed in the middle of a backup has sent is taken up or removed by the next.
+func TestStoreInABucket_KilledServer(t *testing.T) {
+	t.Parallel()
+	s, g, location := inBucket(t)
+	dir, arn := s.protect(t)
+	s.lockfast(t, "backup", dir)
+	before := bytesBelow(t, g.Dir)
+	for i := range byte(3) {
+		write(t, filepath.Join(dir, fmt.Sprintf("big-%d", i)), noise(i, 48<<20))
+	}
+	role, vault := roleARN(arn), "Default"
+	started, err := s.client(t).StartBackupJob(t.Context(), &backup.StartBackupJobInput{BackupVaultName: &vault,
+		ResourceArn: &arn, IamRoleArn: &role})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the first pack", func() (int64, error) { return bytesBelow(t, g.Dir), nil },
+		func(n int64, _ error) bool { return n > before+16<<20 })
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait()
+	s.start(t, "--store", location)
+	job := until(t, "the end of the job", func() (*backup.DescribeBackupJobOutput, error) {
+		return s.client(t).DescribeBackupJob(t.Context(), &backup.DescribeBackupJobInput{BackupJobId: started.BackupJobId})
+	}, func(j *backup.DescribeBackupJobOutput, err error) bool { return err == nil && j.CompletionDate != nil })
+	if job.State != types.BackupJobStateCompleted {
+		t.Fatalf("the backup job that was interrupted ended %s: %v", job.State, job.StatusMessage)
+	}
+	s.lockfast(t, "vault", "reclaim", "Default")
+	s.lockfast(t, "vault", "verify", "Default")
+	if left := bytesBelow(t, g.Dir) - before; left > 152<<20 {
+		t.Errorf("the bucket holds %d bytes more after 144 MiB were backed up, some twice", left)
+	}
+	same(t, s, dir, "restore", *job.RecoveryPointArn, "--to")
 }
 
 // away expects refusals that clients repeat while the bucket is away, and no change.
@@ -150,12 +191,16 @@ func write(t *testing.T, path string, data []byte) {
 func bytesBelow(t *testing.T, dir string) (sum int64) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(_ string, d iofs.DirEntry, err error) error {
+		if errors.Is(err, iofs.ErrNotExist) {
+			return nil // removed meanwhile
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		info, err := d.Info()
-		sum += info.Size()
-		return err
+		if info, err := d.Info(); err == nil {
+			sum += info.Size()
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
