@@ -41,7 +41,8 @@ func run(m *testing.M) int {
 // server is one running `lockfast serve`.
 type server struct {
 	url  string
-	data string // its data directory
+	data string   // its data directory
+	more []string // variables of its environment, and that of the command line, besides what is usual
 	cmd  *exec.Cmd
 }
 
@@ -57,6 +58,7 @@ func serve(t *testing.T, args ...string) *server {
 func (s *server) start(t *testing.T, args ...string) {
 	t.Helper()
 	s.cmd = exec.Command(binary, append([]string{"serve", "--data", s.data, "--listen", "127.0.0.1:0"}, args...)...)
+	s.cmd.Env = append(os.Environ(), s.more...)
 	s.cmd.Stderr = &logWriter{t: t}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := s.cmd.StdoutPipe()
@@ -105,7 +107,7 @@ func (s *server) env(more ...string) []string {
 func (s *server) lockfast(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(binary, args...)
-	cmd.Env = s.env("LOCKFAST_DATA=" + s.data)
+	cmd.Env = s.env(append(s.more, "LOCKFAST_DATA="+s.data)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

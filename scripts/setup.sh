@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a target needs and the machine lacks, from the distribution's
-# packages. Usage: scripts/setup.sh demo|test|bench
+# packages, or into .cache/bin. Usage: scripts/setup.sh demo|test|bench
 set -euo pipefail
 
 packages=()
@@ -57,6 +57,13 @@ bench)
 esac
 install_packages
 
+versitygw=1.8.0 # as in blob/s3/s3test
+if [ "$1" = test ] && [ ! -x .cache/bin/versitygw-$versitygw ]; then
+	echo "setup: building versitygw $versitygw, an S3 server for the tests, once; this takes some minutes"
+	mkdir -p .cache/bin
+	CGO_ENABLED=0 GOBIN="$PWD/.cache/bin" go install "github.com/versity/versitygw/cmd/versitygw@v$versitygw"
+	mv .cache/bin/versitygw .cache/bin/versitygw-$versitygw
+fi
 if [ "$1" = test ] && [ ! -d e2e/js/node_modules/@aws-sdk/client-backup ]; then
 	(cd e2e/js && npm ci --silent --no-audit --no-fund)
 fi

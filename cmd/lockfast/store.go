@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/lockfast/lockfast/blob"
-	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/keys"
+	"github.com/lockfast/lockfast/internal/server"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/resource"
 	"github.com/lockfast/lockfast/resource/directory"
@@ -37,7 +35,8 @@ type storedLine struct {
 const arnFact = "recovery_point_arn"
 
 func newStore(a *app) *cobra.Command {
-	const about = `LOCATION is the directory of a store (DATA/store) or of one vault in it; FILE is a copy of DATA/root.key.`
+	const about = "LOCATION is the directory of a store (DATA/store) or of one vault in it, or such a place in a bucket,\n" +
+		"s3://BUCKET/PREFIX?endpoint=URL; FILE is a copy of DATA/root.key."
 	var key string
 	list := &cobra.Command{
 		Use:     "list LOCATION --key FILE",
@@ -108,22 +107,22 @@ func openStore(ctx context.Context, location, key string, fn func(*store) error)
 	if err != nil {
 		return err
 	}
-	blobs, err := fs.Open(location, fs.Options{})
+	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, blobs.Close()) }()
-	s := &store{location: location}
-	if s.names, err = vaultPrefixes(ctx, location, blobs); err != nil {
-		return fmt.Errorf("read store %s: %w", location, err)
+	s := &store{location: blobs.Place("")}
+	if s.names, err = vaultPrefixes(ctx, blobs); err != nil {
+		return fmt.Errorf("read store %s: %w", s.location, err)
 	}
 	if len(s.names) == 0 {
-		return fmt.Errorf("no vault at %s", location)
+		return fmt.Errorf("no vault at %s", s.location)
 	}
 	for _, name := range s.names {
 		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, repo.Options{})
 		if err != nil {
-			return fmt.Errorf("open vault %s: %w", filepath.Join(location, name), err)
+			return fmt.Errorf("open vault %s: %w", blobs.Place(name), err)
 		}
 		defer func() { err = errors.Join(err, v.Close()) }()
 		s.vaults = append(s.vaults, v)
@@ -132,25 +131,22 @@ func openStore(ctx context.Context, location, key string, fn func(*store) error)
 }
 
 // vaultPrefixes finds the vaults in a store: a directory each, named by a UUID, or the store itself as "".
-func vaultPrefixes(ctx context.Context, location string, blobs blob.Store) ([]string, error) {
+func vaultPrefixes(ctx context.Context, blobs *server.Blobs) ([]string, error) {
 	if ok, err := holdsVault(ctx, blobs, ""); ok || err != nil {
 		return []string{""}, err
 	}
-	entries, err := os.ReadDir(location)
+	ids, err := blobs.Vaults(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, e := range entries {
-		if uuid.Validate(e.Name()) != nil {
-			continue
-		}
-		ok, err := holdsVault(ctx, blobs, e.Name()+"/")
+	for _, id := range ids {
+		ok, err := holdsVault(ctx, blobs, id+"/")
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			names = append(names, e.Name())
+			names = append(names, id)
 		}
 	}
 	return names, nil

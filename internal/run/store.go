@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -65,12 +66,17 @@ func (s *Store) blobs() (blob.Store, error) {
 	return s.root, nil
 }
 
+// answerPatience is how long a store that does not answer is waited for where someone waits for the answer. Jobs wait longer.
+const answerPatience = 5 * time.Second
+
 // Ready reports whether the store can be reached.
 func (s *Store) Ready(ctx context.Context) error {
 	blobs, err := s.blobs()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
 	for _, err := range blobs.List(ctx, "ready/") { // nothing is there; what counts is an answer
 		return err
 	}
@@ -151,7 +157,9 @@ func (s *Store) Reachable(ctx context.Context, vaultUUID string) error {
 	if err != nil {
 		return err
 	}
-	_, err = blob.Prefix(blobs, vaultUUID).Stat(ctx, "format")
+	short, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	_, err = blob.Prefix(blobs, vaultUUID).Stat(short, "format")
 	switch {
 	case errors.Is(err, blob.ErrNotExist):
 		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lockfast/lockfast/blob/s3"
 	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/registry"
 	"github.com/lockfast/lockfast/internal/run"
@@ -28,7 +29,7 @@ type Config struct {
 	Account           string        `yaml:"account"`            // 12 digits
 	Region            string        `yaml:"region"`             // of declared resources and of the command line
 	Metadata          string        `yaml:"metadata"`           // sqlite, sqlite:PATH or postgres://...
-	Store             string        `yaml:"store"`              // directory of the vaults' data; empty is DATA/store
+	Store             string        `yaml:"store"`              // directory of the vaults' data, or s3://...; empty is DATA/store
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
 	LogLevel          slog.Level    `yaml:"log_level"`          // debug, info, warn or error
 	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
@@ -153,14 +154,18 @@ func (c *Config) checkPaths() error {
 	if c.Store == "" {
 		c.Store = filepath.Join(c.Data, "store")
 	}
-	if strings.Contains(c.Store, "://") {
-		return fmt.Errorf("store: %q is not a directory; this version keeps vaults in a local directory only", c.Store)
+	if inBucket(c.Store) {
+		if _, err := s3.Parse(c.Store); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	} else if scheme, _, ok := strings.Cut(c.Store, "://"); ok {
+		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", scheme)
 	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")
 	}
 	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey} {
-		if *path == "" {
+		if *path == "" || inBucket(*path) {
 			continue
 		}
 		abs, err := filepath.Abs(*path)

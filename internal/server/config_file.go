@@ -25,7 +25,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Account, "account", c.Account, "account id, 12 digits")
 	fs.StringVar(&c.Region, "region", c.Region, "region of declared resources")
 	fs.StringVar(&c.Metadata, "metadata", c.Metadata, "database: sqlite, sqlite:PATH or postgres://...")
-	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults (default DATA/store)")
+	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults, or s3://BUCKET/PREFIX?... (default DATA/store)")
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
 	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least level that is logged: debug, info, warn, error")
 	fs.IntVar(&c.BackupJobs, "backup-jobs", c.BackupJobs, "backup jobs that run at the same time")

@@ -6,18 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
-	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/browse"
 	"github.com/lockfast/lockfast/internal/events"
@@ -52,7 +49,7 @@ type parts struct {
 	o       Options
 	root    *keys.Root
 	db      *meta.DB
-	blobs   *fs.Store // nil until a vault is needed
+	blobs   *Blobs // nil until a vault is needed
 	pager   *restjson.Pager
 	links   *links
 	iam     *iam.Service
@@ -110,13 +107,13 @@ func build(ctx context.Context, o Options) (*parts, error) {
 }
 
 // openKey reads the root key. It makes one only where nothing is that another key would open.
-func (p *parts) openKey(context.Context) (err error) {
+func (p *parts) openKey(ctx context.Context) (err error) {
 	c := p.o.Config
 	p.root, err = keys.Open(c.KeyFile)
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	used, err := inUse(c)
+	used, err := inUse(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -132,20 +129,25 @@ func (p *parts) openKey(context.Context) (err error) {
 }
 
 // inUse returns the name of something that was written with a root key before; empty if there is nothing.
-func inUse(c Config) (string, error) {
+func inUse(ctx context.Context, c Config) (string, error) {
 	if file, ok := strings.CutPrefix(c.Metadata, "sqlite:"); ok {
 		if _, err := os.Stat(file); err == nil {
 			return file, nil
 		}
 	}
-	entries, err := os.ReadDir(c.Store)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	for _, e := range entries {
-		if uuid.Validate(e.Name()) == nil {
-			return filepath.Join(c.Store, e.Name()), nil
+	if !inBucket(c.Store) {
+		if _, err := os.Stat(c.Store); errors.Is(err, os.ErrNotExist) {
+			return "", nil
 		}
+	}
+	blobs, err := OpenBlobs(ctx, c.Store, BlobsOptions{ReadOnly: true})
+	if err != nil {
+		return "", fmt.Errorf("find out whether there are vaults without their root key: %w", err)
+	}
+	ids, err := blobs.Vaults(ctx)
+	err = errors.Join(err, blobs.Close())
+	if len(ids) > 0 {
+		return blobs.Place(ids[0]), nil
 	}
 	return "", err
 }
@@ -215,12 +217,13 @@ func (p *parts) makeStore(context.Context) error {
 	p.ledgers = ledger.New(p.db, ledger.Options{})
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
-			s, err := fs.Open(p.o.Config.Store, fs.Options{Create: true, System: p.o.system})
+			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Create: true, System: p.o.system,
+				Repeated: func(err error) { p.o.Log.Debug("request to the store is repeated", "error", err) }})
 			if err != nil {
 				return nil, err
 			}
-			p.blobs = s
-			return s, nil
+			p.blobs = blobs
+			return blobs, nil
 		},
 		DB:      p.db,
 		Ledgers: p.ledgers,
@@ -230,7 +233,7 @@ func (p *parts) makeStore(context.Context) error {
 	})
 	c := p.o.Config
 	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc([]string{c.Data, c.Store, c.KeyFile, c.TLSKey},
-		func(path string) bool { return path == "" })})
+		func(path string) bool { return path == "" || strings.Contains(path, "://") })}) // a store may be a bucket
 	if p.o.wrap != nil {
 		p.driver = p.o.wrap(p.driver)
 	}
