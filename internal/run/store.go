@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +28,8 @@ type Store struct {
 
 	mu     sync.Mutex
 	vaults map[string]*openVault // guarded by mu
+	// unsure are names whose removal failed, by vault; guarded by mu. They may be out of sight and still not be gone.
+	unsure map[string]map[blob.Name]bool
 }
 
 // StoreOptions says what a [Store] works with.
@@ -49,7 +53,7 @@ type openVault struct {
 
 // NewStore returns a store of which nothing is open.
 func NewStore(o StoreOptions) *Store {
-	return &Store{o: o, vaults: map[string]*openVault{}}
+	return &Store{o: o, vaults: map[string]*openVault{}, unsure: map[string]map[blob.Name]bool{}}
 }
 
 // blobs returns the store's root. Its errors wrap [blob.ErrUnavailable].
@@ -211,7 +215,9 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 		return err
 	}
 	sub := blob.Prefix(blobs, vaultUUID)
-	var names []blob.Name
+	s.mu.Lock()
+	names := slices.Collect(maps.Keys(s.unsure[vaultUUID]))
+	s.mu.Unlock()
 	for info, err := range sub.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
@@ -219,13 +225,29 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 		names = append(names, info.Name)
 	}
 	for _, name := range names {
-		if err := sub.Delete(ctx, name); err != nil {
+		err := sub.Delete(ctx, name)
+		s.noteRemoval(vaultUUID, name, err)
+		if err != nil {
 			return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
 		}
 	}
 	return s.o.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		return s.o.Ledgers.DropTx(ctx, tx, vaultUUID)
 	})
+}
+
+// noteRemoval notes whether a name of a vault that is erased is surely gone.
+func (s *Store) noteRemoval(vaultUUID string, name blob.Name, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(s.unsure[vaultUUID], name)
+	case s.unsure[vaultUUID] == nil:
+		s.unsure[vaultUUID] = map[blob.Name]bool{name: true}
+	default:
+		s.unsure[vaultUUID][name] = true
+	}
 }
 
 // forget closes a vault.
