@@ -69,9 +69,11 @@ type Options struct {
 	Resources  Resources
 	Roles      Roles
 	Placements Placements
-	Pager      *restjson.Pager
-	Now        func() time.Time // policy clock; nil is time.Now
-	Lease      time.Duration    // how long a worker may be silent; 0 is [DefaultLease]
+	// MayUse refuses paths of the host that an account may not name, whether they exist or not; nil is for none.
+	MayUse func(account, path string) error
+	Pager  *restjson.Pager
+	Now    func() time.Time // policy clock; nil is time.Now
+	Lease  time.Duration    // how long a worker may be silent; 0 is [DefaultLease]
 }
 
 // Limits of jobs.

@@ -77,6 +77,11 @@ func (s *Service) RestoreToDirectory(ctx context.Context, in *lockfastapi.Restor
 	if !filepath.IsAbs(in.Directory) || strings.ContainsRune(in.Directory, 0) {
 		return nil, backupapi.InvalidParameterValueExceptionf("Directory is not an absolute path: %q", clip(in.Directory))
 	}
+	if s.MayUse != nil {
+		if err := s.MayUse(caller.From(ctx).Account, in.Directory); err != nil {
+			return nil, err
+		}
+	}
 	items, ok := cleanItems(in.Items)
 	if !ok {
 		return nil, backupapi.InvalidParameterValueExceptionf("Items holds a path that is empty or leads out of the resource")

@@ -104,6 +104,11 @@ func (s *Service) check(ctx context.Context, in *lockfastapi.RegisterResourceInp
 		return "", err
 	}
 	path := filepath.Clean(*in.Path)
+	if s.MayUse != nil {
+		if err := s.MayUse(caller.From(ctx).Account, path); err != nil {
+			return "", err
+		}
+	}
 	_, err := s.Prober.Probe(ctx, resource.Resource{Type: EFS, Address: map[string]string{"path": path}})
 	if unusable(err) {
 		return "", lockfastapi.InvalidParameterValueExceptionf("Path: %v.", err)

@@ -48,6 +48,8 @@ type Options struct {
 	Pager  *restjson.Pager
 	Now    func() time.Time
 	Region string // in which resources are declared
+	// MayUse refuses paths of the host that an account may not name, whether they exist or not; nil is for none.
+	MayUse func(account, path string) error
 }
 
 // Service is the noun. Its methods may be called concurrently.

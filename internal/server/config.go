@@ -44,6 +44,7 @@ type Config struct {
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
 	Resources         []Resource    `yaml:"resources"`          // declared resources
 	Placements        []Placement   `yaml:"placements"`         // where restores may create things
+	Accounts          []Account     `yaml:"accounts"`           // paths of the host that further accounts may use
 }
 
 // Resource is a resource declared in the configuration file.
@@ -144,7 +145,7 @@ func (c *Config) Check() error {
 	if c.TrailDays < 0 || c.TrailDays > 36500 {
 		return fmt.Errorf("trail_days: %d is not between 0 and 36500", c.TrailDays)
 	}
-	return errors.Join(c.checkResources(), c.checkPlacements())
+	return errors.Join(c.checkResources(), c.checkPlacements(), c.checkAccounts())
 }
 
 func (c *Config) checkPaths() error {

@@ -250,10 +250,10 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.tags = tag.New(p.db, links, pager)
 	n.settings = setting.New(registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
-		Region: p.o.Config.Region})
+		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
 		Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
-	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links,
+	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Now: p.o.Now})
 	n.tasks = task.New(p.db, links, p.o.Now)
 	n.browse = browse.New(links, pager)
