@@ -56,7 +56,7 @@ func TestCreateBackupVault_KeepsItsKey(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		type key struct{ arn, kind string }
+		type key [2]string // ARN and type
 		want := map[string]key{"default": {defaultKey, "AWS_OWNED_KMS_KEY"}, "named": {defaultKey, "AWS_OWNED_KMS_KEY"},
 			"own": {ownKey, "CUSTOMER_MANAGED_KMS_KEY"}}
 		listed, described := map[string]key{}, map[string]key{}
