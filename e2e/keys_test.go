@@ -51,3 +51,28 @@ func TestKeyCommands(t *testing.T) {
 		t.Errorf("kit = %q, %v", text, err)
 	}
 }
+
+func TestStoreList_LeavesOutVaultsWithoutKeys(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	dir, _ := s.protect(t)
+	for _, vault := range []string{"first", "second"} {
+		s.lockfast(t, "backup", dir, "--vault", vault)
+	}
+	list := func() string {
+		return s.lockfast(t, "store", "list", filepath.Join(s.data, "store"), "--key", filepath.Join(s.data, "root.key"), "--json")
+	}
+	if n := strings.Count(list(), `"type":"result"`); n != 2 {
+		t.Errorf("%d recovery points, want 2: %s", n, list())
+	}
+	keys, err := filepath.Glob(filepath.Join(s.data, "store", "*", "k"))
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("folders of keys = %v, %v", keys, err)
+	}
+	if err := os.RemoveAll(keys[0]); err != nil { // as the destruction of its KMS key does
+		t.Fatal(err)
+	}
+	if n := strings.Count(list(), `"type":"result"`); n != 1 {
+		t.Errorf("%d recovery points, want 1: %s", n, list())
+	}
+}

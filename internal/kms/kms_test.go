@@ -37,7 +37,6 @@ type fixture struct {
 	ctx context.Context
 	log bytes.Buffer
 
-	mu       sync.Mutex
 	time     time.Time
 	vaults   map[string][]string // by key
 	shredded []string

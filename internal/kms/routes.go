@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 
 // Routes registers the operations of KMS and of Lockfast.
 func (s *Service) Routes(r *json11.Router, own *restjson.Router) {
-	json11.Handle(r, kmsapi.CreateKey, s.CreateKey, all[kmsapi.CreateKeyInput]("kms:CreateKey"))
+	json11.Handle(r, kmsapi.CreateKey, s.CreateKey, creates)
 	json11.Handle(r, kmsapi.ListKeys, s.ListKeys, all[kmsapi.ListKeysInput]("kms:ListKeys"))
 	json11.Handle(r, kmsapi.ListAliases, s.ListAliases, all[kmsapi.ListAliasesInput]("kms:ListAliases"))
 	onKey(s, r, kmsapi.DescribeKey, s.DescribeKey, func(in *kmsapi.DescribeKeyInput) string { return in.KeyId })
@@ -34,7 +35,15 @@ func (s *Service) Routes(r *json11.Router, own *restjson.Router) {
 	onKey(s, r, kmsapi.DisableKeyRotation, s.DisableKeyRotation, func(in *kmsapi.DisableKeyRotationInput) string { return in.KeyId })
 	onKey(s, r, kmsapi.GetKeyRotationStatus, s.GetKeyRotationStatus, func(in *kmsapi.GetKeyRotationStatusInput) string { return in.KeyId })
 	onKey(s, r, kmsapi.ListResourceTags, s.ListResourceTags, func(in *kmsapi.ListResourceTagsInput) string { return in.KeyId })
-	onKey(s, r, kmsapi.TagResource, s.TagResource, func(in *kmsapi.TagResourceInput) string { return in.KeyId })
+	json11.HandleOn(r, kmsapi.TagResource, s.TagResource,
+		func(ctx context.Context, in *kmsapi.TagResourceInput) ([]json11.Access, error) {
+			asked, err := s.on(ctx, "kms:TagResource", in.KeyId, nil)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(asked[0].Keys, caller.Tagging("", "", tagMap(in.Tags))[0].Keys)
+			return asked, nil
+		})
 	onKey(s, r, kmsapi.UntagResource, s.UntagResource, func(in *kmsapi.UntagResourceInput) string { return in.KeyId })
 	s.aliasRoutes(r)
 	s.dataRoutes(r)
@@ -71,7 +80,7 @@ func (s *Service) dataRoutes(r *json11.Router) {
 		})
 	json11.HandleOn(r, kmsapi.Decrypt, s.Decrypt,
 		func(ctx context.Context, in *kmsapi.DecryptInput) ([]json11.Access, error) {
-			return s.onCiphertext(ctx, "kms:Decrypt", in.CiphertextBlob, in.EncryptionContext)
+			return s.onCiphertext(ctx, "kms:Decrypt", in.KeyId, in.CiphertextBlob, in.EncryptionContext)
 		})
 	json11.HandleOn(r, kmsapi.GenerateDataKey, s.GenerateDataKey,
 		func(ctx context.Context, in *kmsapi.GenerateDataKeyInput) ([]json11.Access, error) {
@@ -83,7 +92,7 @@ func (s *Service) dataRoutes(r *json11.Router) {
 		})
 	json11.HandleOn(r, kmsapi.ReEncrypt, s.ReEncrypt,
 		func(ctx context.Context, in *kmsapi.ReEncryptInput) ([]json11.Access, error) {
-			from, err := s.onCiphertext(ctx, "kms:ReEncryptFrom", in.CiphertextBlob, in.SourceEncryptionContext)
+			from, err := s.onCiphertext(ctx, "kms:ReEncryptFrom", in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext)
 			if err != nil {
 				return nil, err
 			}
@@ -95,6 +104,25 @@ func (s *Service) dataRoutes(r *json11.Router) {
 // all is the access of an operation that is about no key.
 func all[In any](action string) func(caller.Caller, *In) []json11.Access {
 	return func(caller.Caller, *In) []json11.Access { return caller.OnAll(action) }
+}
+
+// creates asks for the right to make a key and, if it is made with tags, to give it tags.
+//
+// See https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html.
+func creates(_ caller.Caller, in *kmsapi.CreateKeyInput) []json11.Access {
+	asked := caller.Tagging("kms:CreateKey", "*", tagMap(in.Tags))
+	if len(in.Tags) > 0 {
+		asked = append(asked, caller.Tagging("kms:TagResource", "*", tagMap(in.Tags))...)
+	}
+	return asked
+}
+
+func tagMap(tags []kmsapi.Tag) map[string]string {
+	m := map[string]string{}
+	for _, t := range tags {
+		m[t.TagKey] = t.TagValue
+	}
+	return m
 }
 
 // onKey registers an operation on a key, for which it asks under the operation's name.
@@ -137,13 +165,16 @@ func (s *Service) onAlias(ctx context.Context, action, alias string, refs ...str
 	return asked, nil
 }
 
-// onCiphertext is an action on the key that made a ciphertext.
-func (s *Service) onCiphertext(ctx context.Context, action string, blob []byte, bound map[string]string) ([]json11.Access, error) {
+// onCiphertext is an action on the key that made a ciphertext; on the key that is named, or on all, if no key here did.
+func (s *Service) onCiphertext(ctx context.Context, action string, ref *string, blob []byte, bound map[string]string) ([]json11.Access, error) {
 	id, ok := keyIn(blob)
-	if !ok {
-		return nil, badCiphertext()
+	switch {
+	case ok:
+		return s.on(ctx, action, id, bound)
+	case ref != nil:
+		return s.on(ctx, action, *ref, bound)
 	}
-	return s.on(ctx, action, id, bound)
+	return caller.OnAll(action), nil
 }
 
 // resolve returns the ARN of the key that a caller names. What does not exist keeps its own name, so that permission is
