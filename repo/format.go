@@ -82,7 +82,7 @@ func readKeys(ctx context.Context, s blob.Store, k KeyWrapper, uuid [16]byte) (*
 	secrets := map[uint32]seal.Secret{}
 	var domain seal.Secret
 	for epoch, r := range newest {
-		plain, err := k.Unwrap(ctx, r.Wrapped, r.Bind())
+		plain, err := unwrap(ctx, k, r)
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
 		}
@@ -95,6 +95,17 @@ func readKeys(ctx context.Context, s blob.Store, k KeyWrapper, uuid [16]byte) (*
 		}
 	}
 	return seal.New(uuid, domain, secrets)
+}
+
+// unwrap opens the vault key of a key object.
+func unwrap(ctx context.Context, k KeyWrapper, r seal.KeyRecord) ([]byte, error) {
+	if c, ok := k.(ChainWrapper); ok {
+		return c.UnwrapLinked(ctx, r.KeyID, r.Links, r.Wrapped, r.Bind())
+	}
+	if len(r.Links) > 0 {
+		return nil, fmt.Errorf("its key %s is itself wrapped: %w", r.KeyID, ErrWrongKey)
+	}
+	return k.Unwrap(ctx, r.Wrapped, r.Bind())
 }
 
 // claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.

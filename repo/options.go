@@ -16,6 +16,18 @@ type KeyWrapper interface {
 	Unwrap(ctx context.Context, wrapped, bind []byte) ([]byte, error)
 }
 
+// ChainWrapper is a [KeyWrapper] whose own key is wrapped by others, up to a root. The links of that chain are kept in the
+// key object (docs/format.md section 5.4), so that whoever has the root needs nothing but the objects. A KeyWrapper that
+// does not implement it cannot open a vault whose key objects have links.
+type ChainWrapper interface {
+	KeyWrapper
+	// Links returns the chain from the root to the key that Wrap uses, outermost first; empty if that is the root.
+	Links() [][]byte
+	// UnwrapLinked is Unwrap for what was wrapped at the end of the links of a key object, which may be none. keyID is
+	// the name of the wrapping key in the key object.
+	UnwrapLinked(ctx context.Context, keyID string, links [][]byte, wrapped, bind []byte) ([]byte, error)
+}
+
 // CreateOptions describes a new vault. Sizes are fixed for its life; zero means the default.
 type CreateOptions struct {
 	UUID      [16]byte

@@ -103,6 +103,9 @@ func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions
 	if named, ok := k.(interface{ KeyID() string }); ok {
 		r.KeyID = named.KeyID()
 	}
+	if c, ok := k.(ChainWrapper); ok {
+		r.Links = c.Links()
+	}
 	if r.Wrapped, err = k.Wrap(ctx, secret[:], r.Bind()); err != nil {
 		return nil, fmt.Errorf("wrap vault key: %w", err)
 	}

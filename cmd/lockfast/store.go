@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -45,7 +46,7 @@ func newStore(a *app) *cobra.Command {
 		Example: "  lockfast store list /mnt/copy/store --key root.key",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return openStore(cmd.Context(), args[0], key, func(s *store) error { return a.storeList(cmd.Context(), s) })
+			return a.openStore(cmd.Context(), args[0], key, func(s *store) error { return a.storeList(cmd.Context(), s) })
 		},
 	}
 	level := 3
@@ -59,7 +60,7 @@ func newStore(a *app) *cobra.Command {
 			if level < 0 || level > 3 {
 				return usagef("--level: %d is not between 0 and 3", level)
 			}
-			return openStore(cmd.Context(), args[0], key, func(s *store) error {
+			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
 				return a.storeVerify(cmd.Context(), s, level)
 			})
 		},
@@ -78,7 +79,7 @@ func newStore(a *app) *cobra.Command {
 			if to == "" {
 				return usagef("store restore: --to DIR is missing")
 			}
-			return openStore(cmd.Context(), args[0], key, func(s *store) error {
+			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
 				return a.storeRestore(cmd.Context(), s, args[1], to, items)
 			})
 		},
@@ -98,8 +99,9 @@ type store struct {
 	vaults   []*repo.Vault
 }
 
-// openStore opens the vaults at a location, runs fn, and closes them.
-func openStore(ctx context.Context, location, key string, fn func(*store) error) (err error) {
+// openStore opens the vaults at a location, runs fn, and closes them. A vault whose keys were destroyed is named and left
+// out.
+func (a *app) openStore(ctx context.Context, location, key string, fn func(*store) error) (err error) {
 	if key == "" {
 		return usagef("--key FILE is missing: a copy of the server's DATA/root.key")
 	}
@@ -118,6 +120,21 @@ func openStore(ctx context.Context, location, key string, fn func(*store) error)
 	}
 	if len(s.names) == 0 {
 		return fmt.Errorf("no vault at %s", s.location)
+	}
+	shredded := 0
+	s.names = slices.DeleteFunc(s.names, func(name string) bool {
+		if err != nil || holdsKeys(ctx, blobs, name, &err) {
+			return false
+		}
+		a.out.note("vault %s: its keys were destroyed, nothing in it can be read", filepath.Join(location, name))
+		shredded++
+		return true
+	})
+	if err == nil && len(s.names) == 0 {
+		err = fmt.Errorf("no vault at %s can be read: the keys of %d were destroyed", location, shredded)
+	}
+	if err != nil {
+		return err
 	}
 	for _, name := range s.names {
 		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, repo.Options{})
@@ -159,6 +176,15 @@ func holdsVault(ctx context.Context, blobs blob.Store, prefix string) (bool, err
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// holdsKeys reports whether the vault below a prefix still has a key object.
+func holdsKeys(ctx context.Context, blobs blob.Store, name string, err *error) bool {
+	for _, failed := range blob.Prefix(blobs, name).List(ctx, "k/") {
+		*err = failed
+		return true
+	}
+	return false
 }
 
 func (a *app) storeList(ctx context.Context, s *store) error {

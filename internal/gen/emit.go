@@ -91,8 +91,8 @@ func (e *emitter) operations() {
 	e.printf("// Package %s holds the operations, types and errors of %s, version %s.\npackage %s\n\n", e.Package, e.Metadata.ServiceFullName,
 		e.Metadata.APIVersion, e.Package)
 	e.printf("import \"github.com/lockfast/lockfast/internal/wire\"\n\n")
-	e.printf("// Service names the API.\nvar Service = &wire.Service{Name: %q, Version: %q, Protocol: %q, Namespace: %q, Missing: %q, Invalid: %q}\n\n",
-		e.scope(), e.Metadata.APIVersion, e.Metadata.Protocol, e.Metadata.XMLNamespace, e.Missing, e.Invalid)
+	e.printf("// Service names the API.\nvar Service = &wire.Service{Name: %q, Version: %q, Protocol: %q, Namespace: %q, %sMissing: %q, Invalid: %q}\n\n",
+		e.scope(), e.Metadata.APIVersion, e.Metadata.Protocol, e.Metadata.XMLNamespace, e.target(), e.Missing, e.Invalid)
 	e.printf("// Operations returns every operation of the model, by name.\nfunc Operations() []*wire.Descriptor {\nreturn []*wire.Descriptor{\n")
 	for _, name := range sorted(e.Operations) {
 		e.printf("%s.Descriptor,\n", name)
@@ -101,6 +101,14 @@ func (e *emitter) operations() {
 	for _, name := range sorted(e.Operations) {
 		e.operation(e.Operations[name])
 	}
+}
+
+// target is the field for the prefix of operations' names, in the protocol that has one.
+func (e *emitter) target() string {
+	if e.Metadata.TargetPrefix == "" {
+		return ""
+	}
+	return fmt.Sprintf("Target: %q, ", e.Metadata.TargetPrefix)
 }
 
 func (e *emitter) operation(op *operation) {

@@ -18,6 +18,7 @@ type model struct {
 		Protocol        string `json:"protocol"`
 		ServiceFullName string `json:"serviceFullName"`
 		XMLNamespace    string `json:"xmlNamespace"`
+		TargetPrefix    string `json:"targetPrefix"`
 	} `json:"metadata"`
 	Operations map[string]*operation `json:"operations"`
 	Shapes     map[string]*shape     `json:"shapes"`

@@ -156,6 +156,7 @@ func (s *Service) addResourcePolicies(ctx context.Context, r *requester, a *call
 	}
 	var err error
 	sets.Resource, err = s.o.ResourcePolicies.ResourcePolicies(ctx, r.caller.Account, r.caller.Region, *a)
+	sets.ResourceDecides = len(sets.Resource) > 0 && decidedByKey(a.Action)
 	return err
 }
 
@@ -188,6 +189,12 @@ func decidedByRole(action string) bool {
 	}
 	return false
 }
+
+// decidedByKey reports whether an action is one on a key, which its policy must allow or leave to the account. A key always
+// has a policy.
+//
+// See https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html.
+func decidedByKey(action string) bool { return strings.HasPrefix(action, "kms:") }
 
 // crosses reports whether an action may reach into another account at all.
 //

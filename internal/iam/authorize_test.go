@@ -113,6 +113,28 @@ func TestAuthorize_PoliciesOfResources(t *testing.T) {
 	w.denies(admin, "backup:PutBackupVaultAccessPolicy", vault, "with an explicit deny in an identity-based policy")
 }
 
+// Without a statement for the account, policies of identities do not count for a key, as
+// https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html says.
+func TestAuthorize_PolicyOfAKeyDecides(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		const key, gone = "arn:aws:kms:us-east-1:000000000000:key/k", "arn:aws:kms:us-east-1:000000000000:key/gone"
+		w := newWorld(t, db)
+		alice, bob := w.user(account, "alice", allowsAll), w.user(account, "bob")
+		w.attach(key, `{"Version":"2012-10-17","Statement":[
+			{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/bob"},"Action":"kms:Encrypt","Resource":"*"}]}`)
+		w.allows(bob, "kms:Encrypt", key)
+		w.denies(bob, "kms:Decrypt", key, "because no resource-based policy allows the kms:Decrypt action")
+		w.denies(alice, "kms:Encrypt", key, "because no resource-based policy allows the kms:Encrypt action")
+		w.allows(alice, "lockfast:RotateKey", key)
+		w.allows(alice, "kms:DescribeKey", gone)
+		w.attach(key, `{"Version":"2012-10-17","Statement":[
+			{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":"kms:*","Resource":"*"}]}`)
+		w.allows(alice, "kms:Encrypt", key)
+		w.denies(bob, "kms:Encrypt", key, "because no identity-based policy allows the kms:Encrypt action")
+	})
+}
+
 func TestAuthorize_ConditionKeys(t *testing.T) {
 	t.Parallel()
 	w := sqlite(t)

@@ -39,3 +39,31 @@ func FuzzUnwrap(f *testing.F) {
 		}
 	})
 }
+
+func FuzzUnwrapLinked(f *testing.F) {
+	r, err := generate()
+	if err != nil {
+		f.Fatal(err)
+	}
+	n := KeyName{Account: "000000000000", Region: "us-east-1", ID: "id", Version: 1}
+	material, err := r.NewMaterial(f.Context(), n)
+	if err != nil {
+		f.Fatal(err)
+	}
+	k, err := r.OpenKey(f.Context(), n, material)
+	if err != nil {
+		f.Fatal(err)
+	}
+	wrapped, err := k.Wrap(f.Context(), []byte("key"), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(k.link, wrapped)
+	f.Add([]byte{linkVersion, 0, 0, 0, 0, 255, 255}, []byte{keyVersion})
+	f.Fuzz(func(t *testing.T, link, wrapped []byte) {
+		key, err := r.UnwrapLinked(t.Context(), k.KeyID(), [][]byte{link}, wrapped, nil)
+		if err == nil && string(key) != "key" {
+			t.Errorf("UnwrapLinked(%x, %x) = %x", link, wrapped, key)
+		}
+	})
+}

@@ -21,6 +21,7 @@ func Operations() []*wire.Descriptor {
 		ListAccounts.Descriptor,
 		ListEvents.Descriptor,
 		ListItems.Descriptor,
+		ListKeyUse.Descriptor,
 		ListRecoveryPoints.Descriptor,
 		ListResources.Descriptor,
 		ListSkippedItems.Descriptor,
@@ -28,6 +29,7 @@ func Operations() []*wire.Descriptor {
 		RegisterResource.Descriptor,
 		RemoveResource.Descriptor,
 		RestoreToDirectory.Descriptor,
+		RotateKey.Descriptor,
 		StartReclaim.Descriptor,
 		StartVerification.Descriptor,
 		TestResource.Descriptor,
@@ -108,6 +110,14 @@ var ListItems = wire.Operation[ListItemsInput, ListItemsOutput]{Descriptor: &wir
 	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Items"},
 }}
 
+// ListKeyUse lists the KMS keys of the account in the region with what hangs on them.
+var ListKeyUse = wire.Operation[ListKeyUseInput, ListKeyUseOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "ListKeyUse", Method: "GET", Path: "/lockfast/v1/keys", Status: 200,
+	Input: shapeListKeyUseInput, Output: shapeListKeyUseOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Keys"},
+}}
+
 // ListRecoveryPoints lists recovery points of every vault with their sizes.
 var ListRecoveryPoints = wire.Operation[ListRecoveryPointsInput, ListRecoveryPointsOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "ListRecoveryPoints", Method: "GET", Path: "/lockfast/v1/recovery-points", Status: 200,
@@ -160,6 +170,13 @@ var RestoreToDirectory = wire.Operation[RestoreToDirectoryInput, RestoreToDirect
 	Input: shapeRestoreToDirectoryInput, Output: shapeRestoreToDirectoryOutput,
 	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "InvalidResourceStateException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 	Token:  "IdempotencyToken",
+}}
+
+// RotateKey gives a KMS key a new version, which encrypts from then on; older versions go on decrypting.
+var RotateKey = wire.Operation[RotateKeyInput, RotateKeyOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "RotateKey", Method: "POST", Path: "/lockfast/v1/keys/{keyId}/rotate", Status: 200,
+	Input: shapeRotateKeyInput, Output: shapeRotateKeyOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 
 // StartReclaim starts to free the space of a vault that no recovery point needs.

@@ -158,11 +158,24 @@ var (
 		{Name: "Type", Required: true, Shape: shapeItemType},
 		{Name: "Uid", Required: true, Shape: wire.PlainLong},
 	}}
-	shapeItemPaths              = &wire.Shape{Name: "ItemPaths", Kind: wire.List, Max: new(int64(10000)), Item: shapePath}
-	shapeItemType               = &wire.Shape{Name: "ItemType", Kind: wire.String, Enum: []string{"file", "dir", "link", "fifo", "char", "block", "socket"}}
-	shapeItems                  = &wire.Shape{Name: "Items", Kind: wire.List, Item: shapeItem}
-	shapeJobId                  = &wire.Shape{Name: "JobId", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128))}
-	shapeJobKind                = &wire.Shape{Name: "JobKind", Kind: wire.String, Enum: []string{"BACKUP", "COPY", "RESTORE"}}
+	shapeItemPaths = &wire.Shape{Name: "ItemPaths", Kind: wire.List, Max: new(int64(10000)), Item: shapePath}
+	shapeItemType  = &wire.Shape{Name: "ItemType", Kind: wire.String, Enum: []string{"file", "dir", "link", "fifo", "char", "block", "socket"}}
+	shapeItems     = &wire.Shape{Name: "Items", Kind: wire.List, Item: shapeItem}
+	shapeJobId     = &wire.Shape{Name: "JobId", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128))}
+	shapeJobKind   = &wire.Shape{Name: "JobKind", Kind: wire.String, Enum: []string{"BACKUP", "COPY", "RESTORE"}}
+	shapeKeyNames  = &wire.Shape{Name: "KeyNames", Kind: wire.List, Item: wire.PlainString}
+	shapeKeyUse    = &wire.Shape{Name: "KeyUse", Kind: wire.Structure, Type: reflect.TypeFor[KeyUse](), Members: []wire.Member{
+		{Name: "Aliases", Shape: shapeKeyNames},
+		{Name: "CreationDate", Shape: wire.PlainTimestamp},
+		{Name: "DeletionDate", Shape: wire.PlainTimestamp},
+		{Name: "Description", Shape: wire.PlainString},
+		{Name: "KeyArn", Shape: wire.PlainString},
+		{Name: "Manager", Shape: wire.PlainString},
+		{Name: "State", Shape: wire.PlainString},
+		{Name: "Vaults", Shape: shapeKeyNames},
+		{Name: "Version", Shape: wire.PlainInteger},
+	}}
+	shapeKeyUses                = &wire.Shape{Name: "KeyUses", Kind: wire.List, Item: shapeKeyUse}
 	shapeLimitExceededException = &wire.Shape{Name: "LimitExceededException", Kind: wire.Structure, Type: reflect.TypeFor[LimitExceededException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},
@@ -199,6 +212,14 @@ var (
 	}}
 	shapeListItemsOutput = &wire.Shape{Name: "ListItemsOutput", Kind: wire.Structure, Type: reflect.TypeFor[ListItemsOutput](), Members: []wire.Member{
 		{Name: "Items", Required: true, Shape: shapeItems},
+		{Name: "NextToken", Shape: wire.PlainString},
+	}}
+	shapeListKeyUseInput = &wire.Shape{Name: "ListKeyUseInput", Kind: wire.Structure, Type: reflect.TypeFor[ListKeyUseInput](), Members: []wire.Member{
+		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},
+		{Name: "NextToken", Wire: "nextToken", In: wire.Query, Shape: wire.PlainString},
+	}}
+	shapeListKeyUseOutput = &wire.Shape{Name: "ListKeyUseOutput", Kind: wire.Structure, Type: reflect.TypeFor[ListKeyUseOutput](), Members: []wire.Member{
+		{Name: "Keys", Required: true, Shape: shapeKeyUses},
 		{Name: "NextToken", Shape: wire.PlainString},
 	}}
 	shapeListRecoveryPointsInput = &wire.Shape{Name: "ListRecoveryPointsInput", Kind: wire.Structure, Type: reflect.TypeFor[ListRecoveryPointsInput](), Members: []wire.Member{
@@ -320,6 +341,13 @@ var (
 	}}
 	shapeRestoreToDirectoryOutput = &wire.Shape{Name: "RestoreToDirectoryOutput", Kind: wire.Structure, Type: reflect.TypeFor[RestoreToDirectoryOutput](), Members: []wire.Member{
 		{Name: "RestoreJobId", Required: true, Shape: shapeJobId},
+	}}
+	shapeRotateKeyInput = &wire.Shape{Name: "RotateKeyInput", Kind: wire.Structure, Type: reflect.TypeFor[RotateKeyInput](), Members: []wire.Member{
+		{Name: "KeyId", Wire: "keyId", In: wire.Label, Required: true, Shape: wire.PlainString},
+	}}
+	shapeRotateKeyOutput = &wire.Shape{Name: "RotateKeyOutput", Kind: wire.Structure, Type: reflect.TypeFor[RotateKeyOutput](), Members: []wire.Member{
+		{Name: "KeyArn", Shape: wire.PlainString},
+		{Name: "Version", Shape: wire.PlainInteger},
 	}}
 	shapeSecretAccessKey             = &wire.Shape{Name: "SecretAccessKey", Kind: wire.String, Sensitive: true}
 	shapeServiceUnavailableException = &wire.Shape{Name: "ServiceUnavailableException", Kind: wire.Structure, Type: reflect.TypeFor[ServiceUnavailableException](), Members: []wire.Member{

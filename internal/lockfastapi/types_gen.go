@@ -208,6 +208,19 @@ const (
 	JobKindRestore JobKind = "RESTORE"
 )
 
+// KeyUse is a KMS key with its aliases and the names of the vaults whose keys it wraps. Version is the one that encrypts.
+type KeyUse struct {
+	Aliases      []string
+	CreationDate *time.Time
+	DeletionDate *time.Time
+	Description  *string
+	KeyArn       *string
+	Manager      *string
+	State        *string
+	Vaults       []string
+	Version      *int
+}
+
 // ListAccountsInput is the input of ListAccounts.
 type ListAccountsInput struct {
 	MaxResults *int    // query maxResults
@@ -249,6 +262,18 @@ type ListItemsInput struct {
 // ListItemsOutput is the output of ListItems.
 type ListItemsOutput struct {
 	Items     []Item // required
+	NextToken *string
+}
+
+// ListKeyUseInput is the input of ListKeyUse.
+type ListKeyUseInput struct {
+	MaxResults *int    // query maxResults
+	NextToken  *string // query nextToken
+}
+
+// ListKeyUseOutput is the output of [ListKeyUse].
+type ListKeyUseOutput struct {
+	Keys      []KeyUse
 	NextToken *string
 }
 
@@ -405,6 +430,17 @@ type RestoreToDirectoryInput struct {
 // RestoreToDirectoryOutput is the output of RestoreToDirectory.
 type RestoreToDirectoryOutput struct {
 	RestoreJobId string // required
+}
+
+// RotateKeyInput is the input of RotateKey. KeyId is the id, the ARN or an alias of a key.
+type RotateKeyInput struct {
+	KeyId string // label keyId, required
+}
+
+// RotateKeyOutput is the output of [RotateKey].
+type RotateKeyOutput struct {
+	KeyArn  *string
+	Version *int
 }
 
 // SkippedItem is an entry that a job left out, and why.

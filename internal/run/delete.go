@@ -9,6 +9,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/lockfast/lockfast/internal/kms"
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/vault"
@@ -172,6 +173,9 @@ func (d *Deleter) prepare(ctx context.Context, p vault.Point) error {
 		return fmt.Errorf("stop continuous backup: %w", err)
 	}
 	_, err := d.Store.Existing(ctx, p.VaultUUID)
+	if destroyed(err) { // nothing can be read any more; the objects go with the vault
+		return nil
+	}
 	return err
 }
 
@@ -209,7 +213,7 @@ func (d *Deleter) destroyData(ctx context.Context, vaultUUID string, begun []vau
 			err = v.DeletePoint(ctx, repo.PointID(p.StoreID))
 		}
 		switch {
-		case err == nil, errors.Is(err, repo.ErrNotFound):
+		case err == nil, errors.Is(err, repo.ErrNotFound), destroyed(err):
 			gone = append(gone, p)
 		case ctx.Err() != nil:
 			return gone
@@ -218,6 +222,12 @@ func (d *Deleter) destroyData(ctx context.Context, vaultUUID string, begun []vau
 		}
 	}
 	return gone
+}
+
+// destroyed reports whether an error says that the key of a vault is gone for ever.
+func destroyed(err error) bool {
+	bad, ok := errors.AsType[*kms.Unusable](err)
+	return ok && bad.Destroyed()
 }
 
 func (d *Deleter) removeTx(ctx context.Context, tx *meta.Tx, p vault.Point) error {

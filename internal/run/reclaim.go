@@ -105,7 +105,7 @@ func (r *Reclaimer) background(ctx context.Context, vaultUUID string) {
 		}
 		return err
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !destroyed(err) {
 		log.WarnContext(ctx, "reclaim failed", "error", err)
 	}
 }

@@ -77,6 +77,9 @@ func (s *Sizes) compute(ctx context.Context, vaultUUID string) {
 
 func (s *Sizes) record(ctx context.Context, vaultUUID string) error {
 	v, err := s.Store.Existing(ctx, vaultUUID)
+	if destroyed(err) {
+		return nil
+	}
 	if err != nil || v == nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/internal/kms"
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
@@ -38,11 +40,21 @@ type StoreOptions struct {
 	Blobs   func() (blob.Store, error)
 	DB      *meta.DB
 	Ledgers *ledger.DB
-	Keys    repo.KeyWrapper
+	Keys    repo.KeyWrapper // opens every vault, also those whose keys hang on other keys
+	// VaultKeys knows which keys those are; nil if all hang on Keys itself.
+	VaultKeys VaultKeys
 	// Domain returns the key of an account under which equal contents of its vaults get equal ids.
 	Domain func(account string) [32]byte
 	Repo   repo.Options
 	Log    *slog.Logger
+}
+
+// VaultKeys knows on which keys the keys of vaults hang. The error for a key that may not be used is a [*kms.Unusable].
+type VaultKeys interface {
+	// CheckVaultKey is nil if a vault may be opened now.
+	CheckVaultKey(ctx context.Context, vaultUUID string) error
+	// VaultWrapper returns what wraps the key of a vault that is made in the store; nil stands for the root key.
+	VaultWrapper(ctx context.Context, vaultUUID string) (repo.KeyWrapper, error)
 }
 
 // openVault is a vault that is open, or being opened.
@@ -97,10 +109,26 @@ func (s *Store) Vault(ctx context.Context, vaultUUID, account string) (*repo.Vau
 		if err != nil {
 			return nil, err
 		}
+		wrapper, err := s.wrapper(ctx, vaultUUID)
+		if err != nil {
+			return nil, err
+		}
 		s.o.Log.InfoContext(ctx, "vault made in the store", "vault", vaultUUID)
-		return repo.Create(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys,
+		return repo.Create(ctx, sub, s.o.Ledgers.Vault(vaultUUID), wrapper,
 			repo.CreateOptions{UUID: id, DomainKey: s.o.Domain(account), Options: s.o.Repo})
 	})
+}
+
+// wrapper returns what wraps the key of a new vault.
+func (s *Store) wrapper(ctx context.Context, vaultUUID string) (repo.KeyWrapper, error) {
+	if s.o.VaultKeys == nil {
+		return s.o.Keys, nil
+	}
+	w, err := s.o.VaultKeys.VaultWrapper(ctx, vaultUUID)
+	if w == nil {
+		w = s.o.Keys
+	}
+	return w, err
 }
 
 // Existing opens a vault that has been written to; it returns nil for one that has nothing in the store.
@@ -114,6 +142,9 @@ func (s *Store) Existing(ctx context.Context, vaultUUID string) (*repo.Vault, er
 // vault opens a vault once; absent says what to do with one that the store does not hold.
 func (s *Store) vault(ctx context.Context, vaultUUID string, absent func(blob.Store) (*repo.Vault, error),
 ) (*repo.Vault, error) {
+	if err := s.usable(ctx, vaultUUID); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	e := s.vaults[vaultUUID]
 	if e == nil {
@@ -152,6 +183,79 @@ func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Sto
 		return nil, err
 	}
 	return repo.Open(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo)
+}
+
+// usable refuses a vault whose key may not be used, and drops its keys if it is open.
+func (s *Store) usable(ctx context.Context, vaultUUID string) error {
+	if s.o.VaultKeys == nil {
+		return nil
+	}
+	err := s.o.VaultKeys.CheckVaultKey(ctx, vaultUUID)
+	if _, refused := errors.AsType[*kms.Unusable](err); refused {
+		s.drop(vaultUUID)
+	}
+	return err
+}
+
+// drop forgets a vault without closing it: who is at work on it may finish, and its keys go with the last one.
+func (s *Store) drop(vaultUUID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.vaults, vaultUUID)
+}
+
+// DropUnusable drops the keys of all open vaults whose key may no longer be used.
+func (s *Store) DropUnusable(ctx context.Context) error {
+	s.mu.Lock()
+	open := slices.Collect(maps.Keys(s.vaults))
+	s.mu.Unlock()
+	for _, id := range open {
+		err := s.usable(ctx, id)
+		if _, refused := errors.AsType[*kms.Unusable](err); err != nil && !refused {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shred removes every key object of a vault, so that nobody can read its data any more, with whatever key.
+func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
+	blobs, err := s.blobs()
+	if err != nil {
+		return err
+	}
+	s.drop(vaultUUID)
+	if err := s.removeAll(ctx, blobs, vaultUUID, "k/"); err != nil {
+		return fmt.Errorf("shred vault %s: %w", vaultUUID, err)
+	}
+	return nil
+}
+
+// removeAll removes the objects of a vault whose names begin with a prefix.
+func (s *Store) removeAll(ctx context.Context, blobs blob.Store, vaultUUID, prefix string) error {
+	sub := blob.Prefix(blobs, vaultUUID)
+	var names []blob.Name
+	s.mu.Lock()
+	for name := range s.unsure[vaultUUID] {
+		if strings.HasPrefix(string(name), prefix) {
+			names = append(names, name)
+		}
+	}
+	s.mu.Unlock()
+	for info, err := range sub.List(ctx, prefix) {
+		if err != nil {
+			return err
+		}
+		names = append(names, info.Name)
+	}
+	for _, name := range names {
+		err := sub.Delete(ctx, name)
+		s.noteRemoval(vaultUUID, name, err)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Reachable is nil if a vault can be read and changed now, and for a vault that has nothing in the store yet. Its errors
@@ -214,29 +318,15 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	if err != nil {
 		return err
 	}
-	sub := blob.Prefix(blobs, vaultUUID)
-	s.mu.Lock()
-	names := slices.Collect(maps.Keys(s.unsure[vaultUUID]))
-	s.mu.Unlock()
-	for info, err := range sub.List(ctx, "") {
-		if err != nil {
-			return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
-		}
-		names = append(names, info.Name)
-	}
-	for _, name := range names {
-		err := sub.Delete(ctx, name)
-		s.noteRemoval(vaultUUID, name, err)
-		if err != nil {
-			return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
-		}
+	if err := s.removeAll(ctx, blobs, vaultUUID, ""); err != nil {
+		return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
 	}
 	return s.o.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		return s.o.Ledgers.DropTx(ctx, tx, vaultUUID)
 	})
 }
 
-// noteRemoval notes whether a name of a vault that is erased is surely gone.
+// noteRemoval notes whether a name of a vault is surely gone.
 func (s *Store) noteRemoval(vaultUUID string, name blob.Name, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

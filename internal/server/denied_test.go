@@ -54,11 +54,14 @@ func TestDenied_WithoutPolicies(t *testing.T) {
 			}
 			continue
 		}
-		want := "AccessDeniedException"
-		if op.Service.Protocol == "query" {
+		want, status := "AccessDeniedException", 403
+		switch op.Service.Protocol {
+		case "query":
 			want = "AccessDenied"
+		case "json":
+			status = 400
 		}
-		if a.status != 403 || a.name != want || !strings.Contains(a.body, "user/nobody is not authorized to perform: ") {
+		if a.status != status || a.name != want || !strings.Contains(a.body, "user/nobody is not authorized to perform: ") {
 			t.Errorf("%s = %d %s %s", name, a.status, a.name, a.body)
 		}
 	}
@@ -88,7 +91,11 @@ func TestDenied_AcrossAccounts(t *testing.T) {
 		"Statement":{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"sts:AssumeRole"}}`}), "Arn")
 	document := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}`
 	policy := between(f.iam(iamapi.CreatePolicy.Descriptor, values{"policyname": secret, "policydocument": document}), "Arn")
+	kmsKey := f.key()
+	must(f.kms("CreateAlias", map[string]any{"AliasName": "alias/" + secret, "TargetKeyId": kmsKey}))(f)
 	named := values{
+		"keyid": kmsKey, "targetkeyid": kmsKey, "sourcekeyid": kmsKey, "destinationkeyid": kmsKey, "encryptionkeyarn": kmsKey,
+		"aliasname":       "alias/" + secret,
 		"backupvaultname": secret, "backupvaultarn": "arn:aws:backup:us-east-1:000000000000:backup-vault:" + secret,
 		"sourcebackupvaultname": secret, "destinationbackupvaultarn": "arn:aws:backup:us-east-1:000000000000:backup-vault:" + secret,
 		"recoverypointarn": point, "otherrecoverypointarn": point, "resourcearn": resource, "backupjobid": job, "jobid": job, "taskid": task,
@@ -110,6 +117,10 @@ func TestDenied_AcrossAccounts(t *testing.T) {
 		}
 	}
 	f.unharmed(secret, point, role, policy)
+	d := must(f.kms("DescribeKey", map[string]any{"KeyId": "alias/" + secret}))(f)["KeyMetadata"].(map[string]any)
+	if d["Arn"] != kmsKey || d["KeyState"] != "Enabled" {
+		t.Errorf("key = %v", d)
+	}
 }
 
 // unharmed looks whether the things of the first account are as they were made.

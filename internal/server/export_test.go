@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/iamapi"
+	"github.com/lockfast/lockfast/internal/kmsapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/wire"
@@ -50,5 +52,9 @@ func ModelOperations() (names []string) {
 
 // Descriptors returns every operation of the models.
 func Descriptors() []*wire.Descriptor {
-	return slices.Concat(backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations())
+	return slices.Concat(backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations(),
+		kmsapi.Operations())
 }
+
+// ExpireKeys does what the background does for keys.
+func (s *Server) ExpireKeys(ctx context.Context) error { return s.parts.nouns.keys.Expire(ctx) }

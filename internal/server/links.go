@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/lockfast/lockfast/internal/caller"
@@ -113,15 +114,28 @@ func (l *links) OpenPoint(ctx context.Context, account, region, arn string) (*re
 	return v.OpenPoint(ctx, repo.PointID(p.StoreID))
 }
 
-// ResourcePolicies implements iam.ResourcePolicies: vaults have access policies.
-func (l *links) ResourcePolicies(ctx context.Context, account, region string, a caller.Access) ([]policy.Attached, error) {
-	found, err := l.nouns.vaults.AccessPolicies(ctx, account, region, a)
+// ResourcePolicies implements iam.ResourcePolicies: KMS keys have key policies, vaults have access policies.
+func (l *links) ResourcePolicies(ctx context.Context, account, region string, a caller.Access) (all []policy.Attached, err error) {
+	found, err := l.nouns.keys.KeyPolicies(ctx, a.Resource)
 	if err != nil {
 		return nil, err
 	}
-	var all []policy.Attached
 	for _, p := range found {
-		d, err := l.compiled.parse(p.Text)
+		d, err := l.compiled.parse(p.Text, policy.Resource)
+		if err != nil {
+			return nil, fmt.Errorf("policy of %s: %w", a.Resource, err)
+		}
+		all = append(all, policy.Attached{Document: d, IDs: p.IDs})
+	}
+	if len(all) > 0 || strings.HasPrefix(a.Action, "kms:") {
+		return all, nil
+	}
+	vaults, err := l.nouns.vaults.AccessPolicies(ctx, account, region, a)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range vaults {
+		d, err := l.compiled.parse(p.Text, policy.Vault)
 		if err != nil {
 			return nil, fmt.Errorf("access policy of a vault named by %s: %w", a.Resource, err)
 		}
@@ -142,33 +156,44 @@ func (l *links) PrincipalIDsTx(ctx context.Context, tx *meta.Tx, principals []st
 // compiled keeps the access policies that were asked for last, so that not every request reads their text anew.
 type compiled struct {
 	mu        sync.Mutex
-	documents map[string]*policy.Document // by text; guarded by mu
+	documents map[source]*policy.Document // guarded by mu
+}
+
+// source is what a document is compiled from.
+type source struct {
+	kind policy.Kind
+	text string
 }
 
 // maxCompiled bounds the number of documents kept.
 const maxCompiled = 1000
 
-func (c *compiled) parse(text string) (*policy.Document, error) {
+func (c *compiled) parse(text string, kind policy.Kind) (*policy.Document, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d := c.documents[text]; d != nil {
+	key := source{kind, text}
+	if d := c.documents[key]; d != nil {
 		return d, nil
 	}
-	d, err := policy.Parse(text, policy.Vault)
+	d, err := policy.Parse(text, kind)
 	if err != nil {
 		return nil, err
 	}
 	if c.documents == nil || len(c.documents) >= maxCompiled {
-		c.documents = map[string]*policy.Document{}
+		c.documents = map[source]*policy.Document{}
 	}
-	c.documents[text] = d
+	c.documents[key] = d
 	return d, nil
 }
 
 // ResourceTags implements iam.ResourceTags.
 func (l *links) ResourceTags(ctx context.Context, account, arn string) (tags map[string]string, err error) {
 	err = l.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		tags, err = l.nouns.tags.TagsTx(ctx, tx, account, arn)
+		if strings.HasPrefix(arn, "arn:aws:kms:") {
+			tags, err = l.nouns.keys.TagsTx(ctx, tx, arn)
+		} else {
+			tags, err = l.nouns.tags.TagsTx(ctx, tx, account, arn)
+		}
 		return err
 	})
 	return tags, err

@@ -120,6 +120,9 @@ func (f *fixture) try(op *wire.Descriptor, keys sigv4.Keys, vs values) answer {
 	} else {
 		target, body = restRequest(op, in)
 	}
+	if op.Service.Target != "" {
+		headers.Set("X-Amz-Target", op.Service.Target+"."+op.Name)
+	}
 	req, err := http.NewRequestWithContext(f.Context(), op.Method, f.server.Address().URL+target, bytes.NewReader(body))
 	if err != nil {
 		f.Fatal(err)
@@ -138,6 +141,9 @@ func (f *fixture) try(op *wire.Descriptor, keys sigv4.Keys, vs values) answer {
 	a := answer{status: resp.StatusCode, name: resp.Header.Get("X-Amzn-Errortype"), body: string(text)}
 	if code := between(a.body, "Code"); a.name == "" && a.status >= 300 {
 		a.name = code
+	}
+	if _, rest, ok := strings.Cut(a.body, `{"__type":"`); ok {
+		a.name, _, _ = strings.Cut(rest, `"`)
 	}
 	return a
 }

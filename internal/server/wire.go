@@ -21,7 +21,10 @@ import (
 	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/iamapi"
 	"github.com/lockfast/lockfast/internal/job"
+	"github.com/lockfast/lockfast/internal/json11"
 	"github.com/lockfast/lockfast/internal/keys"
+	"github.com/lockfast/lockfast/internal/kms"
+	"github.com/lockfast/lockfast/internal/kmsapi"
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -78,6 +81,7 @@ type nouns struct {
 	resources *registry.Service
 	tasks     *task.Service
 	browse    *browse.Service
+	keys      *kms.Service
 }
 
 // runners do the work behind the API.
@@ -159,7 +163,7 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
-		trail.Migrations())
+		trail.Migrations(), kms.Migrations())
 }
 
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
@@ -227,9 +231,9 @@ func (p *parts) makeStore(context.Context) error {
 		},
 		DB:      p.db,
 		Ledgers: p.ledgers,
-		Keys:    p.root,
-		Domain:  func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
-		Log:     p.o.Log,
+		Keys:    p.root, VaultKeys: keyLinks{p.links},
+		Domain: func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
+		Log:    p.o.Log,
 	})
 	c := p.o.Config
 	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc([]string{c.Data, c.Store, c.KeyFile, c.TLSKey},
@@ -251,8 +255,10 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.settings = setting.New(registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
+	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
+		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
-		Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
+		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Now: p.o.Now})
 	n.tasks = task.New(p.db, links, p.o.Now)
@@ -347,6 +353,7 @@ func (p *parts) makeHandler() {
 	own := restjson.New(options(lockfastapi.Service))
 	sts := query.New(options(stsapi.Service))
 	identities := query.New(options(iamapi.Service))
+	keyring := json11.New(options(kmsapi.Service))
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.protected.Routes(backup)
@@ -360,19 +367,21 @@ func (p *parts) makeHandler() {
 	p.iam.STSRoutes(sts)
 	p.iam.Routes(identities)
 	p.trail.Routes(own)
+	n.keys.Routes(keyring, own)
 	backup.Unimplemented(backupapi.Operations()...)
 	own.Unimplemented(lockfastapi.Operations()...)
 	sts.Unimplemented(stsapi.Operations()...)
 	identities.Unimplemented(iamapi.Operations()...)
+	keyring.Unimplemented(kmsapi.Operations()...)
 	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
 		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(),
-		iamapi.Service.Name: identities.Operations()} {
+		iamapi.Service.Name: identities.Operations(), kmsapi.Service.Name: keyring.Operations()} {
 		for _, name := range names {
 			p.operations = append(p.operations, service+"/"+name)
 		}
 	}
 	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own,
-		stsapi.Service.Name: sts, iamapi.Service.Name: identities}
+		stsapi.Service.Name: sts, iamapi.Service.Name: identities, kmsapi.Service.Name: keyring}
 	p.handler = newFront(services, backup, p.ready, p.metrics)
 }
 
@@ -399,6 +408,11 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
+	g.Go(func() error {
+		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {
+			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx))
+		})
+	})
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, 15*time.Second, func(ctx context.Context) error {
 			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))

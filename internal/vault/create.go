@@ -72,7 +72,7 @@ func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) 
 		VaultUUID: v.UUID, VaultName: v.Name, Account: v.Account, Region: v.Region,
 		ARN: n.ARN, ResourceARN: n.ResourceARN, ResourceType: n.ResourceType, ResourceName: n.ResourceName,
 		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: s.captured(n), InitiatedAt: n.InitiatedAt,
-		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous, SourceVaultARN: n.SourceVaultARN,
+		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous, SourceVaultARN: n.SourceVaultARN, Key: v.Key,
 	}
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, n.DeleteAfterDays)

@@ -107,7 +107,7 @@ func inVault(p Point) backupapi.RecoveryPointByBackupVault {
 		Status: d.Status, StatusMessage: d.StatusMessage, CreationDate: d.CreationDate, InitiationDate: d.InitiationDate,
 		CompletionDate: d.CompletionDate, LastRestoreTime: d.LastRestoreTime, BackupSizeInBytes: d.BackupSizeInBytes,
 		Lifecycle: d.Lifecycle, CalculatedLifecycle: d.CalculatedLifecycle, IsEncrypted: d.IsEncrypted,
-		EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, VaultType: d.VaultType,
+		EncryptionKeyArn: d.EncryptionKeyArn, EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, VaultType: d.VaultType,
 		ParentRecoveryPointArn: d.ParentRecoveryPointArn, CompositeMemberIdentifier: d.CompositeMemberIdentifier,
 		SourceBackupVaultArn: d.SourceBackupVaultArn,
 	}
@@ -136,7 +136,7 @@ func (s *Service) ListRecoveryPointsByResource(ctx context.Context, in *backupap
 		out.RecoveryPoints = append(out.RecoveryPoints, backupapi.RecoveryPointByResource{
 			RecoveryPointArn: d.RecoveryPointArn, BackupVaultName: d.BackupVaultName, CreationDate: d.CreationDate,
 			Status: d.Status, StatusMessage: d.StatusMessage, BackupSizeBytes: d.BackupSizeInBytes,
-			EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, ResourceName: d.ResourceName, VaultType: d.VaultType,
+			EncryptionKeyArn: d.EncryptionKeyArn, EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, ResourceName: d.ResourceName, VaultType: d.VaultType,
 			ParentRecoveryPointArn: d.ParentRecoveryPointArn,
 		})
 	}

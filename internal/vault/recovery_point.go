@@ -56,7 +56,8 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 		Lifecycle:           lifecycle(p.DeleteAfterDays),
 		CalculatedLifecycle: calculated(p.DeleteAt),
 		IsEncrypted:         new(true),
-		EncryptionKeyType:   new(backupapi.EncryptionKeyTypeAwsOwnedKmsKey),
+		EncryptionKeyArn:    some(p.KeyARN),
+		EncryptionKeyType:   p.kind(),
 		IsParent:            &p.IsParent,
 		StorageClass:        new(backupapi.StorageClassWarm),
 

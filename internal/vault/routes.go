@@ -85,12 +85,13 @@ func (s *Service) pointRoutes(r *restjson.Router) {
 		})
 }
 
-// creates also asks for the right to make storage.
+// creates also asks for the right to make storage and, if a key is named, to use it.
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/create-a-vault.html.
 func creates(c caller.Caller, in *backupapi.CreateBackupVaultInput) []restjson.Access {
 	vault := arn.Vault(c.Account, c.Region, in.BackupVaultName)
-	return append(caller.Tagging("backup:CreateBackupVault", vault, in.BackupVaultTags), caller.OnAll("backup-storage:MountCapsule")...)
+	asked := append(caller.Tagging("backup:CreateBackupVault", vault, in.BackupVaultTags), caller.OnAll("backup-storage:MountCapsule")...)
+	return append(asked, keyUse(c, in.EncryptionKeyArn)...)
 }
 
 func onVault(c caller.Caller, action, name string) []restjson.Access {

@@ -58,6 +58,7 @@ type Options struct {
 	Store      Store
 	Authority  Authority
 	Principals Principals
+	Keys       Keys // nil: the root key wraps the keys of all vaults
 	Events     Events
 	Pager      *restjson.Pager
 	Now        func() time.Time // policy clock; nil is time.Now
@@ -74,6 +75,7 @@ type Service struct {
 	store      Store
 	authority  Authority
 	principals Principals
+	keys       Keys
 	events     Events
 	pager      *restjson.Pager
 	clock      func() time.Time
@@ -84,7 +86,7 @@ type Service struct {
 // New makes the service.
 func New(o Options) *Service {
 	s := &Service{db: o.DB, tags: o.Tags, protected: o.Protected, restores: o.Restores, store: o.Store,
-		authority: o.Authority, principals: o.Principals, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
+		authority: o.Authority, principals: o.Principals, keys: o.Keys, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

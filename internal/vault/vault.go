@@ -27,6 +27,7 @@ type Vault struct {
 	CreatorRequestID string
 	CreatedAt        time.Time
 	Points           int64 // recovery points, whatever their status
+	Key
 
 	request string
 }
@@ -42,11 +43,12 @@ type EraseVault struct {
 // Kind names the work.
 func (EraseVault) Kind() string { return "vault_erase" }
 
-const vaultColumns = "uuid, account, region, name, creator_request_id, request, created_at, point_count"
+const vaultColumns = "uuid, account, region, name, creator_request_id, request, created_at, point_count, key_arn, customer_key"
 
 func scanVault(scan func(...any) error) (v Vault, err error) {
 	var created int64
-	err = scan(&v.UUID, &v.Account, &v.Region, &v.Name, &v.CreatorRequestID, &v.request, &created, &v.Points)
+	err = scan(&v.UUID, &v.Account, &v.Region, &v.Name, &v.CreatorRequestID, &v.request, &created, &v.Points,
+		&v.KeyARN, &v.CustomerKey)
 	v.CreatedAt = meta.FromMicros(created)
 	return v, err
 }
@@ -106,11 +108,12 @@ func (s *Service) VaultUUIDTx(ctx context.Context, tx *meta.Tx, account, region,
 
 // CreateBackupVault makes an empty vault. Repeating a call with its CreatorRequestId answers the vault that exists.
 func (s *Service) CreateBackupVault(ctx context.Context, in *backupapi.CreateBackupVaultInput) (*backupapi.CreateBackupVaultOutput, error) {
-	if in.EncryptionKeyArn != nil {
-		return nil, backupapi.InvalidRequestExceptionf("EncryptionKeyArn is not supported: " +
-			"this version of Lockfast encrypts every vault with a key of its own")
-	}
 	c := caller.From(ctx)
+	if in.EncryptionKeyArn != nil {
+		if err := checkKeyARN(c, *in.EncryptionKeyArn); err != nil {
+			return nil, err
+		}
+	}
 	v := Vault{UUID: uuid.NewString(), Account: c.Account, Region: c.Region, Name: in.BackupVaultName, CreatedAt: s.now()}
 	if in.CreatorRequestId != nil {
 		v.CreatorRequestID = *in.CreatorRequestId
@@ -118,10 +121,10 @@ func (s *Service) CreateBackupVault(ctx context.Context, in *backupapi.CreateBac
 	if err := checkCreator(v.CreatorRequestID); err != nil {
 		return nil, err
 	}
-	v.request = digest(in.BackupVaultTags)
+	v.request = requestOf(in)
 	var out Vault
 	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
-		out, err = s.create(ctx, tx, v, in.BackupVaultTags)
+		out, err = s.create(ctx, tx, v, in)
 		return err
 	})
 	if err != nil {
@@ -132,7 +135,7 @@ func (s *Service) CreateBackupVault(ctx context.Context, in *backupapi.CreateBac
 	}, nil
 }
 
-func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, tags map[string]string) (Vault, error) {
+func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, in *backupapi.CreateBackupVaultInput) (Vault, error) {
 	var count int
 	err := tx.QueryRow(ctx, `INSERT INTO vault_partition (account, region, vaults) VALUES (?, ?, 1)
 		ON CONFLICT (account, region) DO UPDATE SET vaults = vault_partition.vaults + 1 RETURNING vaults`,
@@ -153,12 +156,19 @@ func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, tags map[str
 	if count > s.quota {
 		return Vault{}, backupapi.LimitExceededExceptionf("The limit of %d backup vaults per account and Region is reached", s.quota)
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+", deleting_since) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
-		v.UUID, v.Account, v.Region, v.Name, v.CreatorRequestID, v.request, meta.Micros(v.CreatedAt))
+	named := ""
+	if in.EncryptionKeyArn != nil {
+		named = *in.EncryptionKeyArn
+	}
+	if err := s.giveKey(ctx, tx, &v, named); err != nil {
+		return Vault{}, err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+", deleting_since) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0)",
+		v.UUID, v.Account, v.Region, v.Name, v.CreatorRequestID, v.request, meta.Micros(v.CreatedAt), v.KeyARN, v.CustomerKey)
 	if err != nil {
 		return Vault{}, fmt.Errorf("insert vault %q: %w", v.Name, err)
 	}
-	return v, s.tags.SetTagsTx(ctx, tx, v.Account, v.ARN(), tags)
+	return v, s.tags.SetTagsTx(ctx, tx, v.Account, v.ARN(), in.BackupVaultTags)
 }
 
 // repeated is nil if creating v is the same request that created old.
@@ -195,6 +205,14 @@ func checkCreator(id string) error {
 	return nil
 }
 
+// requestOf is the digest of what a vault is created with. Without a key it is the same as before vaults had keys.
+func requestOf(in *backupapi.CreateBackupVaultInput) string {
+	if in.EncryptionKeyArn == nil {
+		return digest(in.BackupVaultTags)
+	}
+	return digest([]any{in.BackupVaultTags, *in.EncryptionKeyArn})
+}
+
 // digest makes requests comparable without keeping their tags, which are confidential.
 func digest(v any) string {
 	b, err := json.Marshal(v)
@@ -222,7 +240,7 @@ func (s *Service) DescribeBackupVault(ctx context.Context, in *backupapi.Describ
 	m := member(v)
 	return &backupapi.DescribeBackupVaultOutput{
 		BackupVaultArn: m.BackupVaultArn, BackupVaultName: m.BackupVaultName, CreationDate: m.CreationDate,
-		CreatorRequestId: m.CreatorRequestId, EncryptionKeyType: m.EncryptionKeyType, Locked: m.Locked,
+		CreatorRequestId: m.CreatorRequestId, EncryptionKeyArn: m.EncryptionKeyArn, EncryptionKeyType: m.EncryptionKeyType, Locked: m.Locked,
 		NumberOfRecoveryPoints: m.NumberOfRecoveryPoints, VaultState: m.VaultState, VaultType: m.VaultType,
 	}, nil
 }
@@ -231,7 +249,7 @@ func (s *Service) DescribeBackupVault(ctx context.Context, in *backupapi.Describ
 func member(v Vault) backupapi.BackupVaultListMember {
 	m := backupapi.BackupVaultListMember{
 		BackupVaultArn: new(v.ARN()), BackupVaultName: &v.Name, CreationDate: &v.CreatedAt,
-		EncryptionKeyType: new(backupapi.EncryptionKeyTypeAwsOwnedKmsKey), Locked: new(false),
+		EncryptionKeyArn: some(v.KeyARN), EncryptionKeyType: v.kind(), Locked: new(false),
 		NumberOfRecoveryPoints: &v.Points, VaultState: new(backupapi.VaultStateAvailable),
 		VaultType: new(backupapi.VaultTypeBackupVault),
 	}

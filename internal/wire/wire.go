@@ -1,6 +1,6 @@
 // Package wire describes API operations as data: what a service is called, how each of its operations is bound to HTTP, and the shapes of
 // inputs, outputs and errors. The generator (internal/gen) writes these descriptions from the models in api/; the protocol packages
-// (restjson, query) read them. The package also holds what every protocol shares: checking values against their shapes, the JSON form of a
+// (restjson, query, json11) read them. The package also holds what every protocol shares: checking values against their shapes, the JSON form of a
 // value, the forms of a timestamp, and the form in which an input may be logged.
 //
 // It knows nothing of HTTP servers, signatures or permissions.
@@ -15,8 +15,9 @@ import (
 type Service struct {
 	Name      string // name in the credential scope of a signature, "backup"
 	Version   string // "2018-11-15"
-	Protocol  string // "rest-json" or "query"
+	Protocol  string // "rest-json", "query" or "json"
 	Namespace string // XML namespace of answers, query only
+	Target    string // what precedes the name of an operation in X-Amz-Target, json only
 	Missing   string // error code for a required member that is absent or empty
 	Invalid   string // error code for a member that breaks a rule of its shape
 }
