@@ -265,7 +265,7 @@ func TestKeys_VaultFromBefore(t *testing.T) {
 	t.Parallel()
 	o := options(t, unpack(t, "testdata/before-keys.tar.gz"))
 	f := start(t, o)
-	const point = "arn:aws:backup:us-east-1:000000000000:recovery-point:d6f95f6d-5178-44d1-ae3d-c7cf740a5372"
+	const point = "arn:aws:backup:us-east-1:000000000000:recovery-point:6e65e018-4694-402f-8b29-7b10bdee4553"
 	want := map[string]string{"a.txt": "kept since before\n", "sub/b.txt": "below\n"}
 	if diff := cmp.Diff(want, contents(f, f.restoredTo(point))); diff != "" {
 		t.Error(diff)
