@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"io"
@@ -27,6 +28,7 @@ import (
 	"github.com/lockfast/lockfast/internal/server"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/seal"
 )
 
 // kms calls an operation of KMS as the administrator and returns its answer.
@@ -260,34 +262,94 @@ func TestKeys_RotationKeepsOldVaultsReadable(t *testing.T) {
 	}
 }
 
-// TestKeys_VaultFromBefore opens a data directory that was made before vaults hung on KMS keys.
-func TestKeys_VaultFromBefore(t *testing.T) {
+// TestKeys_StoreFromBefore reads a store that was written before vaults hung on KMS keys.
+func TestKeys_StoreFromBefore(t *testing.T) {
 	t.Parallel()
-	o := options(t, unpack(t, "testdata/before-keys.tar.gz"))
-	f := start(t, o)
-	const point = "arn:aws:backup:us-east-1:000000000000:recovery-point:d6f95f6d-5178-44d1-ae3d-c7cf740a5372"
-	want := map[string]string{"a.txt": "kept since before\n", "sub/b.txt": "below\n"}
-	if diff := cmp.Diff(want, contents(f, f.restoredTo(point))); diff != "" {
-		t.Error(diff)
+	data := unpack(t, "testdata/before-keys.tar.gz")
+	f := &fixture{T: t}
+	if n := readStore(f, data); n != 1 {
+		t.Errorf("the store shows %d recovery points, want 1", n)
 	}
-	v := must(f.sdk.DescribeBackupVault(t.Context(), &backup.DescribeBackupVaultInput{BackupVaultName: aws.String("Default")}))(f)
-	if v.EncryptionKeyArn != nil || v.EncryptionKeyType != types.EncryptionKeyTypeAwsOwnedKmsKey {
-		t.Errorf("key of an old vault = %v, %s", aws.ToString(v.EncryptionKeyArn), v.EncryptionKeyType)
+	other := t.TempDir()
+	if _, err := keys.Create(filepath.Join(other, "root.key")); err != nil {
+		t.Fatal(err)
 	}
-	arn := f.directory(map[string]string{"one": "1"})
-	second := f.backup("Default", arn)
-	if diff := cmp.Diff(map[string]string{"one": "1"}, contents(f, f.restoredTo(second))); diff != "" {
-		t.Error(diff)
+	wrong, err := keys.Open(filepath.Join(other, "root.key"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	f.vault("new")
-	f.backup("new", arn)
-	f.stop()
-	if n := readStore(f, o.Config.Data); n != 3 {
-		t.Errorf("the store alone shows %d recovery points, want 3", n)
+	blobs, err := blobfs.Open(filepath.Join(data, "store"), blobfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blobs.Close()
+	_, err = repo.OpenReadOnly(t.Context(), blob.Prefix(blobs, "1311025c-3bc7-4638-88b2-88712e6c8da6"), wrong, repo.Options{})
+	if !errors.Is(err, repo.ErrWrongKey) {
+		t.Errorf("OpenReadOnly with another root key = %v", err)
 	}
 }
 
-// unpack unpacks an archive of a data directory.
+// TestKeys_VaultFromBefore has a vault whose row has no key, as all had that were made before there were KMS keys.
+func TestKeys_VaultFromBefore(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	f := start(t, o)
+	f.vault("home")
+	f.stop()
+	db, err := sql.Open("sqlite", filepath.Join(o.Config.Data, "meta.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), "UPDATE vault SET key_arn = '', customer_key = FALSE")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f = start(t, o)
+	arn := f.directory(map[string]string{"one": "1"})
+	first := f.backup("home", arn)
+	v := must(f.sdk.DescribeBackupVault(t.Context(), &backup.DescribeBackupVaultInput{BackupVaultName: aws.String("home")}))(f)
+	if v.EncryptionKeyArn != nil || v.EncryptionKeyType != types.EncryptionKeyTypeAwsOwnedKmsKey {
+		t.Errorf("key of an old vault = %v, %s", aws.ToString(v.EncryptionKeyArn), v.EncryptionKeyType)
+	}
+	f.stop()
+	if n := len(links(f, o.Config.Data)); n != 0 {
+		t.Errorf("the key object of an old vault has %d links, want none", n)
+	}
+	f = start(t, o)
+	f.vault("new")
+	f.backup("home", arn)
+	f.backup("new", arn)
+	if diff := cmp.Diff(map[string]string{"one": "1"}, contents(f, f.restoredTo(first))); diff != "" {
+		t.Error(diff)
+	}
+	f.stop()
+	if n, l := readStore(f, o.Config.Data), links(f, o.Config.Data); n != 3 || len(l) != 1 {
+		t.Errorf("the store alone shows %d recovery points, and key objects with %d links, want 3 and 1", n, len(l))
+	}
+}
+
+// links returns the links of all key objects of a store.
+func links(f *fixture, data string) (all [][]byte) {
+	f.Helper()
+	names, err := filepath.Glob(filepath.Join(data, "store", "*", "k", "*"))
+	if err != nil || len(names) == 0 {
+		f.Fatalf("key objects: %v, %v", names, err)
+	}
+	for _, name := range names {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		r, err := seal.DecodeKeyRecord(name, raw)
+		if err != nil {
+			f.Fatal(err)
+		}
+		all = append(all, r.Links...)
+	}
+	return all
+}
+
+// unpack unpacks an archive of a store with its root key.
 func unpack(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -314,7 +376,7 @@ func unpack(t *testing.T, name string) string {
 		} else {
 			var text []byte
 			if text, err = io.ReadAll(r); err == nil {
-				err = os.WriteFile(path, text, h.FileInfo().Mode())
+				err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, text, h.FileInfo().Mode()))
 			}
 		}
 		if err != nil {
