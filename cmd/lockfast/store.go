@@ -126,12 +126,12 @@ func (a *app) openStore(ctx context.Context, location, key string, fn func(*stor
 		if err != nil || holdsKeys(ctx, blobs, name, &err) {
 			return false
 		}
-		a.out.note("vault %s: its keys were destroyed, nothing in it can be read", filepath.Join(location, name))
+		a.out.note("vault %s: its keys were destroyed, nothing in it can be read", blobs.Place(name))
 		shredded++
 		return true
 	})
 	if err == nil && len(s.names) == 0 {
-		err = fmt.Errorf("no vault at %s can be read: the keys of %d were destroyed", location, shredded)
+		err = fmt.Errorf("no vault at %s can be read: the keys of %d were destroyed", s.location, shredded)
 	}
 	if err != nil {
 		return err

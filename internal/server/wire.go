@@ -305,7 +305,7 @@ func (p *parts) makeRunners(context.Context) error {
 		Private: private, Log: p.o.Log}
 	r.copies = &run.Copies{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Tags: n.tags, Ledgers: p.ledgers, Store: p.store,
 		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Private: private, Log: p.o.Log}
-	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.iam.RoleMay,
+	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.roles.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
 		Drivers: drivers, Authority: p.roles.RoleMay, Metrics: metrics, Private: private,
