@@ -294,6 +294,39 @@ func TestCredentials_RoundTrip(t *testing.T) {
 	}
 }
 
+func TestAddCredentials_KeepsOtherProfiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := server.CredentialsFile(dir)
+	first, second, third := server.AccessKey{ID: "A1", Secret: "s1"}, server.AccessKey{ID: "A2", Secret: "s2"}, server.AccessKey{ID: "A3", Secret: "s3"}
+	mine := "# mine\n[mine]\naws_access_key_id = M\naws_secret_access_key = m" // no line end
+	if err := os.WriteFile(file, []byte(mine), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		server.WriteCredentials(dir, first), server.AddCredentials(dir, "111111111111", second),
+		server.AddCredentials(dir, "111111111111", third), server.WriteCredentials(dir, second),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for profile, want := range map[string]server.AccessKey{
+		"mine": {ID: "M", Secret: "m"}, "111111111111": third, "default": second,
+	} {
+		if got, err := server.ReadCredentials(file, profile); err != nil || got != want {
+			t.Errorf("ReadCredentials(%s) = %v, %v, want %v", profile, got, err, want)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(text), "[") != 3 || !strings.HasPrefix(string(text), "# mine\n") {
+		t.Errorf("file = %q, %v, want three profiles and the remark", text, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("credentials file: %v, want mode 0600", err)
+	}
+}
+
 func FuzzConfigDecode(f *testing.F) {
 	f.Add([]byte("account: \"000000000000\"\nresources:\n- {name: homes, type: EFS, path: /srv, tags: {a: b}}\n"))
 	f.Add([]byte("a: &a [1]\nb: *a\n<<: {x: 1}\n"))
