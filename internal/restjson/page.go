@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"reflect"
+	"strings"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/wire"
@@ -76,6 +77,9 @@ func (p *Page) Next(key ...string) *string {
 }
 
 func (p *Page) open(token string) ([]string, bool) {
+	if strings.ContainsAny(token, "\r\n") { // which decoding would skip
+		return nil, false
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) < macSize || !hmac.Equal(raw[:macSize], p.mac(raw[macSize:])) {
 		return nil, false

@@ -83,6 +83,7 @@ func FuzzOpenPage(f *testing.F) {
 	}
 	good := *first.Next("2024", "id")
 	f.Add(good)
+	f.Add(good[:2] + "\r" + good[2:])
 	f.Add("")
 	f.Add("!")
 	f.Add(base64.RawURLEncoding.EncodeToString(make([]byte, 40)))
