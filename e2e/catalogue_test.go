@@ -93,6 +93,7 @@ func TestUnavailable_Store(t *testing.T) {
 	store, away := filepath.Join(s.data, "store"), t.TempDir()
 	move(t, store, away) // as if its disk was not mounted
 	wantUnavailable(t, c, in)
+	s.story(t, away, "", python(t), "boto3/unavailable.py", *in.BackupVaultName, *in.RecoveryPointArn)
 	move(t, away, store)
 	wantKept(t, c, in)
 }
