@@ -306,25 +306,8 @@ func (b *backup) completed(ctx context.Context) bool {
 
 // giveUp ends the job without a recovery point; when the server stops, it leaves the job to the next one.
 func (b *backup) giveUp(ctx context.Context, cause error, stopping bool) error {
-	switch {
-	case errors.Is(cause, job.ErrLost):
-		b.log.WarnContext(ctx, "backup job lost to another worker")
-		return nil
-	case stopping && !b.Private.IsZero() && !b.job.CreatedAt.Before(b.Private):
-		cause = errInterrupted // nobody waits for it any more
-	case stopping:
-		b.log.InfoContext(ctx, "backup job interrupted; it is started again with the server")
-		return b.Jobs.Release(ctx, b.lease)
-	}
-	b.log.WarnContext(ctx, "backup job did not complete", "error", cause)
-	err := b.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		if err := b.Vaults.DropCreatingTx(ctx, tx, b.job.VaultUUID, b.job.PointARN); err != nil {
-			return err
-		}
-		return endTx(ctx, tx, b.Jobs, b.lease, cause)
-	})
-	if errors.Is(err, job.ErrLost) {
-		return nil
-	}
-	return err
+	return giveUp(ctx, ending{kind: "backup", db: b.DB, jobs: b.Jobs, lease: b.lease, log: b.log, private: b.Private,
+		created: b.job.CreatedAt, drop: func(ctx context.Context, tx *meta.Tx) error {
+			return b.Vaults.DropCreatingTx(ctx, tx, b.job.VaultUUID, b.job.PointARN)
+		}}, cause, stopping)
 }

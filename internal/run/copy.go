@@ -244,25 +244,8 @@ func (c *copying) completed(ctx context.Context) bool {
 
 // giveUp ends the job without a copy; when the server stops, it leaves the job to the next one.
 func (c *copying) giveUp(ctx context.Context, cause error, stopping bool) error {
-	switch {
-	case errors.Is(cause, job.ErrLost):
-		c.log.WarnContext(ctx, "copy job lost to another worker")
-		return nil
-	case stopping && !c.Private.IsZero() && !c.job.CreatedAt.Before(c.Private):
-		cause = errInterrupted // nobody waits for it any more
-	case stopping:
-		c.log.InfoContext(ctx, "copy job interrupted; it is started again with the server")
-		return c.Jobs.Release(ctx, c.lease)
-	}
-	c.log.WarnContext(ctx, "copy job did not complete", "error", cause)
-	err := c.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		if err := c.Vaults.DropCreatingTx(ctx, tx, c.job.VaultUUID, c.job.PointARN); err != nil {
-			return err
-		}
-		return endTx(ctx, tx, c.Jobs, c.lease, cause)
-	})
-	if errors.Is(err, job.ErrLost) {
-		return nil
-	}
-	return err
+	return giveUp(ctx, ending{kind: "copy", db: c.DB, jobs: c.Jobs, lease: c.lease, log: c.log, private: c.Private,
+		created: c.job.CreatedAt, drop: func(ctx context.Context, tx *meta.Tx) error {
+			return c.Vaults.DropCreatingTx(ctx, tx, c.job.VaultUUID, c.job.PointARN)
+		}}, cause, stopping)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -97,4 +98,43 @@ func skips(list []resource.Skip) []job.Skip {
 func restoreMetadata(resourceARN string) map[string]string {
 	_, id, _ := strings.Cut(resourceARN, ":file-system/")
 	return map[string]string{"file-system-id": id, "Encrypted": "false", "PerformanceMode": "generalPurpose"}
+}
+
+// ending is what it takes to end a job that did not complete.
+type ending struct {
+	kind             string // as the log names it
+	db               *meta.DB
+	jobs             *job.Service
+	lease            job.Lease
+	log              *slog.Logger
+	private, created time.Time // when a private server was opened, or zero; and the job was made
+	// drop removes, in the transaction that ends the job, what it was making; nil if that is nothing.
+	drop func(ctx context.Context, tx *meta.Tx) error
+}
+
+// giveUp ends a job; when the server stops, it leaves the job to the next one.
+func giveUp(ctx context.Context, e ending, cause error, stopping bool) error {
+	switch {
+	case errors.Is(cause, job.ErrLost):
+		e.log.WarnContext(ctx, e.kind+" job lost to another worker")
+		return nil
+	case stopping && !e.private.IsZero() && !e.created.Before(e.private):
+		cause = errInterrupted // nobody waits for it any more
+	case stopping:
+		e.log.InfoContext(ctx, e.kind+" job interrupted; it is started again with the server")
+		return e.jobs.Release(ctx, e.lease)
+	}
+	e.log.WarnContext(ctx, e.kind+" job did not complete", "error", cause)
+	err := e.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		if e.drop != nil {
+			if err := e.drop(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return endTx(ctx, tx, e.jobs, e.lease, cause)
+	})
+	if errors.Is(err, job.ErrLost) {
+		return nil
+	}
+	return err
 }

@@ -317,20 +317,6 @@ func (r *restore) declareTx(ctx context.Context, tx *meta.Tx) (string, error) {
 
 // giveUp ends the job; when the server stops, it leaves the job to the next one.
 func (r *restore) giveUp(ctx context.Context, cause error, stopping bool) error {
-	switch {
-	case errors.Is(cause, job.ErrLost):
-		r.log.WarnContext(ctx, "restore job lost to another worker")
-		return nil
-	case stopping && !r.Private.IsZero() && !r.job.CreatedAt.Before(r.Private):
-		cause = errInterrupted // nobody waits for it any more
-	case stopping:
-		r.log.InfoContext(ctx, "restore job interrupted; it is started again with the server")
-		return r.Jobs.Release(ctx, r.lease)
-	}
-	r.log.WarnContext(ctx, "restore job did not complete", "error", cause)
-	err := r.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return endTx(ctx, tx, r.Jobs, r.lease, cause) })
-	if errors.Is(err, job.ErrLost) {
-		return nil
-	}
-	return err
+	return giveUp(ctx, ending{kind: "restore", db: r.DB, jobs: r.Jobs, lease: r.lease, log: r.log, private: r.Private,
+		created: r.job.CreatedAt}, cause, stopping)
 }
