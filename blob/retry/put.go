@@ -27,8 +27,8 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 		if err == nil || src.err != nil {
 			return err
 		}
-		if errors.Is(err, blob.ErrExist) && failures > 1 {
-			return s.settle(ctx, name, seeker, start, size, err)
+		if failures > 1 && (errors.Is(err, blob.ErrExist) || !s.permanent(err) && s.has(ctx, name)) {
+			return s.settle(ctx, name, seeker, start, size, fmt.Errorf("put %s: %w", name, blob.ErrExist))
 		}
 		if err := s.again(ctx, failures, err); err != nil {
 			return err
@@ -37,6 +37,13 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 			return fmt.Errorf("put %s again: %w", name, err)
 		}
 	}
+}
+
+// has reports whether a blob is there. A server that answers that a name is taken before it has read a large body cuts
+// the connection, and the client may never see the answer.
+func (s *Store) has(ctx context.Context, name blob.Name) bool {
+	_, err := s.store.Stat(ctx, name)
+	return err == nil
 }
 
 // source notes an error of the caller's reader, which repeating would not mend.

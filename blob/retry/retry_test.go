@@ -75,7 +75,7 @@ func get(ctx context.Context, s blob.Store, name blob.Name) (string, error) {
 func TestPassingErrors_AreRepeatedWithGrowingPauses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := wrap(mem.New(), fault.Rule{Times: 3})
+		s, f := wrap(mem.New(), fault.Rule{Op: fault.Put, Times: 3})
 		begun := time.Now()
 		if err := put(t.Context(), s, "a", "x"); err != nil {
 			t.Errorf("Put after three failures: %v", err)
@@ -104,8 +104,8 @@ func TestPassingErrors_EndAfterAllAttempts(t *testing.T) {
 				t.Errorf("%s = %v, want the fault, 4 times in a row", call, err)
 			}
 		}
-		if got := f.Calls(fault.Any); got != 20 {
-			t.Errorf("%d calls, want 4 of each", got)
+		if got := f.Calls(fault.Any); got != 23 {
+			t.Errorf("%d calls, want 4 of each and a look for the blob after each repeated Put", got)
 		}
 	})
 }
@@ -161,6 +161,24 @@ func TestPut_WhoseAnswerWasLost(t *testing.T) {
 		}
 		if err := s.Put(t.Context(), "a", r, 10); err != nil {
 			t.Errorf("Put = %v, want success", err)
+		}
+		if got, err := get(t.Context(), inner, "a"); got != "some bytes" || err != nil {
+			t.Errorf("Get(a) = %q, %v, want some bytes", got, err)
+		}
+	})
+}
+
+// TestPut_WhoseAnswersAreAllLost: some servers cut the connection instead of saying that a name is taken.
+func TestPut_WhoseAnswersAreAllLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner := mem.New()
+		s, _ := wrap(inner, fault.Rule{Op: fault.Put, Kind: fault.FailAfter})
+		if err := put(t.Context(), s, "a", "some bytes"); err != nil {
+			t.Errorf("Put = %v, want success", err)
+		}
+		if err := put(t.Context(), s, "a", "other data"); !errors.Is(err, blob.ErrExist) {
+			t.Errorf("Put of other bytes = %v, want ErrExist", err)
 		}
 		if got, err := get(t.Context(), inner, "a"); got != "some bytes" || err != nil {
 			t.Errorf("Get(a) = %q, %v, want some bytes", got, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -62,7 +63,7 @@ func startProxy(t *testing.T, g *s3test.Gateway) *proxy {
 	p.gateway = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
 		r.Out.Host = r.In.Host // which is signed
-	}}
+	}, ErrorLog: log.New(io.Discard, "", 0)}
 	p.Server = httptest.NewServer(p)
 	t.Cleanup(p.Close)
 	return p
@@ -236,6 +237,21 @@ func TestPut_WhoseAnswerIsLost(t *testing.T) {
 				t.Errorf("Put(a) of other bytes = %v, want %v", err, blob.ErrExist)
 			}
 		})
+	}
+}
+
+// TestPut_OfLargeBodyWhoseAnswerIsLost: the gateway says that the name is taken before it has read the body, and cuts the
+// connection, so that the answer of the repetition may be lost as well.
+func TestPut_OfLargeBodyWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	s, p := disturbed(t, s3.Options{})
+	data := make([]byte, 33<<20)
+	for i := range 4 {
+		p.first(1, http.MethodPut, lost)
+		name := blob.Name(fmt.Sprintf("large/%d", i))
+		if err := s.Put(t.Context(), name, bytes.NewReader(data), int64(len(data))); err != nil {
+			t.Errorf("Put %d = %v, want success", i, err)
+		}
 	}
 }
 
