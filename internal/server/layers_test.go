@@ -39,7 +39,7 @@ var layers = []struct {
 	{11, "repo/field"},
 	{6, "blob/fault"},
 	{5, "blob/fs blob/mem blob/retry blob/s3"},
-	{1, "blob arn"},
+	{1, "blob arn cron"},
 }
 
 // offside are packages that only tests and the build use; nothing else may import them.
