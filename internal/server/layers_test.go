@@ -20,7 +20,7 @@ var layers = []struct {
 	{80, "internal/server"},
 	{70, "internal/run"},
 	{60, "internal/vault internal/job internal/protected internal/tag internal/setting internal/registry internal/browse " +
-		"internal/task internal/kms"},
+		"internal/task internal/kms internal/plan"},
 	{50, "internal/iam internal/events internal/keys internal/ledger internal/trail"},
 	{40, "internal/restjson internal/query internal/json11"},
 	{35, "internal/operation"},

@@ -39,7 +39,11 @@ type roles interface {
 
 // TaggableTx implements tag.Things.
 func (l *links) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string) (bool, error) {
-	return l.nouns.vaults.TaggableTx(ctx, tx, account, arn)
+	ok, err := l.nouns.vaults.TaggableTx(ctx, tx, account, arn)
+	if err != nil || ok {
+		return ok, err
+	}
+	return l.nouns.plans.TaggableTx(ctx, tx, account, arn)
 }
 
 // CheckTags implements registry.Tags.
@@ -66,6 +70,15 @@ func (l *links) RoleUsable(ctx context.Context, account, roleARN string) (bool, 
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// RoleMay implements plan.Roles.
+func (l *links) RoleMay(ctx context.Context, account, roleARN string, rights []caller.Access) (refusal string, err error) {
+	err = l.roles.RoleMay(ctx, account, roleARN, rights)
+	if denied, ok := errors.AsType[*iam.RoleDenied](err); ok {
+		return denied.Error(), nil
+	}
+	return "", err
 }
 
 // DeleteAuthority implements vault.Authority.

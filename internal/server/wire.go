@@ -29,6 +29,7 @@ import (
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/operation"
+	"github.com/lockfast/lockfast/internal/plan"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/query"
 	"github.com/lockfast/lockfast/internal/registry"
@@ -82,6 +83,7 @@ type nouns struct {
 	tasks     *task.Service
 	browse    *browse.Service
 	keys      *kms.Service
+	plans     *plan.Service
 }
 
 // runners do the work behind the API.
@@ -163,7 +165,7 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
-		trail.Migrations(), kms.Migrations())
+		trail.Migrations(), kms.Migrations(), plan.Migrations())
 }
 
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
@@ -261,6 +263,9 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Now: p.o.Now})
+	exports := p.root.Derive("exported plans")
+	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
+		ExportKey: exports[:], Now: p.o.Now})
 	n.tasks = task.New(p.db, links, p.o.Now)
 	n.browse = browse.New(links, pager)
 	return p.declare(ctx)
@@ -356,6 +361,7 @@ func (p *parts) makeHandler() {
 	keyring := json11.New(options(kmsapi.Service))
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
+	n.plans.Routes(backup)
 	n.protected.Routes(backup)
 	n.tags.Routes(backup)
 	n.settings.Routes(backup)
