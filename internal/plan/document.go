@@ -157,7 +157,7 @@ func or[T any](v *T, missing T) *T {
 }
 
 func checkSchedule(r *backupapi.BackupRule) error {
-	schedule, _, err := scheduleOf(r)
+	schedule, _, err := ScheduleOf(r)
 	if err != nil {
 		return invalid("%v", err)
 	}
@@ -167,8 +167,8 @@ func checkSchedule(r *backupapi.BackupRule) error {
 	return nil
 }
 
-// scheduleOf reads the schedule of a rule and its time zone.
-func scheduleOf(r *backupapi.BackupRule) (cron.Schedule, *time.Location, error) {
+// ScheduleOf reads the schedule of a rule and its time zone.
+func ScheduleOf(r *backupapi.BackupRule) (cron.Schedule, *time.Location, error) {
 	return readSchedule(*r.ScheduleExpression, *r.ScheduleExpressionTimezone)
 }
 

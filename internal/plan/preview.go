@@ -16,7 +16,7 @@ func preview(doc *backupapi.BackupPlan, now time.Time, n int) ([]backupapi.Sched
 	all := []backupapi.ScheduledPlanExecutionMember{}
 	for i := range doc.Rules {
 		r := &doc.Rules[i]
-		schedule, zone, err := scheduleOf(r)
+		schedule, zone, err := ScheduleOf(r)
 		if err != nil {
 			return nil, err
 		}

@@ -59,7 +59,7 @@ func (s *Service) setRules(ctx context.Context, tx *meta.Tx, plan string, doc *b
 		key := scheduled{*r.RuleId, *r.ScheduleExpression, *r.ScheduleExpressionTimezone}
 		at, kept := due[key]
 		if !kept {
-			schedule, zone, err := scheduleOf(r)
+			schedule, zone, err := ScheduleOf(r)
 			if err != nil {
 				return err
 			}

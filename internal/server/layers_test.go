@@ -18,7 +18,7 @@ var layers = []struct {
 }{
 	{90, "cmd/lockfast"},
 	{80, "internal/server"},
-	{70, "internal/run"},
+	{70, "internal/run internal/sched"},
 	{60, "internal/vault internal/job internal/protected internal/tag internal/setting internal/registry internal/browse " +
 		"internal/task internal/kms internal/plan"},
 	{50, "internal/iam internal/events internal/keys internal/ledger internal/trail"},
