@@ -34,10 +34,12 @@ type Prober interface {
 	Probe(ctx context.Context, r resource.Resource) (resource.Facts, error)
 }
 
-// Tags checks tags.
+// Tags checks tags, and keeps those that are given by the Resource Groups Tagging API.
 type Tags interface {
 	// CheckTags answers an API error for tags that are not allowed.
 	CheckTags(tags map[string]string) error
+	// TagsTx returns the tags that a resource was given beside its declaration.
+	TagsTx(ctx context.Context, tx *meta.Tx, account, arn string) (map[string]string, error)
 }
 
 // Options says what a [Service] works with.
@@ -139,10 +141,13 @@ func (s *Service) LookupTx(ctx context.Context, tx *meta.Tx, account, region, ar
 	return d.Resource(), ok, err
 }
 
-// TagsTx returns the tags of a declared resource, which its recovery points get.
+// TagsTx returns all tags of a declared resource, which its recovery points get; none if it is not declared.
 func (s *Service) TagsTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (map[string]string, error) {
-	d, _, err := s.FindTx(ctx, tx, account, region, arn)
-	return d.Tags, err
+	d, ok, err := s.FindTx(ctx, tx, account, region, arn)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return s.merge(ctx, tx, account, d)
 }
 
 // arn is the ARN of a resource that is to be declared.

@@ -11,6 +11,7 @@ import (
 	"github.com/lockfast/lockfast/internal/kmsapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/stsapi"
+	"github.com/lockfast/lockfast/internal/taggingapi"
 	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/resource"
 )
@@ -53,7 +54,7 @@ func ModelOperations() (names []string) {
 // Descriptors returns every operation of the models.
 func Descriptors() []*wire.Descriptor {
 	return slices.Concat(backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations(),
-		kmsapi.Operations())
+		kmsapi.Operations(), taggingapi.Operations())
 }
 
 // ExpireKeys does what the background does for keys.

@@ -24,7 +24,7 @@ var layers = []struct {
 	{50, "internal/iam internal/events internal/keys internal/ledger internal/trail"},
 	{40, "internal/restjson internal/query internal/json11"},
 	{35, "internal/operation"},
-	{31, "internal/backupapi internal/iamapi internal/stsapi internal/kmsapi internal/lockfastapi internal/sigv4"},
+	{31, "internal/backupapi internal/iamapi internal/stsapi internal/kmsapi internal/taggingapi internal/lockfastapi internal/sigv4"},
 	{30, "internal/caller"},
 	{22, "resource/directory"},
 	{21, "resource"},

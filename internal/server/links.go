@@ -49,6 +49,11 @@ func (l *links) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string
 // CheckTags implements registry.Tags.
 func (l *links) CheckTags(tags map[string]string) error { return tag.Check(tags) }
 
+// TagsTx implements registry.Tags.
+func (l *links) TagsTx(ctx context.Context, tx *meta.Tx, account, arn string) (map[string]string, error) {
+	return l.nouns.tags.TagsTx(ctx, tx, account, arn)
+}
+
 // LatestRestore implements protected.Restores.
 func (l *links) LatestRestore(ctx context.Context, account, region, resourceARN string) (r protected.Restore, ok bool, err error) {
 	err = l.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {

@@ -38,6 +38,7 @@ import (
 	"github.com/lockfast/lockfast/internal/setting"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/tag"
+	"github.com/lockfast/lockfast/internal/taggingapi"
 	"github.com/lockfast/lockfast/internal/task"
 	"github.com/lockfast/lockfast/internal/trail"
 	"github.com/lockfast/lockfast/internal/vault"
@@ -359,11 +360,13 @@ func (p *parts) makeHandler() {
 	sts := query.New(options(stsapi.Service))
 	identities := query.New(options(iamapi.Service))
 	keyring := json11.New(options(kmsapi.Service))
+	tagging := json11.New(options(taggingapi.Service))
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.plans.Routes(backup)
 	n.protected.Routes(backup)
 	n.tags.Routes(backup)
+	tag.Tagging{Service: n.tags, Declared: n.resources}.Routes(tagging)
 	n.settings.Routes(backup)
 	n.resources.Routes(own)
 	n.tasks.Routes(own)
@@ -379,15 +382,18 @@ func (p *parts) makeHandler() {
 	sts.Unimplemented(stsapi.Operations()...)
 	identities.Unimplemented(iamapi.Operations()...)
 	keyring.Unimplemented(kmsapi.Operations()...)
+	tagging.Unimplemented(taggingapi.Operations()...)
 	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
 		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(),
-		iamapi.Service.Name: identities.Operations(), kmsapi.Service.Name: keyring.Operations()} {
+		iamapi.Service.Name: identities.Operations(), kmsapi.Service.Name: keyring.Operations(),
+		taggingapi.Service.Name: tagging.Operations()} {
 		for _, name := range names {
 			p.operations = append(p.operations, service+"/"+name)
 		}
 	}
 	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own,
-		stsapi.Service.Name: sts, iamapi.Service.Name: identities, kmsapi.Service.Name: keyring}
+		stsapi.Service.Name: sts, iamapi.Service.Name: identities, kmsapi.Service.Name: keyring,
+		taggingapi.Service.Name: tagging}
 	p.handler = newFront(services, backup, p.ready, p.metrics)
 }
 
