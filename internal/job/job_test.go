@@ -143,7 +143,7 @@ func newFixture(t *testing.T, db *meta.DB) *fixture {
 func (f *fixture) service(lease time.Duration) *job.Service {
 	return job.New(job.Options{
 		DB: f.db, Vaults: f.others, Resources: f.others, Roles: f.others, Placements: f.others,
-		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Lease: lease,
+		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Lease: lease, Management: account,
 	})
 }
 

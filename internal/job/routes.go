@@ -31,6 +31,7 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		})
 	s.copyRoutes(backup)
 	s.restoreRoutes(backup)
+	s.summaryRoutes(backup)
 	s.ownRoutes(own)
 }
 

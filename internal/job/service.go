@@ -74,6 +74,8 @@ type Options struct {
 	Pager  *restjson.Pager
 	Now    func() time.Time // policy clock; nil is time.Now
 	Lease  time.Duration    // how long a worker may be silent; 0 is [DefaultLease]
+	// Management is the account that may see summaries of other accounts' jobs.
+	Management string
 }
 
 // Limits of jobs.
