@@ -35,6 +35,7 @@ import (
 	"github.com/lockfast/lockfast/internal/registry"
 	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/run"
+	"github.com/lockfast/lockfast/internal/sched"
 	"github.com/lockfast/lockfast/internal/setting"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/tag"
@@ -166,7 +167,7 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
-		trail.Migrations(), kms.Migrations(), plan.Migrations())
+		trail.Migrations(), kms.Migrations(), plan.Migrations(), sched.Migrations(), setting.Migrations())
 }
 
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
@@ -255,7 +256,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Metrics: p.metrics, Log: p.o.Log})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
-	n.settings = setting.New(registry.CloudFormation, registry.EFS)
+	n.settings = setting.New(p.db, registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
