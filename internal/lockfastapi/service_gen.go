@@ -16,6 +16,7 @@ func Operations() []*wire.Descriptor {
 		DescribeJobDetail.Descriptor,
 		DescribeResource.Descriptor,
 		DescribeTask.Descriptor,
+		ExplainBackupPlan.Descriptor,
 		GetItem.Descriptor,
 		GetVaultUsage.Descriptor,
 		ListAccounts.Descriptor,
@@ -70,6 +71,14 @@ var DescribeTask = wire.Operation[DescribeTaskInput, DescribeTaskOutput]{Descrip
 	Service: Service, Name: "DescribeTask", Method: "GET", Path: "/lockfast/v1/tasks/{taskId}", Status: 200,
 	Input: shapeDescribeTaskInput, Output: shapeDescribeTaskOutput,
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// ExplainBackupPlan says which declared resources a backup plan selects, why, and when its rules back them up next.
+var ExplainBackupPlan = wire.Operation[ExplainBackupPlanInput, ExplainBackupPlanOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "ExplainBackupPlan", Method: "GET", Path: "/lockfast/v1/plans/{backupPlanId}/explanation", Status: 200,
+	Input: shapeExplainBackupPlanInput, Output: shapeExplainBackupPlanOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Resources"},
 }}
 
 // GetItem answers the content of a file of a recovery point.

@@ -109,8 +109,35 @@ var (
 		{Name: "StatusMessage", Shape: wire.PlainString},
 		{Name: "VaultEvent", Shape: wire.PlainString},
 	}}
-	shapeEvents       = &wire.Shape{Name: "Events", Kind: wire.List, Item: shapeEvent}
-	shapeGetItemInput = &wire.Shape{Name: "GetItemInput", Kind: wire.Structure, Type: reflect.TypeFor[GetItemInput](), Members: []wire.Member{
+	shapeEvents                 = &wire.Shape{Name: "Events", Kind: wire.List, Item: shapeEvent}
+	shapeExplainBackupPlanInput = &wire.Shape{Name: "ExplainBackupPlanInput", Kind: wire.Structure, Type: reflect.TypeFor[ExplainBackupPlanInput](), Members: []wire.Member{
+		{Name: "BackupPlanId", Wire: "backupPlanId", In: wire.Label, Required: true, Shape: wire.PlainString},
+		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},
+		{Name: "NextToken", Wire: "nextToken", In: wire.Query, Shape: wire.PlainString},
+		{Name: "ResourceArn", Wire: "resourceArn", In: wire.Query, Shape: wire.PlainString},
+	}}
+	shapeExplainBackupPlanOutput = &wire.Shape{Name: "ExplainBackupPlanOutput", Kind: wire.Structure, Type: reflect.TypeFor[ExplainBackupPlanOutput](), Members: []wire.Member{
+		{Name: "BackupPlanName", Required: true, Shape: wire.PlainString},
+		{Name: "NextToken", Shape: wire.PlainString},
+		{Name: "Resources", Required: true, Shape: shapeExplainedResources},
+		{Name: "Rules", Required: true, Shape: shapeExplainedRules},
+	}}
+	shapeExplainedResource = &wire.Shape{Name: "ExplainedResource", Kind: wire.Structure, Type: reflect.TypeFor[ExplainedResource](), Members: []wire.Member{
+		{Name: "IamRoleArn", Shape: wire.PlainString},
+		{Name: "ResourceArn", Required: true, Shape: wire.PlainString},
+		{Name: "ResourceName", Required: true, Shape: wire.PlainString},
+		{Name: "ResourceType", Required: true, Shape: wire.PlainString},
+		{Name: "Selected", Required: true, Shape: wire.PlainBoolean},
+		{Name: "SelectionName", Shape: wire.PlainString},
+		{Name: "Verdicts", Required: true, Shape: shapeSelectionVerdicts},
+	}}
+	shapeExplainedResources = &wire.Shape{Name: "ExplainedResources", Kind: wire.List, Item: shapeExplainedResource}
+	shapeExplainedRule      = &wire.Shape{Name: "ExplainedRule", Kind: wire.Structure, Type: reflect.TypeFor[ExplainedRule](), Members: []wire.Member{
+		{Name: "NextBackup", Shape: wire.PlainTimestamp},
+		{Name: "RuleName", Required: true, Shape: wire.PlainString},
+	}}
+	shapeExplainedRules = &wire.Shape{Name: "ExplainedRules", Kind: wire.List, Item: shapeExplainedRule}
+	shapeGetItemInput   = &wire.Shape{Name: "GetItemInput", Kind: wire.Structure, Type: reflect.TypeFor[GetItemInput](), Members: []wire.Member{
 		{Name: "Path", Wire: "path", In: wire.Query, Required: true, Shape: shapePath},
 		{Name: "RecoveryPointArn", Wire: "recoveryPointArn", In: wire.Label, Required: true, Shape: shapeArn},
 	}}
@@ -349,7 +376,13 @@ var (
 		{Name: "KeyArn", Shape: wire.PlainString},
 		{Name: "Version", Shape: wire.PlainInteger},
 	}}
-	shapeSecretAccessKey             = &wire.Shape{Name: "SecretAccessKey", Kind: wire.String, Sensitive: true}
+	shapeSecretAccessKey  = &wire.Shape{Name: "SecretAccessKey", Kind: wire.String, Sensitive: true}
+	shapeSelectionVerdict = &wire.Shape{Name: "SelectionVerdict", Kind: wire.Structure, Type: reflect.TypeFor[SelectionVerdict](), Members: []wire.Member{
+		{Name: "Reason", Required: true, Shape: wire.PlainString},
+		{Name: "Selected", Required: true, Shape: wire.PlainBoolean},
+		{Name: "SelectionName", Required: true, Shape: wire.PlainString},
+	}}
+	shapeSelectionVerdicts           = &wire.Shape{Name: "SelectionVerdicts", Kind: wire.List, Item: shapeSelectionVerdict}
 	shapeServiceUnavailableException = &wire.Shape{Name: "ServiceUnavailableException", Kind: wire.Structure, Type: reflect.TypeFor[ServiceUnavailableException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},

@@ -141,6 +141,39 @@ type Event struct {
 	VaultEvent       *string
 }
 
+// ExplainBackupPlanInput is the input of ExplainBackupPlan.
+type ExplainBackupPlanInput struct {
+	BackupPlanId string  // label backupPlanId, required
+	MaxResults   *int    // query maxResults
+	NextToken    *string // query nextToken
+	ResourceArn  *string // query resourceArn
+}
+
+// ExplainBackupPlanOutput is the output of ExplainBackupPlan.
+type ExplainBackupPlanOutput struct {
+	BackupPlanName string // required
+	NextToken      *string
+	Resources      []ExplainedResource // required
+	Rules          []ExplainedRule     // required
+}
+
+// ExplainedResource is a declared resource with what the selections of a plan say of it.
+type ExplainedResource struct {
+	IamRoleArn    *string
+	ResourceArn   string // required
+	ResourceName  string // required
+	ResourceType  string // required
+	Selected      bool   // required
+	SelectionName *string
+	Verdicts      []SelectionVerdict // required
+}
+
+// ExplainedRule says when a rule next makes backups. Firings that are dropped in favour of a rule with a longer retention are passed over.
+type ExplainedRule struct {
+	NextBackup *time.Time
+	RuleName   string // required
+}
+
 // GetItemInput is the input of GetItem.
 type GetItemInput struct {
 	Path             string // query path, required
@@ -441,6 +474,13 @@ type RotateKeyInput struct {
 type RotateKeyOutput struct {
 	KeyArn  *string
 	Version *int
+}
+
+// SelectionVerdict is what one selection says of a resource.
+type SelectionVerdict struct {
+	Reason        string // required
+	Selected      bool   // required
+	SelectionName string // required
 }
 
 // SkippedItem is an entry that a job left out, and why.

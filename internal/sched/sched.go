@@ -21,6 +21,7 @@ import (
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/plan"
+	"github.com/lockfast/lockfast/internal/restjson"
 )
 
 // batch is how many resources are judged in one transaction.
@@ -39,6 +40,8 @@ type Resource struct {
 type Resources interface {
 	// ResourcesTx returns resources of an account in a region in the order of their ARNs, from the first after one on.
 	ResourcesTx(ctx context.Context, tx *meta.Tx, account, region, after string, limit int) ([]Resource, error)
+	// ResourceTx finds one; false if it is not declared.
+	ResourceTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (Resource, bool, error)
 }
 
 // Settings knows for which types of resources an account has opted in.
@@ -72,6 +75,7 @@ type Options struct {
 	Resources Resources
 	Settings  Settings
 	Jobs      Jobs
+	Pager     *restjson.Pager
 	Now       func() time.Time // policy clock
 	Jitter    time.Duration    // jobs start within this time of the schedule, spread evenly; 0 is at once
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/plan"
@@ -45,6 +46,16 @@ func (w *world) ResourcesTx(_ context.Context, _ *meta.Tx, _, _, after string, l
 		}
 	}
 	return all, nil
+}
+
+func (w *world) ResourceTx(ctx context.Context, tx *meta.Tx, account, region, name string) (sched.Resource, bool, error) {
+	all, err := w.ResourcesTx(ctx, tx, account, region, "", w.resources)
+	for _, r := range all {
+		if r.ARN == name {
+			return r, true, err
+		}
+	}
+	return sched.Resource{}, false, err
 }
 
 func (*world) OptedInTx(context.Context, *meta.Tx, string, string) (func(string) bool, error) {
@@ -98,7 +109,7 @@ func run(t *testing.T, rules []backupapi.BackupRuleInput, test func(t *testing.T
 		now := func() time.Time { return k.now }
 		pager := restjson.NewPager([]byte("key"))
 		k.plans = plan.New(plan.Options{DB: db, Tags: tag.New(db, w, pager), CheckTags: tag.Check, Vaults: w, Roles: w, Pager: pager, Now: now})
-		k.sched = sched.New(sched.Options{DB: db, Plans: k.plans, Resources: w, Settings: w, Jobs: w, Now: now})
+		k.sched = sched.New(sched.Options{DB: db, Plans: k.plans, Resources: w, Settings: w, Jobs: w, Pager: pager, Now: now})
 		ctx := caller.With(t.Context(), caller.Caller{Account: "000000000000", Region: "us-east-1"})
 		made, err := k.plans.CreateBackupPlan(ctx, &backupapi.CreateBackupPlanInput{
 			BackupPlan: backupapi.BackupPlanInput{BackupPlanName: "p", Rules: rules}})
@@ -300,6 +311,50 @@ func TestTick_OnSeveralServers(t *testing.T) {
 		wg.Wait()
 		if got := len(k.jobs(t, ctx)); got != 450 {
 			t.Errorf("%d jobs, want 450", got)
+		}
+	})
+}
+
+func TestExplainBackupPlan(t *testing.T) {
+	rules := []backupapi.BackupRuleInput{
+		{RuleName: "daily", TargetBackupVaultName: "home", Lifecycle: &backupapi.Lifecycle{DeleteAfterDays: new(int64(35))}},
+		{RuleName: "first", TargetBackupVaultName: "home", ScheduleExpression: new("cron(0 6 1 * ? *)")},
+		{RuleName: "past", TargetBackupVaultName: "home", ScheduleExpression: new("cron(0 6 1 * ? 2020)")},
+	}
+	run(t, rules, func(t *testing.T, ctx context.Context, k *kit) {
+		k.selects(t, ctx, "odd", "first", backupapi.Condition{ConditionType: "STRINGEQUALS", ConditionKey: "n", ConditionValue: "1"})
+		in := &lockfastapi.ExplainBackupPlanInput{BackupPlanId: k.id, MaxResults: new(2)}
+		out, err := k.sched.ExplainBackupPlan(ctx, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []lockfastapi.ExplainedRule{{RuleName: "daily", NextBackup: new(begin.Add(29 * time.Hour))},
+			{RuleName: "first", NextBackup: new(begin.Add(6 * time.Hour))}, {RuleName: "past"}}
+		if diff := cmp.Diff(want, out.Rules); diff != "" {
+			t.Errorf("rules (-want +got):\n%s", diff)
+		}
+		in.NextToken = out.NextToken
+		rest, err := k.sched.ExplainBackupPlan(ctx, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, r := range append(out.Resources, rest.Resources...) {
+			got[r.ResourceArn] = fmt.Sprint(r.Selected, " ", r.Verdicts[0].Reason)
+		}
+		no, yes := "false Neither Resources nor ListOfTags matches it.", "true ListOfTags matches its tag n=1."
+		if diff := cmp.Diff(map[string]string{arn(0): no, arn(1): yes, arn(2): no}, got); diff != "" || rest.NextToken != nil {
+			t.Errorf("resources (-want +got):\n%s", diff)
+		}
+		one, err := k.sched.ExplainBackupPlan(ctx, &lockfastapi.ExplainBackupPlanInput{BackupPlanId: k.id, ResourceArn: new(arn(1))})
+		if err != nil || len(one.Resources) != 1 || *one.Resources[0].SelectionName != "odd" || *one.Resources[0].IamRoleArn != "first" {
+			t.Errorf("one resource: %+v, %v", one, err)
+		}
+		for plan, resource := range map[string]string{"none": arn(1), k.id: "none"} {
+			_, err := k.sched.ExplainBackupPlan(ctx, &lockfastapi.ExplainBackupPlanInput{BackupPlanId: plan, ResourceArn: &resource})
+			if err == nil {
+				t.Errorf("ExplainBackupPlan(%s, %s) succeeded", plan, resource)
+			}
 		}
 	})
 }
