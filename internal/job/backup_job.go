@@ -46,7 +46,7 @@ func (s *Service) describeJob(b Backup) *backupapi.DescribeBackupJobOutput {
 		InitiationDate: j.InitiationDate, IsEncrypted: j.IsEncrypted, IsParent: j.IsParent, MessageCategory: j.MessageCategory,
 		ParentJobId: j.ParentJobId, PercentDone: j.PercentDone, RecoveryPointArn: j.RecoveryPointArn, RecoveryPointLifecycle: j.RecoveryPointLifecycle,
 		ResourceArn: j.ResourceArn, ResourceName: j.ResourceName, ResourceType: j.ResourceType, StartBy: j.StartBy, State: j.State,
-		StatusMessage: j.StatusMessage, VaultLockState: j.VaultLockState, VaultType: j.VaultType,
+		StatusMessage: j.StatusMessage, VaultLockState: j.VaultLockState, VaultType: j.VaultType, CreatedBy: j.CreatedBy,
 	}
 }
 
@@ -70,7 +70,7 @@ func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 		CreationDate: &b.CreatedAt, InitiationDate: &b.CreatedAt, CompletionDate: optional(b.CompletedAt), StartBy: &b.StartBy,
 		ExpectedCompletionDate: optional(b.expected(s.now())), PercentDone: new(fmt.Sprintf("%.1f", b.percent())),
 		BackupSizeInBytes: &b.BytesStored, BytesTransferred: &b.BytesStored, IsParent: &b.IsParent,
-		ParentJobId: some(b.ParentID), IsEncrypted: new(true),
+		ParentJobId: some(b.ParentID), IsEncrypted: new(true), CreatedBy: b.CreatedBy,
 		VaultType: new(string(backupapi.VaultTypeBackupVault)), VaultLockState: new("UNLOCKED"),
 	}
 	switch b.State {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -143,20 +144,31 @@ func (s *Service) checkRole(ctx context.Context, account, arn string) error {
 	return err
 }
 
+// insertBackup adds a job that waits, and enqueues it unless it has to wait for a time.
 func insertBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
+	if err := insertBackupRow(ctx, tx, b); err != nil || !b.NotBefore.IsZero() {
+		return err
+	}
+	return enqueue(ctx, tx, b.ID, b.IsParent)
+}
+
+func insertBackupRow(ctx context.Context, tx *meta.Tx, b Backup) error {
 	if b.Tags == nil {
 		b.Tags = map[string]string{}
 	}
+	requeue := micros(time.Now().Add(firstRequeue))
+	if !b.NotBefore.IsZero() {
+		requeue = never
+	}
+	args := slices.Concat([]any{b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
+		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member},
+		b.Planned.columns(), []any{b.State, micros(b.CreatedAt), micros(b.ExpireBy), requeue})
 	_, err := tx.Exec(ctx, "INSERT INTO backup_job ("+backupColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`,
-		b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
-		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint,
-		b.Member, b.State, micros(b.CreatedAt), micros(b.ExpireBy),
-		micros(time.Now().Add(firstRequeue)))
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`, args...)
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}
-	return enqueue(ctx, tx, b.ID, b.IsParent)
+	return nil
 }
 
 // Limits of tags.

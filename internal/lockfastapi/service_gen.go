@@ -11,8 +11,10 @@ var Service = &wire.Service{Name: "lockfast", Version: "2026-01-01", Protocol: "
 // Operations returns every operation of the model, by name.
 func Operations() []*wire.Descriptor {
 	return []*wire.Descriptor{
+		AdvanceClock.Descriptor,
 		CompareRecoveryPoints.Descriptor,
 		CreateAccount.Descriptor,
+		DescribeClock.Descriptor,
 		DescribeJobDetail.Descriptor,
 		DescribeResource.Descriptor,
 		DescribeTask.Descriptor,
@@ -37,6 +39,13 @@ func Operations() []*wire.Descriptor {
 	}
 }
 
+// AdvanceClock moves the clock of policy forward, on a server that was started with one.
+var AdvanceClock = wire.Operation[AdvanceClockInput, AdvanceClockOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "AdvanceClock", Method: "POST", Path: "/lockfast/v1/clock", Status: 200,
+	Input: shapeAdvanceClockInput, Output: shapeAdvanceClockOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ServiceUnavailableException"},
+}}
+
 // CompareRecoveryPoints lists the entries in which two recovery points differ; the first one is the earlier state.
 var CompareRecoveryPoints = wire.Operation[CompareRecoveryPointsInput, CompareRecoveryPointsOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "CompareRecoveryPoints", Method: "GET", Path: "/lockfast/v1/recovery-points/{recoveryPointArn}/compare/{otherRecoveryPointArn}", Status: 200,
@@ -50,6 +59,13 @@ var CreateAccount = wire.Operation[CreateAccountInput, CreateAccountOutput]{Desc
 	Service: Service, Name: "CreateAccount", Method: "PUT", Path: "/lockfast/v1/accounts/{accountId}", Status: 200,
 	Input: shapeCreateAccountInput, Output: shapeCreateAccountOutput,
 	Errors: []string{"AlreadyExistsException", "InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+}}
+
+// DescribeClock answers the time by which schedules and lifecycles count.
+var DescribeClock = wire.Operation[DescribeClockInput, DescribeClockOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "DescribeClock", Method: "GET", Path: "/lockfast/v1/clock", Status: 200,
+	Input: shapeDescribeClockInput, Output: shapeDescribeClockOutput,
+	Errors: []string{"ServiceUnavailableException"},
 }}
 
 // DescribeJobDetail describes the progress of a backup or restore job.

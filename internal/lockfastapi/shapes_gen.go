@@ -13,8 +13,14 @@ var (
 		{Name: "AccountId", Required: true, Shape: shapeAccountId},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
 	}}
-	shapeAccountId              = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:[0-9]{12})\z`)}
-	shapeAccounts               = &wire.Shape{Name: "Accounts", Kind: wire.List, Item: shapeAccount}
+	shapeAccountId         = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:[0-9]{12})\z`)}
+	shapeAccounts          = &wire.Shape{Name: "Accounts", Kind: wire.List, Item: shapeAccount}
+	shapeAdvanceClockInput = &wire.Shape{Name: "AdvanceClockInput", Kind: wire.Structure, Type: reflect.TypeFor[AdvanceClockInput](), Members: []wire.Member{
+		{Name: "Seconds", Required: true, Shape: wire.PlainLong},
+	}}
+	shapeAdvanceClockOutput = &wire.Shape{Name: "AdvanceClockOutput", Kind: wire.Structure, Type: reflect.TypeFor[AdvanceClockOutput](), Members: []wire.Member{
+		{Name: "Now", Required: true, Shape: wire.PlainTimestamp},
+	}}
 	shapeAlreadyExistsException = &wire.Shape{Name: "AlreadyExistsException", Kind: wire.Structure, Type: reflect.TypeFor[AlreadyExistsException](), Members: []wire.Member{
 		{Name: "Arn", Shape: wire.PlainString},
 		{Name: "Code", Shape: wire.PlainString},
@@ -53,6 +59,11 @@ var (
 		{Name: "AccountId", Required: true, Shape: shapeAccountId},
 		{Name: "AdministratorArn", Required: true, Shape: shapeArn},
 		{Name: "SecretAccessKey", Required: true, Shape: shapeSecretAccessKey},
+	}}
+	shapeDescribeClockInput  = &wire.Shape{Name: "DescribeClockInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockInput](), Members: []wire.Member{}}
+	shapeDescribeClockOutput = &wire.Shape{Name: "DescribeClockOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockOutput](), Members: []wire.Member{
+		{Name: "Now", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "Virtual", Required: true, Shape: wire.PlainBoolean},
 	}}
 	shapeDescribeJobDetailInput = &wire.Shape{Name: "DescribeJobDetailInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeJobDetailInput](), Members: []wire.Member{
 		{Name: "JobId", Wire: "jobId", In: wire.Label, Required: true, Shape: shapeJobId},

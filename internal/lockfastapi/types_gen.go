@@ -15,6 +15,16 @@ type Account struct {
 	CreationDate time.Time // required
 }
 
+// AdvanceClockInput is the input of AdvanceClock.
+type AdvanceClockInput struct {
+	Seconds int64 // required
+}
+
+// AdvanceClockOutput is the output of AdvanceClock.
+type AdvanceClockOutput struct {
+	Now time.Time // required
+}
+
 // Change is an entry in which two recovery points differ.
 type Change struct {
 	Change      ChangeType // required
@@ -65,6 +75,16 @@ type CreateAccountOutput struct {
 // LogValue is the value without what must not be logged.
 func (v CreateAccountOutput) LogValue() slog.Value {
 	return wire.LogValue(shapeCreateAccountOutput, &v)
+}
+
+// DescribeClockInput is the input of DescribeClock.
+type DescribeClockInput struct {
+}
+
+// DescribeClockOutput is the output of DescribeClock.
+type DescribeClockOutput struct {
+	Now     time.Time // required
+	Virtual bool      // required
 }
 
 // DescribeJobDetailInput is the input of DescribeJobDetail.

@@ -74,3 +74,13 @@ func (s *Service) merge(ctx context.Context, tx *meta.Tx, account string, d Decl
 	maps.Copy(tags, given)
 	return tags, nil
 }
+
+// FoundTx finds a declared resource with all its tags; false if there is none.
+func (s *Service) FoundTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (Found, bool, error) {
+	d, ok, err := s.FindTx(ctx, tx, account, region, arn)
+	if err != nil || !ok {
+		return Found{}, false, err
+	}
+	tags, err := s.merge(ctx, tx, account, d)
+	return Found{ARN: d.ARN, Type: d.Type, Name: d.Name, Tags: tags}, err == nil, err
+}

@@ -42,6 +42,8 @@ type Config struct {
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
 	SLRFallback       bool          `yaml:"slr_fallback"`       // the service-linked role may delete what its role cannot
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
+	ScheduleJitter    time.Duration `yaml:"schedule_jitter"`    // over how much time jobs that a rule makes are spread
+	Clock             string        `yaml:"clock"`              // where the clock of policy starts; empty is real time
 	Resources         []Resource    `yaml:"resources"`          // declared resources
 	Placements        []Placement   `yaml:"placements"`         // where restores may create things
 	Accounts          []Account     `yaml:"accounts"`           // paths of the host that further accounts may use
@@ -129,6 +131,12 @@ func (c *Config) Check() error {
 	}
 	if c.LifecycleInterval < time.Second {
 		return fmt.Errorf("lifecycle_interval: %s is less than 1s", c.LifecycleInterval)
+	}
+	if c.ScheduleJitter < 0 {
+		return fmt.Errorf("schedule_jitter: %s is negative", c.ScheduleJitter)
+	}
+	if _, err := c.clock(); err != nil {
+		return err
 	}
 	if c.DeletionPatience < time.Second {
 		return fmt.Errorf("deletion_patience: %s is less than 1s", c.DeletionPatience)
@@ -306,4 +314,19 @@ func (c *Config) checkPlacements() error {
 		names[p.Name] = true
 	}
 	return nil
+}
+
+// clock is where the clock of policy starts; nil for real time.
+func (c *Config) clock() (*time.Time, error) {
+	if c.Clock == "" {
+		return nil, nil
+	}
+	t, err := time.Parse(time.RFC3339, c.Clock)
+	if err != nil {
+		return nil, fmt.Errorf("clock: %q is not a time such as 2026-01-01T00:00:00Z", c.Clock)
+	}
+	if c.Metadata != "sqlite" && !strings.HasPrefix(c.Metadata, "sqlite:") {
+		return nil, errors.New("clock: only a server with the embedded database can have a clock of its own")
+	}
+	return &t, nil
 }

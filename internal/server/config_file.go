@@ -41,6 +41,10 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 		"share of a vault that may be dead before background reclaim rewrites packs")
 	fs.BoolVar(&c.SLRFallback, "slr-fallback", c.SLRFallback,
 		"let the service-linked role, where it exists, delete recovery points whose own role no longer can")
+	fs.DurationVar(&c.ScheduleJitter, "schedule-jitter", c.ScheduleJitter,
+		"time over which the jobs that a rule of a plan makes are spread; 0 starts all at once")
+	fs.StringVar(&c.Clock, "clock", c.Clock,
+		"start schedules and lifecycles at this time, and move it with lockfast clock advance; only on a new data directory")
 	fs.IntVar(&c.TrailDays, "trail-days", c.TrailDays, "days for which API calls are kept in the trail; 0 keeps them for ever")
 }
 

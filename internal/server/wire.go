@@ -52,24 +52,26 @@ import (
 // parts is everything that a server consists of, joined. This file is the only one that knows everybody: it is read from
 // top to bottom, from what stands alone to what needs the others.
 type parts struct {
-	o       Options
-	root    *keys.Root
-	db      *meta.DB
-	blobs   *Blobs // nil until a vault is needed
-	pager   *restjson.Pager
-	links   *links
-	iam     *iam.Service
-	roles   roles
-	events  *events.Service
-	ledgers *ledger.DB
-	trail   *trail.Service
-	nouns   nouns
-	driver  resource.Driver
-	store   *run.Store
-	runners runners
-	metrics *prometheus.Registry
-	workers *meta.Runner
-	handler http.Handler
+	o         Options
+	root      *keys.Root
+	db        *meta.DB
+	blobs     *Blobs // nil until a vault is needed
+	pager     *restjson.Pager
+	links     *links
+	iam       *iam.Service
+	roles     roles
+	events    *events.Service
+	ledgers   *ledger.DB
+	trail     *trail.Service
+	nouns     nouns
+	driver    resource.Driver
+	store     *run.Store
+	runners   runners
+	scheduler *sched.Scheduler
+	clock     *setting.Clock // nil: policy goes by real time
+	metrics   *prometheus.Registry
+	workers   *meta.Runner
+	handler   http.Handler
 	// operations are the names of those that have behaviour, as in api/unimplemented.txt.
 	operations []string
 }
@@ -161,10 +163,29 @@ func inUse(ctx context.Context, c Config) (string, error) {
 }
 
 func (p *parts) openDatabase(ctx context.Context) (err error) {
+	start, err := p.o.Config.clock()
+	if err != nil {
+		return err
+	}
+	file, embedded := strings.CutPrefix(p.o.Config.Metadata, "sqlite:")
+	_, missing := os.Stat(file)
 	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook})
 	if err != nil {
 		return err
 	}
+	if err := p.migrate(ctx); err != nil {
+		return err
+	}
+	p.clock, err = setting.OpenClock(ctx, p.db, start, embedded && errors.Is(missing, os.ErrNotExist), p.o.Private)
+	if p.clock != nil {
+		p.o.Now = p.clock.Now
+		p.clock.Moved = p.due
+		p.o.Log.Info("schedules and lifecycles go by a clock of their own", "now", p.clock.Now())
+	}
+	return err
+}
+
+func (p *parts) migrate(ctx context.Context) error {
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
 		trail.Migrations(), kms.Migrations(), plan.Migrations(), sched.Migrations(), setting.Migrations())
@@ -268,6 +289,9 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	exports := p.root.Derive("exported plans")
 	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
 		ExportKey: exports[:], Now: p.o.Now})
+	schedules := scheduleLinks{n}
+	p.scheduler = sched.New(sched.Options{DB: p.db, Plans: n.plans, Resources: schedules, Settings: n.settings, Jobs: schedules,
+		Pager: pager, Now: p.o.Now, Jitter: p.o.Config.ScheduleJitter})
 	n.tasks = task.New(p.db, links, p.o.Now)
 	n.browse = browse.New(links, pager)
 	return p.declare(ctx)
@@ -365,6 +389,8 @@ func (p *parts) makeHandler() {
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
 	n.plans.Routes(backup)
+	p.scheduler.Routes(own)
+	p.clock.Routes(own)
 	n.protected.Routes(backup)
 	n.tags.Routes(backup)
 	tag.Tagging{Service: n.tags, Declared: n.resources}.Routes(tagging)
@@ -406,6 +432,7 @@ func (p *parts) ready(ctx context.Context) error {
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.schedule(ctx) })
 	g.Go(func() error { return r.sizes.Run(ctx) })
 	g.Go(func() error {
 		p.reclaimAll(ctx)
