@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -8,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -146,6 +148,18 @@ func (r *Root) UnwrapLinked(ctx context.Context, keyID string, links [][]byte, w
 
 // KeyID names the key for the operator: its ARN.
 func (k *Key) KeyID() string { return k.name.ARN() }
+
+// Current implements [repo.Renewer].
+func (k *Key) Current(keyID string, links [][]byte, wrapped []byte) bool {
+	return keyID == k.KeyID() && len(links) == 1 && bytes.Equal(links[0], k.link) && len(wrapped) >= wrapHead &&
+		wrapped[0] == keyVersion && binary.LittleEndian.Uint32(wrapped[1:]) == k.name.Version
+}
+
+// Fingerprint stands for what wraps vault keys now: the version, and the root key that wraps it.
+func (k *Key) Fingerprint() string {
+	sum := sha256.Sum256(k.link)
+	return hex.EncodeToString(sum[:])
+}
 
 // Links implements [repo.ChainWrapper].
 func (k *Key) Links() [][]byte { return [][]byte{k.link} }
