@@ -33,7 +33,7 @@ func listKeyObjects(ctx context.Context, s blob.Store) (map[uint32][]keyObject, 
 		}
 		epoch, generation, ok := parseKeyName(info.Name)
 		if !ok {
-			return nil, chunk.Damaged(string(info.Name), "it is no name of a key object")
+			continue // docs/format.md section 2: names that nobody knows are ignored
 		}
 		o, err := readKeyObject(ctx, s, epoch, generation)
 		if err != nil {

@@ -62,6 +62,15 @@ func (r *Root) NewMaterial(ctx context.Context, n KeyName) ([]byte, error) {
 	return r.Wrap(ctx, material, n.bind())
 }
 
+// RewrapMaterial wraps the material of a version anew, under the root key itself. Errors are those of [Root.Unwrap].
+func (r *Root) RewrapMaterial(ctx context.Context, n KeyName, wrapped []byte) ([]byte, error) {
+	material, err := r.Unwrap(ctx, wrapped, n.bind())
+	if err != nil {
+		return nil, fmt.Errorf("rewrap KMS key %s version %d: %w", n.ARN(), n.Version, err)
+	}
+	return r.Wrap(ctx, material, n.bind())
+}
+
 // OpenKey opens a version of a KMS key from its wrapped material. Errors are those of [Root.Unwrap].
 func (r *Root) OpenKey(ctx context.Context, n KeyName, wrapped []byte) (*Key, error) {
 	material, err := r.Unwrap(ctx, wrapped, n.bind())

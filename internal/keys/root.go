@@ -89,6 +89,15 @@ func (r *Root) Derive(purpose string) [32]byte {
 	return [32]byte(r.derive("lockfast/1/derive/"+purpose, 32))
 }
 
+// Domain derives the key under which equal contents of an account's vaults get equal ids, for an account that has none yet.
+// While the root key is about to replace another one, it is that one which accounts may have theirs from.
+func (r *Root) Domain(account string) [32]byte {
+	for _, old := range r.older {
+		r = old
+	}
+	return r.Derive("domain of account " + account)
+}
+
 // KeyID names the key: 16 hexadecimal digits, not secret.
 func (r *Root) KeyID() string { return hex.EncodeToString(r.id[:]) }
 
@@ -164,6 +173,16 @@ func (r *Root) Format(s fmt.State, _ rune) { fmt.Fprint(s, r.String()) }
 
 // LogValue is String.
 func (r *Root) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// Export returns the text of the key, and of those that it is about to replace, for a recovery kit. Whoever has it has the
+// keys.
+func (r *Root) Export() (lines []string) {
+	lines = append(lines, strings.TrimSpace(r.encode()))
+	for _, old := range r.older {
+		lines = append(lines, old.Export()...)
+	}
+	return lines
+}
 
 // errMalformed is wrapped with the name of the file.
 var errMalformed = errors.New("not a root key file, or a damaged one")

@@ -31,6 +31,13 @@ type Config struct {
 	Metadata          string        `yaml:"metadata"`           // sqlite, sqlite:PATH or postgres://...
 	Store             string        `yaml:"store"`              // directory of the vaults' data, or s3://...; empty is DATA/store
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
+	RootKey           string        `yaml:"root_key"`           // file, or transit: who guards the root key
+	TransitAddress    string        `yaml:"transit_address"`    // URL of OpenBao or Vault
+	TransitMount      string        `yaml:"transit_mount"`      // of its transit secrets engine
+	TransitKey        string        `yaml:"transit_key"`        // name of a key there
+	TransitNamespace  string        `yaml:"transit_namespace"`  // empty is the root namespace
+	TransitTokenFile  string        `yaml:"transit_token_file"` // empty: BAO_TOKEN or VAULT_TOKEN
+	TransitCAFile     string        `yaml:"transit_ca_file"`    // PEM; empty: certificates of the system
 	LogLevel          slog.Level    `yaml:"log_level"`          // debug, info, warn or error
 	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
 	CopyJobs          int           `yaml:"copy_jobs"`          // copy jobs that run at the same time
@@ -70,6 +77,8 @@ func DefaultConfig() Config {
 		Account:           "000000000000",
 		Region:            "us-east-1",
 		Metadata:          "sqlite",
+		RootKey:           rootFile,
+		TransitMount:      "transit",
 		LogLevel:          slog.LevelInfo,
 		BackupJobs:        max(2, runtime.GOMAXPROCS(0)/2),
 		CopyJobs:          max(2, runtime.GOMAXPROCS(0)/2),
@@ -107,6 +116,9 @@ var (
 // name the setting.
 func (c *Config) Check() error {
 	if err := c.checkPaths(); err != nil {
+		return err
+	}
+	if err := c.checkRootKey(); err != nil {
 		return err
 	}
 	if !accountPattern.MatchString(c.Account) {
@@ -165,7 +177,7 @@ func (c *Config) checkPaths() error {
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")
 	}
-	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey} {
+	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey, &c.TransitTokenFile, &c.TransitCAFile} {
 		if *path == "" || inBucket(*path) {
 			continue
 		}
