@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -25,17 +26,21 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	need := snapshot.needed()
-	for _, s := range snapshot.Sessions {
-		if s.State == SessionActive {
-			need[PointID(s.ID)] = true // prepared, perhaps
-		}
-	}
-	for id := range need {
-		if len(generations[id]) == 0 {
+	for id := range snapshot.needed() {
+		err := r.rewriteRefset(ctx, id, generations[id])
+		if errors.Is(err, blob.ErrNotExist) && r.v.deleted(ctx, id) {
 			continue
 		}
-		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // deleted meanwhile
+		if err != nil { // it might name a pack that is about to be forgotten, which would damage it
+			return err
+		}
+	}
+	for _, s := range snapshot.Sessions {
+		id := PointID(s.ID)
+		if s.State != SessionActive || len(generations[id]) == 0 {
+			continue
+		}
+		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // given up meanwhile
 			return err
 		}
 	}
@@ -53,7 +58,7 @@ func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []i
 		if err != nil {
 			return fmt.Errorf("refset of recovery point %s: %w", id, err)
 		}
-		keep = generations[len(generations)-1] + 1
+		keep = slices.Max(append([]int{keep}, generations...)) + 1
 		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
 			return err
 		}

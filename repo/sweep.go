@@ -56,6 +56,9 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	}
 	r.report.ObjectsSwept = int64(len(gone))
 	r.report.ForeignObjects = int64(len(foreign))
+	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets)); err != nil {
+		return err
+	}
 	if len(ended) == 0 {
 		return nil
 	}
@@ -68,6 +71,23 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	}
 	r.v.catalog.forgetReserved(ended)
 	return nil
+}
+
+// unlisted names what ended writers may have left that a list does not show yet. Nobody will know their ids again.
+func unlisted(s Snapshot, need map[PointID]bool, manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name) (names []blob.Name) {
+	for _, writer := range s.Sessions {
+		id := PointID(writer.ID)
+		if writer.State == SessionActive || writer.Kind != SessionWriter || need[id] {
+			continue
+		}
+		if _, listed := manifests[id]; !listed {
+			names = append(names, manifestName(id))
+		}
+		if len(refsets[id]) == 0 {
+			names = append(names, refsetName(id, 1))
+		}
+	}
+	return names
 }
 
 // deleting reports whether the deletion of a point has begun.
