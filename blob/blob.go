@@ -131,13 +131,26 @@ type Store interface {
 	Delete(ctx context.Context, name Name) error
 }
 
-// Retainer is a [Store] that can keep blobs from being deleted. What that is worth is for the implementation to say.
+// Retainer is a [Store] that can keep blobs from being deleted. What that is worth is for the implementation to say. Find it
+// with [AsRetainer], which sees through wrappers.
 type Retainer interface {
 	// Retain keeps a blob until a time: a Delete before returns [ErrRetained] and changes nothing. It never shortens a
 	// retention that reaches further. When it returns nil, the retention is durable and reaches at least until then. It
 	// returns ErrNotExist for a blob that is not there, and [errors.ErrUnsupported] when the place where the store lies
 	// cannot retain.
 	Retain(ctx context.Context, name Name, until time.Time) error
+}
+
+// AsRetainer returns the power of a store, or of the one that it wraps, to retain blobs. A wrapper tells by a method
+// Retainer() (Retainer, bool).
+func AsRetainer(s Store) (Retainer, bool) {
+	switch s := s.(type) {
+	case Retainer:
+		return s, true
+	case interface{ Retainer() (Retainer, bool) }:
+		return s.Retainer()
+	}
+	return nil, false
 }
 
 // CheckRange returns ErrRange unless off and n, as in [Store.Get], lie inside a blob of size bytes, and else the number

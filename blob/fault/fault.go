@@ -351,3 +351,6 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 		}
 	}
 }
+
+// Retainer lets [blob.AsRetainer] see through.
+func (s *Store) Retainer() (blob.Retainer, bool) { return blob.AsRetainer(s.store) }
