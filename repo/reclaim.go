@@ -37,6 +37,8 @@ type ReclaimReport struct {
 	ObjectsSwept   int64 // leftovers of sessions that ended without a recovery point, and of deleted points
 	ForeignObjects int64 // manifests and refsets that the ledger knows nothing of; they are left alone
 	DamagedPacks   int64 // could not be rewritten and stay; see Check
+	PacksRetained  int64 // dead ones that the store retains; a later reclaim removes them
+	BytesRetained  int64 // of them
 	BundlesSplit   int64 // bundles of which only the needed parts were kept
 }
 

@@ -284,14 +284,19 @@ func (s *Store) removeAll(ctx context.Context, blobs blob.Store, vaultUUID, pref
 		}
 		names = append(names, info.Name)
 	}
+	var retained error
 	for _, name := range names {
 		err := sub.Delete(ctx, name)
+		if errors.Is(err, blob.ErrRetained) { // the others go all the same
+			retained = err
+			continue
+		}
 		s.noteRemoval(vaultUUID, name, err)
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return retained
 }
 
 // Reachable is nil if a vault can be read and changed now, and for a vault that has nothing in the store yet. Its errors
