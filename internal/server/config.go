@@ -30,6 +30,8 @@ type Config struct {
 	Region            string        `yaml:"region"`             // of declared resources and of the command line
 	Metadata          string        `yaml:"metadata"`           // sqlite, sqlite:PATH or postgres://...
 	Store             string        `yaml:"store"`              // directory of the vaults' data, or s3://...; empty is DATA/store
+	StoreRetention    time.Duration `yaml:"store_retention"`    // for which packs are locked in a bucket; 0 = they are not
+	StoreCompliance   bool          `yaml:"store_compliance"`   // locks that nobody can undo
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
 	RootKey           string        `yaml:"root_key"`           // file, or transit: who guards the root key
 	TransitAddress    string        `yaml:"transit_address"`    // URL of OpenBao or Vault
@@ -173,6 +175,14 @@ func (c *Config) checkPaths() error {
 		}
 	} else if scheme, _, ok := strings.Cut(c.Store, "://"); ok {
 		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", scheme)
+	}
+	switch {
+	case c.StoreRetention < 0:
+		return fmt.Errorf("store_retention: %s is negative", c.StoreRetention)
+	case c.StoreRetention > 0 && !inBucket(c.Store):
+		return errors.New("store_retention: a directory cannot lock what is in it; it is for a store in a bucket")
+	case c.StoreCompliance && c.StoreRetention == 0:
+		return errors.New("store_compliance needs store_retention")
 	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")

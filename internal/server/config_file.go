@@ -26,6 +26,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Region, "region", c.Region, "region of declared resources")
 	fs.StringVar(&c.Metadata, "metadata", c.Metadata, "database: sqlite, sqlite:PATH or postgres://...")
 	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults, or s3://BUCKET/PREFIX?... (default DATA/store)")
+	fs.DurationVar(&c.StoreRetention, "store-retention", c.StoreRetention, "how long packs in a bucket are locked from when they are written")
+	fs.BoolVar(&c.StoreCompliance, "store-compliance", c.StoreCompliance, "lock packs in mode COMPLIANCE, which nobody can undo")
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
 	fs.StringVar(&c.RootKey, "root-key", c.RootKey, "who guards the root key: file, or transit for OpenBao or Vault")
 	fs.StringVar(&c.TransitAddress, "transit-address", c.TransitAddress, "URL of OpenBao or Vault")

@@ -332,6 +332,17 @@ func TestRootKey_GuardedByTransit(t *testing.T) {
 	}
 }
 
+func TestConfig_RetentionIsForBuckets(t *testing.T) {
+	t.Parallel()
+	for store, want := range map[string]string{"": "a directory cannot", "s3://bucket/prefix": ""} {
+		o := options(t, t.TempDir())
+		o.Config.Store, o.Config.StoreRetention = store, time.Hour
+		if err := o.Config.Check(); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Check with the store %q = %v, want %q", store, err, want)
+		}
+	}
+}
+
 func TestKeys_CopiesMeetDisabledKeys(t *testing.T) {
 	t.Parallel()
 	f := start(t, options(t, t.TempDir()))

@@ -203,6 +203,7 @@ func (p *parts) makeStore(context.Context) error {
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
 			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Create: true, System: p.o.system,
+				Retention: p.o.Config.StoreRetention, Compliance: p.o.Config.StoreCompliance,
 				Repeated: func(err error) { p.o.Log.Debug("request to the store is repeated", "error", err) }})
 			if err != nil {
 				return nil, err

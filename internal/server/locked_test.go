@@ -1,0 +1,37 @@
+package server_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/s3/s3test"
+	"github.com/lockfast/lockfast/internal/server"
+)
+
+func TestOpenBlobs_LocksPacksOnly(t *testing.T) {
+	g := s3test.Start(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
+	l := g.Locked(t)
+	location := "s3://" + l.Bucket + "/" + l.Prefix + "?path_style=true&endpoint=" + g.Endpoint
+	blobs, err := server.OpenBlobs(t.Context(), location, server.BlobsOptions{Retention: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blobs.Close()
+	const vault = "0f5f2f0c-9f1e-4a55-8b5d-2f6f0e0c9a11/"
+	for _, name := range []blob.Name{vault + "d/00/a", vault + "m/00/a", vault + "x/1/a", vault + "k/1-1", vault + "format", vault + "f/d"} {
+		if err := blobs.Put(t.Context(), name, strings.NewReader("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+		err := blobs.Delete(t.Context(), name)
+		if locked := strings.Contains(string(name), "/d/") || strings.Contains(string(name), "/m/"); (err != nil) != locked {
+			t.Errorf("Delete(%s) = %v, locked: %v", name, err, locked)
+		}
+	}
+	if _, ok := blob.AsRetainer(blob.Prefix(blobs, "a")); !ok {
+		t.Error("AsRetainer does not see through the wrappers of a store")
+	}
+}
