@@ -209,7 +209,7 @@ func newKeyRotateRoot(a *app) *cobra.Command {
 on the data directory and its database has to be stopped. Sessions of roles end. The old key stays beside the key file under
 a name that says so; it opens nothing but copies of the store and of the database from before. Write a new recovery kit
 afterwards. A command that was cut is repeated.`,
-		Example: "  lockfast key rotate-root\n  lockfast key rotate-root --root-key transit --transit-address https://bao:8200 --transit-key lockfast",
+		Example: "  lockfast key rotate-root",
 		Args:    positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.loadConfig(cmd.Flags()); err != nil {

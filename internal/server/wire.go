@@ -215,6 +215,7 @@ func (p *parts) makeStore(context.Context) error {
 		Ledgers: p.ledgers,
 		Keys:    p.root, VaultKeys: keyLinks{p.links},
 		Domain: func(ctx context.Context, account string) ([32]byte, error) { return p.nouns.keys.Domain(ctx, account) },
+		Repo:   RepoOptions(p.o.Config.Store),
 		Log:    p.o.Log,
 	})
 	c := p.o.Config
