@@ -21,12 +21,12 @@ type Want struct {
 
 // Limits of a fetch.
 const (
-	fetchFirst   = 2 << 10        // extents of the first window; each further one is four times as long
-	fetchWindow  = 32 << 10       // extents planned at once; each takes about 100 bytes
-	fetchGap     = 512 << 10      // unneeded bytes that are read rather than skipped
-	fetchRun     = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
-	fetchPlain   = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
-	fetchTries   = 4 // how often a piece is looked up and read before it is sought by itself
+	fetchFirst  = 2 << 10        // extents of the first window; each further one is four times as long
+	fetchWindow = 32 << 10       // extents planned at once; each takes about 100 bytes
+	fetchGap    = 512 << 10      // unneeded bytes that are read rather than skipped
+	fetchRun    = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
+	fetchPlain  = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
+	fetchTries  = 4              // how often a piece is looked up and read before it is sought by itself
 )
 
 // piece is an extent that is wanted, and where it is stored.

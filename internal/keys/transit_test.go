@@ -397,17 +397,18 @@ func TestRotate_FromFileToTransitAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f.Seal = range []bool{true, false} {
-		r, begun, err := f.Rotate(t.Context())
+		_, begun, err := f.Rotate(t.Context())
 		if err != nil || !begun {
 			t.Fatal(begun, err)
 		}
 		if sealed, err := f.Sealed(); err != nil || sealed != f.Seal {
 			t.Errorf("Sealed = %v, %v, want %v", sealed, err, f.Seal)
 		}
-		if r, begun, err = f.Rotate(t.Context()); err != nil || begun {
+		if _, begun, err = f.Rotate(t.Context()); err != nil || begun {
 			t.Errorf("a second Rotate = %v, %v", begun, err)
 		}
-		if r, err = f.Open(t.Context()); err != nil {
+		r, err := f.Open(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
 		secret, err := r.Unwrap(t.Context(), wrapped, nil)

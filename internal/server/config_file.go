@@ -88,6 +88,9 @@ func (c *Config) Decode(data []byte) error {
 	if len(data) > maxConfigFile {
 		return fmt.Errorf("larger than %d bytes", maxConfigFile)
 	}
+	if !says(data) { // the decoder would clear everything
+		return nil
+	}
 	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
@@ -105,6 +108,16 @@ func (c *Config) Decode(data []byte) error {
 		return fmt.Errorf("line %d: %s", line(e), e.GetMessage())
 	}
 	return err
+}
+
+// says reports whether a document has more than comments and blank lines.
+func says(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.Equal(line, []byte("---")) {
+			return true
+		}
+	}
+	return false
 }
 
 // redactURL hides the password of a database URL.

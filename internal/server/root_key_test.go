@@ -106,9 +106,9 @@ func TestKeys_RotationBringsNoDestroyedKeyBack(t *testing.T) {
 
 // rootStory is a data directory with a vault from before there were KMS keys, and one that hangs on one.
 type rootStory struct {
-	o           server.Options
-	old, point  string // recovery points
-	second, arn string
+	o          server.Options
+	old, point string // recovery points
+	arn        string
 }
 
 func newRootStory(t *testing.T) (s rootStory) {
@@ -329,6 +329,16 @@ func TestRootKey_GuardedByTransit(t *testing.T) {
 	f.stop()
 	if n := readStore(f, o.Config.Data); n != 2 {
 		t.Errorf("the store alone shows %d recovery points, want 2", n)
+	}
+}
+
+func TestConfigDecode_KeepsDefaultsOfADocumentThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "\n", "# store: /srv\n\n  # more\n", "---\n"} {
+		c := server.DefaultConfig()
+		if err := c.Decode([]byte(text)); err != nil || c.Metadata != "sqlite" || c.BackupJobs == 0 {
+			t.Errorf("Decode(%q) = %v, metadata %q", text, err, c.Metadata)
+		}
 	}
 }
 
