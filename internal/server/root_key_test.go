@@ -188,6 +188,27 @@ func TestRotateRootKey_NeedsTheOldOneNoLonger(t *testing.T) {
 	s.onlyBy(t, s.o.Config.KeyFile, true)
 }
 
+func TestRotateRootKey_OnEitherDatabase(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o server.Options) {
+		f := start(t, o)
+		f.vault("home")
+		point := f.backup("home", f.directory(map[string]string{"one": "1"}))
+		o = f.checked()
+		f.stop()
+		done, err := server.RotateRootKey(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(done.Retired); err != nil {
+			t.Fatal(err)
+		}
+		f = start(t, o)
+		f.restoredTo(point)
+		f.backup("home", f.directory(map[string]string{"two": "2"}))
+	})
+}
+
 func TestRotateRootKey_KeepsIDsOfContents(t *testing.T) {
 	t.Parallel()
 	s := newRootStory(t)
