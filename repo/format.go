@@ -33,6 +33,14 @@ func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) 
 			best, generation = info.Name, n
 		}
 	}
+	if best == "" { // or the list does not show it yet
+		best = "format"
+		if _, err := s.Stat(ctx, best); err != nil && !errors.Is(err, blob.ErrNotExist) {
+			return seal.Format{}, nil, fmt.Errorf("look for format: %w", err)
+		} else if err != nil {
+			best = ""
+		}
+	}
 	if best == "" {
 		return seal.Format{}, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
 	}
@@ -64,7 +72,8 @@ func (v *Vault) claimFor(ctx context.Context) error {
 	return fmt.Errorf("claim vault: %w", ErrBusy)
 }
 
-// highestClaim returns the number of the newest claim, 0 when there is none.
+// highestClaim returns the number of the newest claim, 0 when there is none. A list may not show the newest yet; it has the next
+// number, by which it is found.
 func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 	var highest uint64
 	for info, err := range v.store.List(ctx, "c/") {
@@ -75,7 +84,15 @@ func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 			highest = max(highest, n)
 		}
 	}
-	return highest, nil
+	for ; ; highest++ {
+		_, err := v.store.Stat(ctx, claimName(highest+1))
+		if errors.Is(err, blob.ErrNotExist) {
+			return highest, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look for claims: %w", err)
+		}
+	}
 }
 
 // stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened.

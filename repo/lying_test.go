@@ -45,10 +45,7 @@ func lyingHistory(ctx context.Context, seed uint64) (failed int, err error) {
 	m.store = liar
 	m.lie(liar)
 	if m.v, err = m.machine.open(ctx); err != nil {
-		liar.Clear() // a vault that cannot be opened yet is not lost
-		if m.v, err = m.machine.open(ctx); err != nil {
-			return failed, err
-		}
+		return failed, err
 	}
 	defer func() { m.v.Close() }()
 	for step := range 8 + m.IntN(20) {
@@ -61,10 +58,6 @@ func lyingHistory(ctx context.Context, seed uint64) (failed int, err error) {
 		name, err := m.step(ctx)
 		if err != nil && m.off {
 			if err = m.crash(ctx); err != nil {
-				liar.Clear()
-				err = m.crash(ctx)
-			}
-			if err != nil {
 				return failed, fmt.Errorf("step %d, %s: %w", step, name, err)
 			}
 			continue
