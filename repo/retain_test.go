@@ -58,8 +58,8 @@ func TestReclaim_LeavesRetainedPacksForLater(t *testing.T) {
 	}
 	before := packs()
 	for range 2 {
-		if r := mustReclaim(t, v); r.PacksRetained == 0 || r.BytesRetained == 0 {
-			t.Errorf("Reclaim = %+v, want retained packs", r)
+		if r := mustReclaim(t, v); r.PacksRetained == 0 || r.BytesRetained == 0 || r.PacksRemoved != 0 || r.BytesRemoved != 0 {
+			t.Errorf("Reclaim = %+v, want retained packs and none removed", r)
 		}
 		if err := verify(t.Context(), v, second, changed); err != nil {
 			t.Error(err)

@@ -147,6 +147,10 @@ func (r *reclaim) removePacks(ctx context.Context, packs []packRow) (retained ma
 				retained[x.id] = true
 				r.report.PacksRetained++
 				r.report.BytesRetained += x.size
+				if r.retiredNow[x.id] {
+					r.report.PacksRemoved--
+					r.report.BytesRemoved -= x.size
+				}
 			}
 			r.progress(x.size)
 			return nil

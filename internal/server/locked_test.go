@@ -7,6 +7,7 @@ import (
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/s3/s3test"
+	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/server"
 )
 
@@ -34,4 +35,29 @@ func TestOpenBlobs_LocksPacksOnly(t *testing.T) {
 	if _, ok := blob.AsRetainer(blob.Prefix(blobs, "a")); !ok {
 		t.Error("AsRetainer does not see through the wrappers of a store")
 	}
+}
+
+// TestStoreRetention_KeepsPacksOfDeletedRecoveryPoints deletes a recovery point whose packs are locked.
+func TestStoreRetention_KeepsPacksOfDeletedRecoveryPoints(t *testing.T) {
+	g := s3test.Start(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
+	l := g.Locked(t)
+	o := options(t, t.TempDir())
+	o.Config.Store = "s3://" + l.Bucket + "/" + l.Prefix + "?path_style=true&endpoint=" + g.Endpoint
+	o.Config.StoreRetention = time.Hour
+	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": strings.Repeat("1", 100_000)})
+	first, second := f.backup("home", arn), f.backup("home", f.directory(map[string]string{"two": "2"}))
+	if err := f.delete("home", first); err != nil {
+		t.Fatal(err)
+	}
+	f.gone("home", first)
+	task := f.task(own(f, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: "home"}).TaskId)
+	if task.Report["packs_retained"] == "" || task.Report["packs_removed"] != "0" {
+		t.Errorf("reclaim reports %v, want packs that are retained", task.Report)
+	}
+	f.restoredTo(second)
+	f.verify("home")
 }

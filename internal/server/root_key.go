@@ -47,10 +47,14 @@ func (c *Config) RootKeyFile() (keys.File, error) {
 	return f, nil
 }
 
-// keyFiles are the files that hold root keys, those of a rotation among them.
-func (c *Config) keyFiles() []string {
-	beside, _ := filepath.Glob(c.KeyFile + ".*") // fails for odd patterns only, and then finds nothing
-	return append([]string{c.KeyFile, c.KeyFile + ".old", c.KeyFile + ".next", c.TransitTokenFile}, beside...)
+// keyFiles are the files that hold root keys, those of rotations among them, and the token of the transit service.
+func (p *parts) keyFiles() []string {
+	c := p.o.Config
+	names, _ := filepath.Glob(c.KeyFile + ".*") // fails for odd patterns only, and then finds nothing
+	if old := p.root.Replaces(); old != nil {
+		names = append(names, p.keyFile.Retired(old.KeyID()))
+	}
+	return append(names, c.KeyFile, c.TransitTokenFile)
 }
 
 // openKey reads the root key. It makes one only where nothing is that another key would open.

@@ -219,7 +219,7 @@ func (p *parts) makeStore(context.Context) error {
 		Log:    p.o.Log,
 	})
 	c := p.o.Config
-	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc(append(c.keyFiles(), c.Data, c.Store, c.TLSKey),
+	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc(append(p.keyFiles(), c.Data, c.Store, c.TLSKey),
 		func(path string) bool { return path == "" || strings.Contains(path, "://") })}) // a store may be a bucket
 	if p.o.wrap != nil {
 		p.driver = p.o.wrap(p.driver)
@@ -390,6 +390,14 @@ func (p *parts) background(ctx context.Context) error {
 			return err
 		})
 	})
+	if p.o.Config.StoreRetention > 0 {
+		g.Go(func() error { // for packs whose locks have ended
+			return run.Every(ctx, p.o.Log, 24*time.Hour, func(ctx context.Context) error {
+				p.reclaimAll(ctx)
+				return nil
+			})
+		})
+	}
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {
