@@ -150,6 +150,11 @@ func (c *check) names(ctx context.Context) error {
 		}
 		name := packName(row.kind, row.id)
 		size, ok := sizes[string(name)]
+		if !ok { // a list may lack what is new
+			if info, err := c.v.store.Stat(ctx, name); err == nil {
+				size, ok = info.Size, true
+			}
+		}
 		c.report.Packs++
 		c.report.Bytes += size
 		switch {

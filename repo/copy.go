@@ -182,7 +182,7 @@ func (c *copier) locate(id ID) (index.Location, error) {
 // move copies pieces, several packs at once.
 func (c *copier) move(pieces []piece) error {
 	g, gctx := errgroup.WithContext(c.w.ctx)
-	g.SetLimit(min(fetchWorkers, c.from.opts.Workers+1))
+	g.SetLimit(c.from.opts.Readers)
 	for len(pieces) > 0 && gctx.Err() == nil {
 		n := 1
 		for n < len(pieces) && pieces[n].loc.Pack == pieces[0].loc.Pack {

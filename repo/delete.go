@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lockfast/lockfast/blob"
@@ -44,6 +45,19 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 		}
 	}
 	return nil
+}
+
+// deleteUnlessRetained removes objects. kept reports whether the store retains one of them, which is for a later time.
+func (v *Vault) deleteUnlessRetained(ctx context.Context, names []blob.Name) (kept bool, err error) {
+	for _, name := range names {
+		err := v.store.Delete(ctx, name)
+		if errors.Is(err, blob.ErrRetained) {
+			kept = true
+		} else if err != nil {
+			return kept, fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return kept, nil
 }
 
 // deleteAll removes objects, several at once where that helps.

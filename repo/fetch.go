@@ -21,13 +21,12 @@ type Want struct {
 
 // Limits of a fetch.
 const (
-	fetchFirst   = 2 << 10        // extents of the first window; each further one is four times as long
-	fetchWindow  = 32 << 10       // extents planned at once; each takes about 100 bytes
-	fetchGap     = 512 << 10      // unneeded bytes that are read rather than skipped
-	fetchRun     = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
-	fetchPlain   = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
-	fetchWorkers = 4
-	fetchTries   = 4 // how often a piece is looked up and read before it is sought by itself
+	fetchFirst  = 2 << 10        // extents of the first window; each further one is four times as long
+	fetchWindow = 32 << 10       // extents planned at once; each takes about 100 bytes
+	fetchGap    = 512 << 10      // unneeded bytes that are read rather than skipped
+	fetchRun    = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
+	fetchPlain  = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
+	fetchTries  = 4              // how often a piece is looked up and read before it is sought by itself
 )
 
 // piece is an extent that is wanted, and where it is stored.
@@ -47,7 +46,7 @@ func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 	write func(ctx context.Context, w Want, off int64, data []byte) error) error {
 	f := &fetch{
 		v: p.v, write: write, windows: make(chan []piece), limit: fetchFirst,
-		stored: newBuffers(fetchRun, fetchWorkers), plain: newBuffers(fetchPlain, fetchWorkers),
+		stored: newBuffers(fetchRun, p.v.opts.Readers), plain: newBuffers(fetchPlain, p.v.opts.Readers),
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -174,7 +173,7 @@ func (f *fetch) next(ctx context.Context) iter.Seq[[]piece] {
 
 func (f *fetch) workers(ctx context.Context) (*errgroup.Group, context.Context) {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(fetchWorkers, f.v.opts.Workers+1))
+	g.SetLimit(f.v.opts.Readers)
 	return g, gctx
 }
 

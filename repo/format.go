@@ -33,6 +33,14 @@ func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) 
 			best, generation = info.Name, n
 		}
 	}
+	if best == "" { // or the list does not show it yet
+		best = "format"
+		if _, err := s.Stat(ctx, best); err != nil && !errors.Is(err, blob.ErrNotExist) {
+			return seal.Format{}, nil, fmt.Errorf("look for format: %w", err)
+		} else if err != nil {
+			best = ""
+		}
+	}
 	if best == "" {
 		return seal.Format{}, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
 	}
@@ -42,70 +50,6 @@ func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) 
 	}
 	f, err := seal.DecodeFormat(string(best), raw)
 	return f, raw, objectError(best, err)
-}
-
-// listKeyRecords reads all key objects. Of one epoch the highest generation comes last.
-func listKeyRecords(ctx context.Context, s blob.Store) ([]seal.KeyRecord, error) {
-	var out []seal.KeyRecord
-	for info, err := range s.List(ctx, "k/") {
-		if err != nil {
-			return nil, fmt.Errorf("list keys: %w", err)
-		}
-		raw, err := readWhole(ctx, s, info.Name, maxSmallObject)
-		if err != nil {
-			return nil, err
-		}
-		r, err := seal.DecodeKeyRecord(string(info.Name), raw)
-		if err != nil {
-			return nil, objectError(info.Name, err)
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-// readKeys opens the keys of every epoch.
-func readKeys(ctx context.Context, s blob.Store, k KeyWrapper, uuid [16]byte) (*seal.Keys, error) {
-	records, err := listKeyRecords(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	newest := map[uint32]seal.KeyRecord{}
-	for _, r := range records {
-		if old, ok := newest[r.Epoch]; !ok || r.Generation > old.Generation {
-			newest[r.Epoch] = r
-		}
-	}
-	if len(newest) == 0 {
-		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
-	}
-	secrets := map[uint32]seal.Secret{}
-	var domain seal.Secret
-	for epoch, r := range newest {
-		plain, err := unwrap(ctx, k, r)
-		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
-		}
-		if len(plain) != len(seal.Secret{}) {
-			return nil, fmt.Errorf("open %s: a key of %d bytes: %w", r.Name(), len(plain), ErrWrongKey)
-		}
-		secrets[epoch] = seal.Secret(plain)
-		if domain, err = seal.OpenDomain(uuid, epoch, secrets[epoch], r.Domain); err != nil {
-			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
-		}
-	}
-	return seal.New(uuid, domain, secrets)
-}
-
-// unwrap opens the vault key of a key object.
-func unwrap(ctx context.Context, k KeyWrapper, r seal.KeyRecord) ([]byte, error) {
-	if c, ok := k.(ChainWrapper); ok {
-		return c.UnwrapLinked(ctx, r.KeyID, r.Links, r.Wrapped, r.Bind())
-	}
-	if len(r.Links) > 0 {
-		return nil, fmt.Errorf("its key %s is itself wrapped: %w", r.KeyID, ErrWrongKey)
-	}
-	return k.Unwrap(ctx, r.Wrapped, r.Bind())
 }
 
 // claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.
@@ -128,7 +72,8 @@ func (v *Vault) claimFor(ctx context.Context) error {
 	return fmt.Errorf("claim vault: %w", ErrBusy)
 }
 
-// highestClaim returns the number of the newest claim, 0 when there is none.
+// highestClaim returns the number of the newest claim, 0 when there is none. A list may not show the newest yet; it has the next
+// number, by which it is found.
 func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 	var highest uint64
 	for info, err := range v.store.List(ctx, "c/") {
@@ -139,7 +84,15 @@ func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 			highest = max(highest, n)
 		}
 	}
-	return highest, nil
+	for ; ; highest++ {
+		_, err := v.store.Stat(ctx, claimName(highest+1))
+		if errors.Is(err, blob.ErrNotExist) {
+			return highest, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look for claims: %w", err)
+		}
+	}
 }
 
 // stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened.

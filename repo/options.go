@@ -42,11 +42,15 @@ type CreateOptions struct {
 // Options tunes an open vault; the zero value works.
 type Options struct {
 	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
+	Readers     int          // ranges of packs that a fetch or a copy reads at once, each of up to 4 MiB; 0 = up to 4, which does for a disk
 	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
 	Log         *slog.Logger // nil = silent
 }
 
 const defaultMemory = 160 << 20
+
+// localReaders is the default of Options.Readers. Of a store at the end of a network most of the time of a read is waiting.
+const localReaders = 4
 
 func (o Options) withDefaults() Options {
 	if o.MemoryLimit <= 0 {
@@ -54,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Readers <= 0 {
+		o.Readers = min(localReaders, o.Workers+1)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

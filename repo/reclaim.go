@@ -37,6 +37,8 @@ type ReclaimReport struct {
 	ObjectsSwept   int64 // leftovers of sessions that ended without a recovery point, and of deleted points
 	ForeignObjects int64 // manifests and refsets that the ledger knows nothing of; they are left alone
 	DamagedPacks   int64 // could not be rewritten and stay; see Check
+	PacksRetained  int64 // dead ones that the store retains, not among those removed; a later reclaim removes them
+	BytesRetained  int64 // of them
 	BundlesSplit   int64 // bundles of which only the needed parts were kept
 }
 
@@ -54,7 +56,7 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, parts: map[ID]*newBundle{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, parts: map[ID]*newBundle{}}
 	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
@@ -89,6 +91,8 @@ type reclaim struct {
 	before Snapshot // taken before refsets were rewritten
 
 	marks marks // the last ones
+
+	retiredNow map[ID]bool // packs that this reclaim retired
 
 	mu       sync.Mutex        // guards what follows
 	moved    map[ID]place      // where chunks went

@@ -33,14 +33,18 @@ func (v *Vault) refsetGenerations(ctx context.Context, prefix string) (map[Point
 	return out, nil
 }
 
-// readNewest reads the highest generation that can be read.
+// readNewest reads the highest generation that can be read. If the highest one that a list showed is gone, or it showed
+// none, the list is stale.
 func (v *Vault) readNewest(ctx context.Context, id PointID, generations []int) ([]refset.Record, int, error) {
 	if len(generations) == 0 {
-		return nil, 0, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist)
+		return v.probeRefset(ctx, id, 1)
 	}
 	var first error
 	for _, n := range slices.Backward(generations) {
 		records, err := v.readRefset(ctx, id, n)
+		if errors.Is(err, blob.ErrNotExist) {
+			return v.probeRefset(ctx, id, n+1)
+		}
 		if err == nil || !errors.Is(err, ErrDamaged) {
 			return records, n, err
 		}
@@ -49,6 +53,28 @@ func (v *Vault) readNewest(ctx context.Context, id PointID, generations []int) (
 		}
 	}
 	return nil, 0, first
+}
+
+// refsetProbes is how many generations are looked for by name when a list is stale.
+const refsetProbes = 8
+
+// probeRefset reads the highest generation from n on, without a list.
+func (v *Vault) probeRefset(ctx context.Context, id PointID, n int) (records []refset.Record, found int, err error) {
+	for end := n + refsetProbes; n < end; n++ {
+		next, err := v.readRefset(ctx, id, n)
+		switch {
+		case err == nil:
+			records, found = next, n
+		case !errors.Is(err, blob.ErrNotExist):
+			return nil, 0, err
+		case found > 0:
+			return records, found, nil
+		}
+	}
+	if found == 0 {
+		return nil, 0, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist)
+	}
+	return records, found, nil
 }
 
 // readRefset reads one refset as it was written.

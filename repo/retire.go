@@ -31,6 +31,7 @@ func (r *reclaim) retire(ctx context.Context, victims []victim) error {
 	r.report.PacksRemoved += int64(len(victims))
 	for _, x := range victims {
 		r.report.BytesRemoved += x.size
+		r.retiredNow[x.id] = true
 	}
 	return r.v.catalog.refresh(ctx)
 }

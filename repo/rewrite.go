@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -25,17 +26,21 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	need := snapshot.needed()
-	for _, s := range snapshot.Sessions {
-		if s.State == SessionActive {
-			need[PointID(s.ID)] = true // prepared, perhaps
-		}
-	}
-	for id := range need {
-		if len(generations[id]) == 0 {
+	for id := range snapshot.needed() {
+		err := r.rewriteRefset(ctx, id, generations[id])
+		if errors.Is(err, blob.ErrNotExist) && r.v.deleted(ctx, id) {
 			continue
 		}
-		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // deleted meanwhile
+		if err != nil { // it might name a pack that is about to be forgotten, which would damage it
+			return err
+		}
+	}
+	for _, s := range snapshot.Sessions {
+		id := PointID(s.ID)
+		if s.State != SessionActive || len(generations[id]) == 0 {
+			continue
+		}
+		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // given up meanwhile
 			return err
 		}
 	}
@@ -53,7 +58,7 @@ func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []i
 		if err != nil {
 			return fmt.Errorf("refset of recovery point %s: %w", id, err)
 		}
-		keep = generations[len(generations)-1] + 1
+		keep = slices.Max(append([]int{keep}, generations...)) + 1
 		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
 			return err
 		}
@@ -93,22 +98,28 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	if err := r.await(ctx, epoch); err != nil {
 		return err
 	}
-	if err := r.removePacks(ctx, packs); err != nil {
+	retained, err := r.removePacks(ctx, packs)
+	if err != nil {
 		return err
 	}
 	var forget []ID
 	for _, x := range packs {
-		if !r.outlived(x.epoch) {
+		if !r.outlived(x.epoch) && !retained[x.id] {
 			forget = append(forget, x.id)
 		}
 	}
 	for _, o := range segments {
+		names := make([]blob.Name, 0, len(segmentLevels))
 		for _, level := range segmentLevels {
-			if err := r.v.store.Delete(ctx, segmentName(level, o.ID)); err != nil {
-				return fmt.Errorf("remove %s: %w", segmentName(level, o.ID), err)
-			}
+			names = append(names, segmentName(level, o.ID))
 		}
-		forget = append(forget, o.ID)
+		kept, err := r.v.deleteUnlessRetained(ctx, names)
+		if err != nil {
+			return err
+		}
+		if !kept {
+			forget = append(forget, o.ID)
+		}
 	}
 	if err := r.v.ledger.Forget(ctx, r.s.row.ID, forget, nil); err != nil {
 		return fmt.Errorf("forget packs: %w", err)
@@ -117,23 +128,35 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	return nil
 }
 
-// removePacks removes several objects at once, because each removal waits for the disk.
-func (r *reclaim) removePacks(ctx context.Context, packs []packRow) error {
+// removePacks removes several objects at once, because each removal waits for the disk. Those that the store retains stay for a
+// later reclaim.
+func (r *reclaim) removePacks(ctx context.Context, packs []packRow) (retained map[ID]bool, err error) {
+	retained = map[ID]bool{}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, x := range packs {
 		g.Go(func() error {
-			if err := r.v.store.Delete(gctx, packName(x.kind, x.id)); err != nil {
+			err := r.v.store.Delete(gctx, packName(x.kind, x.id))
+			if err != nil && !errors.Is(err, blob.ErrRetained) {
 				return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				retained[x.id] = true
+				r.report.PacksRetained++
+				r.report.BytesRetained += x.size
+				if r.retiredNow[x.id] {
+					r.report.PacksRemoved--
+					r.report.BytesRemoved -= x.size
+				}
+			}
 			r.progress(x.size)
 			return nil
 		})
 	}
-	return g.Wait()
+	return retained, g.Wait()
 }
 
 // outlived reports whether a session that was opened before the epoch was active when refsets were rewritten: what it has

@@ -36,7 +36,10 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	for _, p := range snapshot.Points {
 		known[p.ID] = true
 	}
-	gone := r.v.catalog.reservedBy(ended)
+	if err := r.sweepReserved(ctx, ended); err != nil {
+		return err
+	}
+	var gone []blob.Name
 	foreign := map[PointID]bool{}
 	for id, name := range manifests {
 		switch {
@@ -54,8 +57,11 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	if err := r.v.deleteAll(ctx, gone); err != nil {
 		return err
 	}
-	r.report.ObjectsSwept = int64(len(gone))
+	r.report.ObjectsSwept += int64(len(gone))
 	r.report.ForeignObjects = int64(len(foreign))
+	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets)); err != nil {
+		return err
+	}
 	if len(ended) == 0 {
 		return nil
 	}
@@ -68,6 +74,40 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	}
 	r.v.catalog.forgetReserved(ended)
 	return nil
+}
+
+// sweepReserved removes what ended sessions reserved and never registered. A session of which the store retains something
+// is taken out of ended, for the next reclaim to come back to it.
+func (r *reclaim) sweepReserved(ctx context.Context, ended map[SessionID]bool) error {
+	for id := range ended {
+		names := r.v.catalog.reservedBy(map[SessionID]bool{id: true})
+		kept, err := r.v.deleteUnlessRetained(ctx, names)
+		if err != nil {
+			return err
+		}
+		if kept {
+			delete(ended, id)
+		}
+		r.report.ObjectsSwept += int64(len(names))
+	}
+	return nil
+}
+
+// unlisted names what ended writers may have left that a list does not show yet. Nobody will know their ids again.
+func unlisted(s Snapshot, need map[PointID]bool, manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name) (names []blob.Name) {
+	for _, writer := range s.Sessions {
+		id := PointID(writer.ID)
+		if writer.State == SessionActive || writer.Kind != SessionWriter || need[id] {
+			continue
+		}
+		if _, listed := manifests[id]; !listed {
+			names = append(names, manifestName(id))
+		}
+		if len(refsets[id]) == 0 {
+			names = append(names, refsetName(id, 1))
+		}
+	}
+	return names
 }
 
 // deleting reports whether the deletion of a point has begun.

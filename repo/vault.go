@@ -92,13 +92,13 @@ func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions
 	if _, err := rand.Read(secret[:]); err != nil {
 		return nil, err
 	}
-	records, err := listKeyRecords(ctx, s)
+	all, err := listKeyObjects(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	r := seal.KeyRecord{Epoch: 1, Generation: 1, UUID: o.UUID, Created: now}
-	for _, old := range records {
-		r.Generation = max(r.Generation, old.Generation+1)
+	for _, list := range all {
+		r.Generation = max(r.Generation, list[0].Generation+1)
 	}
 	if named, ok := k.(interface{ KeyID() string }); ok {
 		r.KeyID = named.KeyID()

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"concurrent puts of one name", concurrentPuts},
 		{"concurrent work", concurrentWork},
 		{"random history", randomHistory},
+		{"retain", retain},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

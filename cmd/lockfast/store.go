@@ -137,7 +137,7 @@ func (a *app) openStore(ctx context.Context, location, key string, fn func(*stor
 		return err
 	}
 	for _, name := range s.names {
-		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, repo.Options{})
+		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, server.RepoOptions(location))
 		if err != nil {
 			return fmt.Errorf("open vault %s: %w", blobs.Place(name), err)
 		}

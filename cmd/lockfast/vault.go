@@ -175,7 +175,11 @@ func (a *app) reclaim(ctx context.Context, c *client, vault string) error {
 		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "reclaim", Report: figures(task.Report)})
 	}
 	freed, _ := strconv.ParseInt(task.Report["bytes_freed"], 10, 64)
-	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s\n", vault, size(freed))
+	locked := ""
+	if n, _ := strconv.ParseInt(task.Report["bytes_retained"], 10, 64); n > 0 {
+		locked = fmt.Sprintf("; %s are dead and locked in the bucket, and go when the locks end", size(n))
+	}
+	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s%s\n", vault, size(freed), locked)
 	return err
 }
 

@@ -78,6 +78,10 @@ func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]stri
 	report["bytes_freed"] = strconv.FormatInt(r.BytesRemoved-r.BytesWritten, 10)
 	report["packs_removed"] = strconv.FormatInt(r.PacksRemoved, 10)
 	report["packs_written"] = strconv.FormatInt(r.PacksWritten, 10)
+	if r.PacksRetained > 0 {
+		report["packs_retained"] = strconv.FormatInt(r.PacksRetained, 10)
+		report["bytes_retained"] = strconv.FormatInt(r.BytesRetained, 10)
+	}
 	report["objects_swept"] = strconv.FormatInt(r.ObjectsSwept, 10)
 	w.Sizes.Changed(ctx, t.VaultUUID)
 	if r.DamagedPacks > 0 {

@@ -30,7 +30,16 @@ type Config struct {
 	Region            string        `yaml:"region"`             // of declared resources and of the command line
 	Metadata          string        `yaml:"metadata"`           // sqlite, sqlite:PATH or postgres://...
 	Store             string        `yaml:"store"`              // directory of the vaults' data, or s3://...; empty is DATA/store
+	StoreRetention    time.Duration `yaml:"store_retention"`    // for which packs are locked in a bucket; 0 = they are not
+	StoreCompliance   bool          `yaml:"store_compliance"`   // locks that nobody can undo
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
+	RootKey           string        `yaml:"root_key"`           // file, or transit: who guards the root key
+	TransitAddress    string        `yaml:"transit_address"`    // URL of OpenBao or Vault
+	TransitMount      string        `yaml:"transit_mount"`      // of its transit secrets engine
+	TransitKey        string        `yaml:"transit_key"`        // name of a key there
+	TransitNamespace  string        `yaml:"transit_namespace"`  // empty is the root namespace
+	TransitTokenFile  string        `yaml:"transit_token_file"` // empty: BAO_TOKEN or VAULT_TOKEN
+	TransitCAFile     string        `yaml:"transit_ca_file"`    // PEM; empty: certificates of the system
 	LogLevel          slog.Level    `yaml:"log_level"`          // debug, info, warn or error
 	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
 	CopyJobs          int           `yaml:"copy_jobs"`          // copy jobs that run at the same time
@@ -72,6 +81,8 @@ func DefaultConfig() Config {
 		Account:           "000000000000",
 		Region:            "us-east-1",
 		Metadata:          "sqlite",
+		RootKey:           rootFile,
+		TransitMount:      "transit",
 		LogLevel:          slog.LevelInfo,
 		BackupJobs:        max(2, runtime.GOMAXPROCS(0)/2),
 		CopyJobs:          max(2, runtime.GOMAXPROCS(0)/2),
@@ -109,6 +120,9 @@ var (
 // name the setting.
 func (c *Config) Check() error {
 	if err := c.checkPaths(); err != nil {
+		return err
+	}
+	if err := c.checkRootKey(); err != nil {
 		return err
 	}
 	if !accountPattern.MatchString(c.Account) {
@@ -170,10 +184,18 @@ func (c *Config) checkPaths() error {
 	} else if scheme, _, ok := strings.Cut(c.Store, "://"); ok {
 		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", scheme)
 	}
+	switch {
+	case c.StoreRetention < 0:
+		return fmt.Errorf("store_retention: %s is negative", c.StoreRetention)
+	case c.StoreRetention > 0 && !inBucket(c.Store):
+		return errors.New("store_retention: a directory cannot lock what is in it; it is for a store in a bucket")
+	case c.StoreCompliance && c.StoreRetention == 0:
+		return errors.New("store_compliance needs store_retention")
+	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")
 	}
-	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey} {
+	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey, &c.TransitTokenFile, &c.TransitCAFile} {
 		if *path == "" || inBucket(*path) {
 			continue
 		}

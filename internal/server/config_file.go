@@ -26,7 +26,16 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Region, "region", c.Region, "region of declared resources")
 	fs.StringVar(&c.Metadata, "metadata", c.Metadata, "database: sqlite, sqlite:PATH or postgres://...")
 	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults, or s3://BUCKET/PREFIX?... (default DATA/store)")
+	fs.DurationVar(&c.StoreRetention, "store-retention", c.StoreRetention, "how long packs in a bucket are locked from when they are written")
+	fs.BoolVar(&c.StoreCompliance, "store-compliance", c.StoreCompliance, "lock packs in mode COMPLIANCE, which nobody can undo")
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
+	fs.StringVar(&c.RootKey, "root-key", c.RootKey, "who guards the root key: file, or transit for OpenBao or Vault")
+	fs.StringVar(&c.TransitAddress, "transit-address", c.TransitAddress, "URL of OpenBao or Vault")
+	fs.StringVar(&c.TransitMount, "transit-mount", c.TransitMount, "path of its transit secrets engine")
+	fs.StringVar(&c.TransitKey, "transit-key", c.TransitKey, "name of the transit key")
+	fs.StringVar(&c.TransitNamespace, "transit-namespace", c.TransitNamespace, "namespace of the engine")
+	fs.StringVar(&c.TransitTokenFile, "transit-token-file", c.TransitTokenFile, "file of the token (default: BAO_TOKEN or VAULT_TOKEN)")
+	fs.StringVar(&c.TransitCAFile, "transit-ca-file", c.TransitCAFile, "certificates (PEM) by which the transit service is known")
 	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least level that is logged: debug, info, warn, error")
 	fs.IntVar(&c.BackupJobs, "backup-jobs", c.BackupJobs, "backup jobs that run at the same time")
 	fs.IntVar(&c.CopyJobs, "copy-jobs", c.CopyJobs, "copy jobs that run at the same time")
@@ -83,6 +92,9 @@ func (c *Config) Decode(data []byte) error {
 	if len(data) > maxConfigFile {
 		return fmt.Errorf("larger than %d bytes", maxConfigFile)
 	}
+	if !says(data) { // the decoder would clear everything
+		return nil
+	}
 	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
@@ -100,6 +112,16 @@ func (c *Config) Decode(data []byte) error {
 		return fmt.Errorf("line %d: %s", line(e), e.GetMessage())
 	}
 	return err
+}
+
+// says reports whether a document has more than comments and blank lines.
+func says(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.Equal(line, []byte("---")) {
+			return true
+		}
+	}
+	return false
 }
 
 // redactURL hides the password of a database URL.

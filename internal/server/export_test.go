@@ -59,3 +59,11 @@ func Descriptors() []*wire.Descriptor {
 
 // ExpireKeys does what the background does for keys.
 func (s *Server) ExpireKeys(ctx context.Context) error { return s.parts.nouns.keys.Expire(ctx) }
+
+// RenewKeys does what the background does for the keys of vaults.
+func (s *Server) RenewKeys(ctx context.Context) error { return s.parts.renewKeys(ctx) }
+
+// Domain returns the domain key of an account.
+func (s *Server) Domain(ctx context.Context, account string) ([32]byte, error) {
+	return s.parts.nouns.keys.Domain(ctx, account)
+}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/iam"
+	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/policy"
 	"github.com/lockfast/lockfast/internal/protected"
@@ -22,6 +24,8 @@ import (
 // they are made; nobody asks before that is done.
 type links struct {
 	db         *meta.DB
+	root       *keys.Root
+	rotated    atomic.Bool // keys of vaults may have to be wrapped anew
 	iam        *iam.Service
 	roles      roles
 	nouns      *nouns

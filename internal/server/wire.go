@@ -54,6 +54,9 @@ import (
 type parts struct {
 	o         Options
 	root      *keys.Root
+	keyFile   keys.File
+	renewed   time.Time // when the background last did
+	retired   string    // file of the root key that was replaced
 	db        *meta.DB
 	blobs     *Blobs // nil until a vault is needed
 	pager     *restjson.Pager
@@ -106,7 +109,7 @@ type runners struct {
 func build(ctx context.Context, o Options) (*parts, error) {
 	p := &parts{o: o, metrics: newRegistry()}
 	for _, step := range []func(context.Context) error{
-		p.openKey, p.openDatabase, p.makeIdentity, p.makeStore, p.makeNouns, p.makeRunners, p.recover, p.startWorkers,
+		p.openKey, p.openDatabase, p.makeIdentity, p.makeStore, p.makeNouns, p.rewrapRecords, p.makeRunners, p.recover, p.startWorkers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -114,28 +117,6 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	}
 	p.makeHandler()
 	return p, nil
-}
-
-// openKey reads the root key. It makes one only where nothing is that another key would open.
-func (p *parts) openKey(ctx context.Context) (err error) {
-	c := p.o.Config
-	p.root, err = keys.Open(c.KeyFile)
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	used, err := inUse(ctx, c)
-	if err != nil {
-		return err
-	}
-	if used != "" {
-		return fmt.Errorf("root key %s is missing, but %s exists, which only that key opens; "+
-			"put your copy of the key back", c.KeyFile, used)
-	}
-	p.root, err = keys.Create(c.KeyFile)
-	if err == nil {
-		p.o.Log.Info("root key made; keep a copy of it elsewhere", "file", c.KeyFile)
-	}
-	return err
 }
 
 // inUse returns the name of something that was written with a root key before; empty if there is nothing.
@@ -196,7 +177,7 @@ func (p *parts) migrate(ctx context.Context) error {
 func (p *parts) makeIdentity(ctx context.Context) error {
 	key := p.root.Derive("page tokens")
 	p.pager = restjson.NewPager(key[:])
-	p.links = &links{db: p.db, nouns: &p.nouns, placements: p.o.Config.Placements}
+	p.links = &links{db: p.db, root: p.root, nouns: &p.nouns, placements: p.o.Config.Placements}
 	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
 		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, SLRFallback: p.o.Config.SLRFallback,
 		Now: p.o.Now})
@@ -247,6 +228,7 @@ func (p *parts) makeStore(context.Context) error {
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
 			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Create: true, System: p.o.system,
+				Retention: p.o.Config.StoreRetention, Compliance: p.o.Config.StoreCompliance,
 				Repeated: func(err error) { p.o.Log.Debug("request to the store is repeated", "error", err) }})
 			if err != nil {
 				return nil, err
@@ -257,11 +239,12 @@ func (p *parts) makeStore(context.Context) error {
 		DB:      p.db,
 		Ledgers: p.ledgers,
 		Keys:    p.root, VaultKeys: keyLinks{p.links},
-		Domain: func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
+		Domain: func(ctx context.Context, account string) ([32]byte, error) { return p.nouns.keys.Domain(ctx, account) },
+		Repo:   RepoOptions(p.o.Config.Store),
 		Log:    p.o.Log,
 	})
 	c := p.o.Config
-	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc([]string{c.Data, c.Store, c.KeyFile, c.TLSKey},
+	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc(append(p.keyFiles(), c.Data, c.Store, c.TLSKey),
 		func(path string) bool { return path == "" || strings.Contains(path, "://") })}) // a store may be a bucket
 	if p.o.wrap != nil {
 		p.driver = p.o.wrap(p.driver)
@@ -447,10 +430,18 @@ func (p *parts) background(ctx context.Context) error {
 			return err
 		})
 	})
+	if p.o.Config.StoreRetention > 0 {
+		g.Go(func() error { // for packs whose locks have ended
+			return run.Every(ctx, p.o.Log, 24*time.Hour, func(ctx context.Context) error {
+				p.reclaimAll(ctx)
+				return nil
+			})
+		})
+	}
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {
-			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx))
+			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx), p.renewKeysNow(ctx))
 		})
 	})
 	g.Go(func() error {
@@ -465,6 +456,24 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	return g.Wait()
+}
+
+// renewKeysNow has keys wrapped anew when one was rotated, when that did not succeed last, and now and then, for those that
+// another server rotated.
+func (p *parts) renewKeysNow(ctx context.Context) error {
+	if !p.links.rotated.Swap(false) && time.Since(p.renewed) < time.Hour {
+		return nil
+	}
+	if p.root.Replaces() != nil && p.retired == "" && !p.single() {
+		return nil // other servers may still wrap with the old one: RotateRootKey goes on, when there are none
+	}
+	err := p.renewKeys(ctx)
+	if err != nil {
+		p.links.rotated.Store(true)
+		return fmt.Errorf("wrap keys of vaults anew: %w", err)
+	}
+	p.renewed = time.Now()
+	return nil
 }
 
 // reclaimAll has every vault reclaimed once, for what a killed server may have left.

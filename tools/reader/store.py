@@ -68,6 +68,28 @@ class RootKey:
         key = hkdf(self.key, b"", b"lockfast/1/wrap", 32)
         return open_sealed(key, wrapped[9:21], wrapped[21:], wrapped[:9] + binding)
 
+    def unwrap_chain(self, key_id, links, wrapped, binding):
+        """Opens what stands at the end of a chain of no link or of that of a KMS key (sections 5.5 and 5.6)."""
+        if not links:
+            return self.unwrap(wrapped, binding)
+        if len(links) > 1:
+            raise Damaged("the vault key is wrapped by a chain of %d links, which is not known" % len(links))
+        cursor = Cursor(links[0])
+        if cursor.take(1) != b"\1":
+            raise Damaged("the link to the KMS key is of a version that is not known")
+        version, arn = cursor.integer(4), cursor.take(cursor.integer(2))
+        if arn != key_id:
+            raise Damaged("the link is of %r, not of the key that wraps the vault key" % arn)
+        parts = arn.split(b":", 5)
+        if len(parts) != 6 or not parts[5].startswith(b"key/"):
+            raise Damaged("%r is not the ARN of a KMS key" % arn)
+        name = b"|".join([b"lockfast v1 kms key", parts[4], parts[5][4:], b"%d" % version])
+        material = self.unwrap(links[0][7 + len(arn):], name)
+        if wrapped[:5] != b"\2" + version.to_bytes(4, "little"):
+            raise Damaged("the vault key was not wrapped by version %d of the KMS key" % version)
+        key = hkdf(material, b"", b"lockfast v1 kms wrap", 32)
+        return open_sealed(key, wrapped[5:17], wrapped[17:], wrapped[:5] + binding)
+
 
 def header(data, kind):
     """Checks the start which sealed objects and packs share; returns epoch, salt, commitment."""
@@ -185,10 +207,9 @@ class Vault:
         values = fields(cursor.take(cursor.integer(4)))
         if not cursor.done():
             raise Damaged("bytes follow the fields")
-        if 3 in values:
-            raise Damaged("the vault key is wrapped by a chain of keys; a key file alone does not open it")
         place = self.uuid + epoch.to_bytes(4, "little")
-        key = root_key.unwrap(values[2][0], b"lockfast v1 key" + place + values[1][0])
+        binding = b"lockfast v1 key" + place + values[1][0]
+        key = root_key.unwrap_chain(values[1][0], values.get(3, []), values[2][0], binding)
         salt, sealed = values[4][0][:32], values[4][0][32:]
         domain = open_sealed(hkdf(key, salt, b"lockfast v1 domain" + place, 32), bytes(12), sealed, b"")
         if len(key) != 32 or len(domain) != 32:
