@@ -77,6 +77,10 @@ func (s *Service) restoreRoutes(r *restjson.Router) {
 		func(caller.Caller, *backupapi.ListRestoreJobsByProtectedResourceInput) []restjson.Access {
 			return caller.OnAll("backup:ListRestoreJobsByProtectedResource")
 		})
+	restjson.Handle(r, backupapi.PutRestoreValidationResult, s.PutRestoreValidationResult,
+		func(caller.Caller, *backupapi.PutRestoreValidationResultInput) []restjson.Access {
+			return caller.OnAll("backup:PutRestoreValidationResult")
+		})
 	restjson.Handle(r, backupapi.GetRestoreJobMetadata, s.GetRestoreJobMetadata,
 		func(caller.Caller, *backupapi.GetRestoreJobMetadataInput) []restjson.Access {
 			return caller.OnAll("backup:GetRestoreJobMetadata")

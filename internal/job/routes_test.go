@@ -20,7 +20,7 @@ func TestRoutes(t *testing.T) {
 	job.New(job.Options{}).Routes(backup, own)
 	want := []string{
 		"DescribeBackupJob", "DescribeCopyJob", "DescribeRestoreJob", "GetRestoreJobMetadata", "ListBackupJobSummaries", "ListBackupJobs",
-		"ListCopyJobSummaries", "ListCopyJobs", "ListRestoreJobSummaries", "ListRestoreJobs", "ListRestoreJobsByProtectedResource", "StartBackupJob", "StartCopyJob", "StartRestoreJob", "StopBackupJob",
+		"ListCopyJobSummaries", "ListCopyJobs", "ListRestoreJobSummaries", "ListRestoreJobs", "ListRestoreJobsByProtectedResource", "PutRestoreValidationResult", "StartBackupJob", "StartCopyJob", "StartRestoreJob", "StopBackupJob",
 	}
 	if diff := cmp.Diff(want, backup.Operations()); diff != "" {
 		t.Error(diff)

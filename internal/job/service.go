@@ -50,6 +50,11 @@ type Resources interface {
 	LookupTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (resource.Resource, bool, error)
 }
 
+// Settings knows for which types of resources an account has opted in.
+type Settings interface {
+	OptedInTx(ctx context.Context, tx *meta.Tx, account, region string) (func(resourceType string) bool, error)
+}
+
 // Roles knows the roles of the accounts.
 type Roles interface {
 	// RoleUsable reports whether a role exists and trusts the service. It is not called inside a transaction.
@@ -68,6 +73,7 @@ type Options struct {
 	Vaults     Vaults
 	Resources  Resources
 	Roles      Roles
+	Settings   Settings // nil: all types are opted in
 	Placements Placements
 	// MayUse refuses paths of the host that an account may not name, whether they exist or not; nil is for none.
 	MayUse func(account, path string) error

@@ -108,6 +108,9 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 	if b.ResourceType, ok = s.Resources.TypeOf(in.ResourceArn); !ok {
 		return b, backupapi.InvalidParameterValueExceptionf("Unsupported resource type: %s", in.ResourceArn)
 	}
+	if err := s.checkOptIn(ctx, b); err != nil {
+		return b, err
+	}
 	b.IsParent = b.ResourceType == groupType
 	b.State, b.CreatedAt = Created, s.now()
 	start, err := window("StartWindowMinutes", in.StartWindowMinutes, minStartWindow, defaultStartWindow)
@@ -123,6 +126,20 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 		return b, err
 	}
 	return b, s.Vaults.CheckLifecycle(in.Lifecycle)
+}
+
+// checkOptIn refuses types of resources that the Region settings leave out.
+func (s *Service) checkOptIn(ctx context.Context, b Backup) error {
+	if s.Settings == nil {
+		return nil
+	}
+	return s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		optedIn, err := s.Settings.OptedInTx(ctx, tx, b.Account, b.Region)
+		if err == nil && !optedIn(b.ResourceType) {
+			err = backupapi.InvalidRequestExceptionf("The Region settings have not opted in for resources of type %s", b.ResourceType)
+		}
+		return err
+	})
 }
 
 func window(member string, minutes *int64, least, absent int64) (time.Duration, error) {

@@ -172,7 +172,7 @@ func (s *Service) newRestore(ctx context.Context, tx *meta.Tx, o order, id strin
 
 func insertRestore(ctx context.Context, tx *meta.Tx, r Restore) error {
 	_, err := tx.Exec(ctx, "INSERT INTO restore_job ("+restoreColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', '', ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
 		r.ID, r.Account, r.Region, r.VaultUUID, r.VaultName, r.PointARN, micros(r.PointCreatedAt), r.SourceARN, r.ResourceType, r.RoleARN,
 		r.SizeBytes, encode(r.Metadata), encode(r.Target), r.State, micros(r.CreatedAt), r.TotalBytes,
 		micros(time.Now().Add(firstRequeue)))

@@ -267,7 +267,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
 		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
-	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
+	n.jobs = job.New(job.Options{DB: p.db, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Now: p.o.Now, Management: p.o.Config.Account})
 	exports := p.root.Derive("exported plans")
 	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,

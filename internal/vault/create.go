@@ -28,6 +28,7 @@ type NewPoint struct {
 	// CreatedAt is when the data was captured that a copy holds; zero for what is captured now.
 	CreatedAt      time.Time
 	SourceVaultARN string // vault that a copy is made from
+	CreatedBy      *backupapi.RecoveryPointCreator
 	Composite
 }
 
@@ -73,17 +74,23 @@ func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) 
 		ARN: n.ARN, ResourceARN: n.ResourceARN, ResourceType: n.ResourceType, ResourceName: n.ResourceName,
 		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: s.captured(n), InitiatedAt: n.InitiatedAt,
 		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous, SourceVaultARN: n.SourceVaultARN, Key: v.Key,
+		CreatedBy: n.CreatedBy,
 	}
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, n.DeleteAfterDays)
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
+	createdBy, planID, err := creatorColumns(n.CreatedBy)
+	if err != nil {
+		return Point{}, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
 		resource_name, role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at,
-		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?)`,
+		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn,
+		created_by, plan_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?, ?, ?)`,
 		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID,
 		p.Status, micros(now), micros(p.CreatedAt), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt), p.Continuous,
-		p.SourceVaultARN)
+		p.SourceVaultARN, createdBy, planID)
 	if err != nil {
 		return Point{}, fmt.Errorf("insert recovery point %s: %w", p.ARN, err)
 	}

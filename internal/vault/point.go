@@ -33,12 +33,13 @@ type Point struct {
 	DeleteAfterDays            int64     // 0 = kept for ever
 	DeleteAt                   time.Time // zero while AVAILABLE: what is too old leaves it continuously
 	LogicalBytes, StoredBytes  int64
-	UniqueBytes                *int64            // nil until computed
-	StoreID                    string            // the store's name for it; empty while CREATING
-	Metadata                   map[string]string // what a restore is started with
-	SourceTags                 map[string]string // tags of the resource when it was backed up
-	Continuous                 bool              // it grows with its resource while it is AVAILABLE
-	SourceVaultARN             string            // vault that a copy was made from; empty for what is no copy
+	UniqueBytes                *int64                          // nil until computed
+	StoreID                    string                          // the store's name for it; empty while CREATING
+	Metadata                   map[string]string               // what a restore is started with
+	SourceTags                 map[string]string               // tags of the resource when it was backed up
+	Continuous                 bool                            // it grows with its resource while it is AVAILABLE
+	SourceVaultARN             string                          // vault that a copy was made from; empty for what is no copy
+	CreatedBy                  *backupapi.RecoveryPointCreator // rule of a plan; nil for none
 	Composite
 	Key // of the vault
 }
@@ -46,7 +47,7 @@ type Point struct {
 const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resource_arn, p.resource_type, p.resource_name,
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
-	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn,
+	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
 	v.key_arn, v.customer_key`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
@@ -60,7 +61,7 @@ func scanPoint(scan func(...any) error) (Point, error) {
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
 		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
-		&p.KeyARN, &p.CustomerKey)
+		creator{&p.CreatedBy}, &p.KeyARN, &p.CustomerKey)
 	if err != nil {
 		return Point{}, err
 	}
@@ -80,6 +81,34 @@ func (a at) Scan(v any) error {
 		*a.t = meta.FromMicros(n)
 	}
 	return nil
+}
+
+// creator scans a creator that is stored as JSON, empty for none.
+type creator struct {
+	to **backupapi.RecoveryPointCreator
+}
+
+func (c creator) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("created_by holds %T", v)
+	}
+	if *c.to = nil; text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), c.to)
+}
+
+// creatorColumns are what the columns created_by and plan_id hold.
+func creatorColumns(c *backupapi.RecoveryPointCreator) (createdBy, planID string, err error) {
+	if c == nil {
+		return "", "", nil
+	}
+	text, err := json.Marshal(c)
+	if c.BackupPlanId != nil {
+		planID = *c.BackupPlanId
+	}
+	return string(text), planID, err
 }
 
 // micros is the inverse of [at].

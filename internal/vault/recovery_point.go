@@ -61,6 +61,7 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 		IsParent:            &p.IsParent,
 		StorageClass:        new(backupapi.StorageClassWarm),
 
+		CreatedBy:                 p.CreatedBy,
 		ParentRecoveryPointArn:    some(p.ParentARN),
 		SourceBackupVaultArn:      some(p.SourceVaultARN),
 		CompositeMemberIdentifier: some(p.MemberID),
