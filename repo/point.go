@@ -205,6 +205,15 @@ func (p *Point) Cursor(ctx context.Context) *Cursor {
 	return &Cursor{p: p, c: tree.NewCursor(ctx, pointStore{p.v}, p.m.root, tree.CursorOptions{})}
 }
 
+// NodeError is damage to a part of a tree, and says which entries are lost with it.
+type NodeError = tree.NodeError
+
+// IntactCursor is [Point.Cursor] for what is left of a damaged point: damaged is told of every part that cannot be read,
+// and whether the cursor is to go on behind it is what it returns.
+func (p *Point) IntactCursor(ctx context.Context, damaged func(*NodeError) bool) *Cursor {
+	return &Cursor{p: p, c: tree.NewCursor(ctx, pointStore{p.v}, p.m.root, tree.CursorOptions{Damaged: damaged})}
+}
+
 // Next moves to the next entry, the first one at the beginning, and reports whether there is one.
 func (c *Cursor) Next() bool { return c.c.Next() }
 
