@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockfast/lockfast/internal/lockfastapi"
+)
+
+// lostLine is the JSON form of an object that could not be repaired.
+type lostLine struct {
+	Type           string   `json:"type"`
+	Vault          string   `json:"vault"`
+	Object         string   `json:"object"`
+	Reason         string   `json:"reason"`
+	RecoveryPoints []string `json:"recovery_points"`
+	Paths          []string `json:"paths,omitempty"`
+}
+
+func newVaultRepair(a *app) *cobra.Command {
+	var from string
+	var level int
+	cmd := overVaults(a, "repair", "Replace what is damaged in a vault",
+		`Verify a vault, or every vault, and replace what is damaged: by its parity, from other places in the vault, or from another
+vault of the account that holds copies of the same contents (--from). Nothing is overwritten, backups and restores may run
+meanwhile, and a repair that was stopped is simply started again. What could not be repaired is named with the recovery
+points and files that need it; the next backup stores files anew that are still there.`,
+		"  lockfast vault repair Default\n  lockfast vault repair Default --from Copies", func(ctx context.Context, c *client, vault string) error {
+			return a.repair(ctx, c, &lockfastapi.StartRepairInput{BackupVaultName: vault, Level: &level, SourceBackupVaultName: optional(from)})
+		})
+	cmd.Flags().StringVar(&from, "from", "", "vault to take contents from that are lost in this one")
+	cmd.Flags().IntVar(&level, "level", 3, "how thorough the verification is, from 0 to 3; see `lockfast vault verify`")
+	return cmd
+}
+
+func (a *app) repair(ctx context.Context, c *client, in *lockfastapi.StartRepairInput) error {
+	if err := checkLevel(*in.Level); err != nil {
+		return err
+	}
+	vault := in.BackupVaultName
+	out, err := call(ctx, c, lockfastapi.StartRepair, in)
+	if err != nil {
+		return err
+	}
+	task, err := a.await(ctx, c, out.TaskId, "repair "+vault)
+	if task == nil {
+		return err
+	}
+	report := task.Report
+	text := report["lost"]
+	delete(report, "lost")
+	var lost []lostLine
+	if text != "" {
+		if perr := json.Unmarshal([]byte(text), &lost); perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
+	if perr := a.printRepair(vault, figures(report), lost); perr != nil {
+		return perr
+	}
+	if len(lost) > 0 {
+		return errReported
+	}
+	return err
+}
+
+// checkLevel refuses levels that do not exist.
+func checkLevel(level int) error {
+	if level < 0 || level > 3 {
+		return usagef("--level: %d is not between 0 and 3", level)
+	}
+	return nil
+}
+
+// printRepair prints what a repair did, and names what it could not do.
+func (a *app) printRepair(vault string, report map[string]any, lost []lostLine) error {
+	for _, l := range lost {
+		if a.out.json {
+			l.Type, l.Vault = "lost", vault
+			if err := a.out.line(l); err != nil {
+				return err
+			}
+			continue
+		}
+		about := fmt.Sprintf("needed by %s", strings.Join(l.RecoveryPoints, ", "))
+		if len(l.Paths) > 0 {
+			about += "; in the first of them by " + strings.Join(l.Paths, ", ")
+		}
+		a.out.fail(fmt.Errorf("%s: lost: %s: %s (%s)", vault, l.Object, l.Reason, about))
+	}
+	if a.out.json {
+		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "repair", Report: report})
+	}
+	if n, _ := report["damaged_objects"].(int64); n == 0 {
+		_, err := fmt.Fprintf(a.out.stdout, "%s: nothing is damaged\n", vault)
+		return err
+	}
+	_, err := fmt.Fprintf(a.out.stdout, "%s: %v damaged objects; replaced: %v packs, %v index segments, %v refsets, %v manifests; "+
+		"contents by parity: %v, from the vault: %v, from the other vault: %v; lost objects: %v\n", vault, report["damaged_objects"],
+		report["packs_replaced"], report["segments_replaced"], report["refsets_written"], report["manifests_written"],
+		report["contents_from_parity"], report["contents_from_vault"], report["contents_from_source"], report["lost_objects"])
+	return err
+}
