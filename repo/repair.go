@@ -21,7 +21,7 @@ type RepairOptions struct {
 	// Damages is what to repair, as a check found it. With nil, Repair makes a check of Level itself.
 	Damages []Damage
 	Level   int
-	// Progress, if not nil, is told now and then how far the repair is, in damaged objects; total is 0 during the check.
+	// Progress, if not nil, is told now and then how far it is: first in bytes of the check, then in bytes of damaged packs.
 	Progress func(done, total int64)
 }
 
@@ -59,6 +59,10 @@ func (v *Vault) Repair(ctx context.Context, o RepairOptions) (RepairReport, erro
 	return r.report, nil
 }
 
+// SameDomain reports whether another vault gives equal contents the same ids, so that contents can be copied from it, or
+// taken from it by [Vault.Repair].
+func (v *Vault) SameDomain(other *Vault) bool { return v.keys.SameDomain(other.keys) }
+
 // repairing is one run.
 type repairing struct {
 	v      *Vault
@@ -69,7 +73,8 @@ type repairing struct {
 	manifests []PointID
 	derive    map[PointID]bool    // whose refsets are damaged, or do not fit
 	lost      map[uint32]*badPack // by number of the pack
-	done      int64
+	done      int64               // bytes of packs
+	total     int64
 }
 
 func (r *repairing) run(ctx context.Context) error {
@@ -86,7 +91,7 @@ func (r *repairing) run(ctx context.Context) error {
 	}
 	damages := r.o.Damages
 	if damages == nil {
-		found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level})
+		found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
 		if err != nil {
 			return err
 		}
@@ -122,6 +127,7 @@ func (r *repairing) sort(damages []Damage) {
 		if _, id, err := pack.ParseName(d.Object); err == nil {
 			if n, ok := r.v.catalog.known(id); ok && !slices.Contains(r.packs, n) {
 				r.packs = append(r.packs, n)
+				r.total += r.v.catalog.row(n).size
 			}
 		} else if id, _, ok := parseManifestName(name); ok {
 			r.manifests = append(r.manifests, id)
@@ -136,17 +142,21 @@ func (r *repairing) sort(damages []Damage) {
 	}
 }
 
-func (r *repairing) progress(n int) {
-	r.done += int64(n)
+// progress tells of packs that have been looked after.
+func (r *repairing) progress(packs []uint32) {
+	for _, n := range packs {
+		if n != noPack {
+			r.done += r.v.catalog.row(n).size
+		}
+	}
 	if r.o.Progress != nil {
-		r.o.Progress(r.done, r.report.Damaged)
+		r.o.Progress(r.done, r.total)
 	}
 }
 
 // manifest writes a manifest anew of which the first generation is damaged or gone, if it can be read all the same.
 func (r *repairing) manifest(ctx context.Context, id PointID) error {
 	v := r.v
-	defer r.progress(1)
 	m, err := v.readManifest(ctx, id)
 	if err != nil {
 		if isDamage(err) {
@@ -208,7 +218,7 @@ func (r *repairing) batch(ctx context.Context, packs []uint32) error {
 		}
 		return c.removeRetired(ctx)
 	})
-	r.progress(len(packs))
+	r.progress(packs)
 	return err
 }
 

@@ -10,16 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	work "github.com/lockfast/lockfast/internal/run"
 )
 
 // lostLine is the JSON form of an object that could not be repaired.
 type lostLine struct {
-	Type           string   `json:"type"`
-	Vault          string   `json:"vault"`
-	Object         string   `json:"object"`
-	Reason         string   `json:"reason"`
-	RecoveryPoints []string `json:"recovery_points"`
-	Paths          []string `json:"paths,omitempty"`
+	Type  string `json:"type"`
+	Vault string `json:"vault"`
+	work.Lost
 }
 
 func newVaultRepair(a *app) *cobra.Command {
@@ -48,13 +46,13 @@ func (a *app) repair(ctx context.Context, c *client, in *lockfastapi.StartRepair
 		return err
 	}
 	task, err := a.await(ctx, c, out.TaskId, "repair "+vault)
-	if task == nil {
+	if task == nil || err != nil && task.Report["lost"] == "" {
 		return err
 	}
 	report := task.Report
 	text := report["lost"]
 	delete(report, "lost")
-	var lost []lostLine
+	var lost []work.Lost
 	if text != "" {
 		if perr := json.Unmarshal([]byte(text), &lost); perr != nil {
 			return errors.Join(err, perr)
@@ -78,11 +76,10 @@ func checkLevel(level int) error {
 }
 
 // printRepair prints what a repair did, and names what it could not do.
-func (a *app) printRepair(vault string, report map[string]any, lost []lostLine) error {
+func (a *app) printRepair(vault string, report map[string]any, lost []work.Lost) error {
 	for _, l := range lost {
 		if a.out.json {
-			l.Type, l.Vault = "lost", vault
-			if err := a.out.line(l); err != nil {
+			if err := a.out.line(lostLine{Type: "lost", Vault: vault, Lost: l}); err != nil {
 				return err
 			}
 			continue

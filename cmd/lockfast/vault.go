@@ -196,8 +196,8 @@ func newVaultVerify(a *app) *cobra.Command {
 }
 
 func (a *app) verify(ctx context.Context, c *client, vault string, level int) error {
-	if level < 0 || level > 3 {
-		return usagef("--level: %d is not between 0 and 3", level)
+	if err := checkLevel(level); err != nil {
+		return err
 	}
 	out, err := call(ctx, c, lockfastapi.StartVerification,
 		&lockfastapi.StartVerificationInput{BackupVaultName: vault, Level: &level})

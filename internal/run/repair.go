@@ -15,8 +15,8 @@ import (
 // maxLost is how many lost objects a report lists.
 const maxLost = 100
 
-// lost is an object that could not be repaired, as the report of a repair lists it.
-type lost struct {
+// Lost is an object that could not be repaired, as the report of a repair lists it.
+type Lost struct {
 	Object         string   `json:"object"`
 	Reason         string   `json:"reason"`
 	RecoveryPoints []string `json:"recovery_points"` // ARNs, or ids of those whose manifest cannot be read
@@ -46,20 +46,15 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 			break
 		}
 	}
-	counts := map[string]int64{
-		"damaged_objects": r.Damaged, "packs_replaced": r.Packs, "segments_replaced": r.Segments, "refsets_written": r.Refsets,
-		"manifests_written": r.Manifests, "contents_moved": r.Slots, "contents_from_parity": r.FromParity,
-		"contents_from_vault": r.FromVault, "contents_from_source": r.FromOther, "bytes_written": r.Bytes, "packs_busy": r.Busy,
-		"lost_objects": int64(len(r.Lost)), "level": int64(t.Level),
-	}
-	for name, n := range counts {
+	for name, n := range RepairFigures(r) {
 		report[name] = strconv.FormatInt(n, 10)
 	}
+	report["level"] = strconv.Itoa(t.Level)
 	w.Sizes.Changed(ctx, t.VaultUUID)
 	if err != nil || len(r.Lost) == 0 {
 		return err
 	}
-	text, err := json.Marshal(describeLost(ctx, v, r.Lost))
+	text, err := json.Marshal(DescribeLost(ctx, v, r.Lost))
 	if err != nil {
 		return err
 	}
@@ -67,11 +62,21 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 	return fmt.Errorf("not everything could be repaired: %w", damage(r.Lost))
 }
 
-// describeLost words what is lost for people.
-func describeLost(ctx context.Context, v *repo.Vault, all []repo.Damage) []lost {
-	var out []lost
+// RepairFigures returns the numbers of a repair by their names in reports.
+func RepairFigures(r repo.RepairReport) map[string]int64 {
+	return map[string]int64{
+		"damaged_objects": r.Damaged, "packs_replaced": r.Packs, "segments_replaced": r.Segments, "refsets_written": r.Refsets,
+		"manifests_written": r.Manifests, "contents_moved": r.Slots, "contents_from_parity": r.FromParity,
+		"contents_from_vault": r.FromVault, "contents_from_source": r.FromOther, "bytes_written": r.Bytes, "packs_busy": r.Busy,
+		"lost_objects": int64(len(r.Lost)),
+	}
+}
+
+// DescribeLost words what is lost for people.
+func DescribeLost(ctx context.Context, v *repo.Vault, all []repo.Damage) []Lost {
+	var out []Lost
 	for _, d := range all[:min(len(all), maxLost)] {
-		l := lost{Object: d.Object, Reason: d.Err.Error(), RecoveryPoints: []string{}}
+		l := Lost{Object: d.Object, Reason: d.Err.Error(), RecoveryPoints: []string{}}
 		for _, id := range d.Points {
 			l.RecoveryPoints = append(l.RecoveryPoints, pointName(ctx, v, id))
 		}
