@@ -18,8 +18,10 @@ type RepairOptions struct {
 	// From are other vaults of the same chunk-id domain, open, that may have what this one has lost. The error of Repair
 	// wraps [ErrDomain] for one of another domain.
 	From []*Vault
-	// Damages is what to repair, as a check found it. With nil, Repair makes a check of Level itself.
+	// Damages is what to repair, as a check found it. With nil, it is what the ledger has records of and what reads met; if
+	// there is none of both, or with Check set, Repair makes a check of Level itself.
 	Damages []Damage
+	Check   bool
 	Level   int
 	// Progress, if not nil, is told now and then how far it is: first in bytes of the check, then in bytes of damaged packs.
 	Progress func(done, total int64)
@@ -89,14 +91,8 @@ func (r *repairing) run(ctx context.Context) error {
 			return err
 		}
 	}
-	damages := r.o.Damages
-	if damages == nil {
-		found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
-		if err != nil {
-			return err
-		}
-		damages = found.Damages
-	} else if err := r.v.catalog.refresh(ctx); err != nil {
+	damages, err := r.find(ctx)
+	if err != nil {
 		return err
 	}
 	r.report.Damaged = int64(len(damages))
@@ -114,7 +110,59 @@ func (r *repairing) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.clear(ctx); err != nil {
+		return err
+	}
 	return r.name(ctx)
+}
+
+// find returns what is damaged.
+func (r *repairing) find(ctx context.Context) ([]Damage, error) {
+	if err := r.v.catalog.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if r.o.Damages != nil {
+		return r.o.Damages, nil
+	}
+	if !r.o.Check {
+		known := r.v.Observed()
+		records, err := r.v.ledger.Damages(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read ledger: %w", err)
+		}
+		for _, d := range records {
+			if !slices.ContainsFunc(known, func(k Damage) bool { return k.Object == d.Object }) {
+				known = append(known, Damage{Object: d.Object, Err: fmt.Errorf("%s is %w: %s", d.Object, ErrDamaged, d.Reason)})
+			}
+		}
+		if len(known) > 0 {
+			return known, nil
+		}
+	}
+	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
+	return found.Damages, err
+}
+
+// clear drops the ledger's records of objects that are not there any more because they were replaced. Those of packs that
+// are forgotten are gone already.
+func (r *repairing) clear(ctx context.Context) error {
+	records, err := r.v.ledger.Damages(ctx)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	var gone []DamageRecord
+	for _, d := range records {
+		if d.Pack != (ID{}) || r.v.observed.has(blob.Name(d.Object)) {
+			continue
+		}
+		if _, err := r.v.store.Stat(ctx, blob.Name(d.Object)); errors.Is(err, blob.ErrNotExist) {
+			gone = append(gone, d)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return r.v.ledger.ClearDamage(ctx, gone)
 }
 
 // noPack makes the last batch one that looks after refsets and index even if no pack is damaged.

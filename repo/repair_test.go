@@ -43,9 +43,7 @@ func open(t testing.TB, s blob.Store, l repo.Ledger) *repo.Vault {
 
 func mustRepair(t testing.TB, v *repo.Vault, o repo.RepairOptions) repo.RepairReport {
 	t.Helper()
-	if o.Damages == nil {
-		o.Level = repo.CheckBytes
-	}
+	o.Check, o.Level = true, repo.CheckBytes
 	r, err := v.Repair(t.Context(), o)
 	if err != nil {
 		t.Fatalf("Repair = %v", err)
@@ -292,7 +290,7 @@ func TestRepair_CutAnywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = v.Repair(t.Context(), repo.RepairOptions{Level: repo.CheckBytes})
+		_, err = v.Repair(t.Context(), repo.RepairOptions{Check: true, Level: repo.CheckBytes})
 		v.Close()
 		if err := l.FenceAll(); err != nil {
 			t.Fatal(err)
@@ -391,6 +389,37 @@ func TestRepair_WholeDataPacks(t *testing.T) {
 	}
 	if err := sound(t.Context(), v); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRepair_OfWhatReadsMet needs no check: reads note what they got around, also for the next process.
+func TestRepair_OfWhatReadsMet(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	have := newGenerator(38).files(40)
+	id := mustBackup(t, v, "", have, nil)
+	v.Close()
+	for _, kind := range []string{"m", "r", "f", "x"} {
+		overwrite(t, s, names(t, s)[kind][0], flip(120))
+	}
+	v = open(t, s, l)
+	if err := verify(t.Context(), v, id, have); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.PointSizes(t.Context()); err != nil { // reads refsets
+		t.Fatal(err)
+	}
+	v.Close()
+	v = open(t, s, l)
+	r, err := v.Repair(t.Context(), repo.RepairOptions{Level: repo.CheckNames})
+	if err != nil || r.Damaged != 4 || r.Packs != 1 || r.Manifests != 1 || r.Refsets != 1 || r.Segments != 1 {
+		t.Errorf("Repair = %+v, %v, want one object of each kind", r, err)
+	}
+	if err := sound(t.Context(), v); err != nil {
+		t.Error(err)
+	}
+	if left, err := l.Damages(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("Damages after the repair = %v, %v, want none", left, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
@@ -74,13 +75,32 @@ func (o *observed) all() []Damage {
 // Observed returns the damage that reads met and got around since the vault was opened or checked, ascending by object.
 func (v *Vault) Observed() []Damage { return v.observed.all() }
 
-// around notes damage that a read got around.
+// around notes damage that a read got around, also in the ledger, so that it is known after a restart and to others.
 func (v *Vault) around(name blob.Name, err error, points ...PointID) {
 	if v.observed.note(name, err, points...) {
+		if v.ledger != nil {
+			v.record(name, err)
+		}
 		v.log.Warn("damage was got around and has to be repaired", "object", name, "error", err)
 		if v.opts.OnDamage != nil {
 			v.opts.OnDamage(string(name), err)
 		}
+	}
+}
+
+// recordPatience is how long the ledger may take to note damage.
+const recordPatience = 5 * time.Second
+
+// record notes damage in the ledger. No read fails because that fails; what is not noted is met again.
+func (v *Vault) record(name blob.Name, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), recordPatience)
+	defer cancel()
+	d := DamageRecord{Object: string(name), Slot: WholeObject, Reason: err.Error()}
+	if _, id, perr := pack.ParseName(d.Object); perr == nil {
+		d.Pack = ID(id)
+	}
+	if rerr := v.ledger.RecordDamage(ctx, []DamageRecord{d}); rerr != nil {
+		v.log.Warn("damage cannot be recorded", "object", name, "error", rerr)
 	}
 }
 

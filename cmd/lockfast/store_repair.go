@@ -80,7 +80,7 @@ func takenOver(ctx context.Context, s blob.Store, root *keys.Root, o repo.Option
 func (a *app) storeRepair(ctx context.Context, s *store, from []*repo.Vault, level int) error {
 	var all error
 	for i, v := range s.vaults {
-		o := repo.RepairOptions{Level: level}
+		o := repo.RepairOptions{Check: true, Level: level}
 		for _, other := range from {
 			if v.SameDomain(other) {
 				o.From = append(o.From, other)

@@ -29,7 +29,7 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 	if err != nil || v == nil { // nothing in the store, nothing to repair
 		return err
 	}
-	o := repo.RepairOptions{Level: t.Level, Progress: progress}
+	o := repo.RepairOptions{Check: true, Level: t.Level, Progress: progress}
 	if t.SourceUUID != "" {
 		source, err := w.Store.Existing(ctx, t.SourceUUID)
 		if err != nil {

@@ -242,7 +242,7 @@ func makeParity(t *testing.T, m *maker) {
 		data[100] ^= 1
 		try(t, os.Remove(path), os.WriteFile(path, data, 0o444))
 	}
-	report, err := m.vault.Repair(t.Context(), repo.RepairOptions{Level: repo.CheckBytes})
+	report, err := m.vault.Repair(t.Context(), repo.RepairOptions{Check: true, Level: repo.CheckBytes})
 	if try(t, err); report.Manifests != 1 || report.Refsets != 1 || len(report.Lost) > 0 {
 		t.Fatalf("repair = %+v, want a manifest and a refset", report)
 	}
