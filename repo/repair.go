@@ -29,6 +29,7 @@ type RepairOptions struct {
 
 // RepairReport is what a repair did.
 type RepairReport struct {
+	Checked   bool  // by a check, so that there is no more damage than it finds
 	Damaged   int64 // objects found damaged
 	Packs     int64 // damaged packs that were replaced completely
 	Segments  int64 // damaged index segments that were replaced
@@ -139,6 +140,7 @@ func (r *repairing) find(ctx context.Context) ([]Damage, error) {
 			return known, nil
 		}
 	}
+	r.report.Checked = true
 	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
 	return found.Damages, err
 }

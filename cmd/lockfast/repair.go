@@ -23,22 +23,30 @@ type lostLine struct {
 func newVaultRepair(a *app) *cobra.Command {
 	var from string
 	var level int
-	cmd := overVaults(a, "repair", "Replace what is damaged in a vault",
-		`Verify a vault, or every vault, and replace what is damaged: by its parity, from other places in the vault, or from another
-vault of the account that holds copies of the same contents (--from). Nothing is overwritten, backups and restores may run
+	var cmd *cobra.Command
+	cmd = overVaults(a, "repair", "Replace what is damaged in a vault",
+		`Replace what is damaged in a vault, or in every vault: by its parity, from other places in the vault, or from another vault of
+the account that holds copies of the same contents (--from). What is known to be damaged is repaired; if nothing is, or with
+--level, the vault is verified first. Nothing is overwritten, backups and restores may run
 meanwhile, and a repair that was stopped is simply started again. What could not be repaired is named with the recovery
 points and files that need it; the next backup stores files anew that are still there.`,
 		"  lockfast vault repair Default\n  lockfast vault repair Default --from Copies", func(ctx context.Context, c *client, vault string) error {
-			return a.repair(ctx, c, &lockfastapi.StartRepairInput{BackupVaultName: vault, Level: &level, SourceBackupVaultName: optional(from)})
+			in := &lockfastapi.StartRepairInput{BackupVaultName: vault, SourceBackupVaultName: optional(from)}
+			if cmd.Flags().Changed("level") {
+				in.Level = &level
+			}
+			return a.repair(ctx, c, in)
 		})
 	cmd.Flags().StringVar(&from, "from", "", "vault to take contents from that are lost in this one")
-	cmd.Flags().IntVar(&level, "level", 3, "how thorough the verification is, from 0 to 3; see `lockfast vault verify`")
+	cmd.Flags().IntVar(&level, "level", 3, "verify first, as thoroughly as this, from 0 to 3; see `lockfast vault verify`")
 	return cmd
 }
 
 func (a *app) repair(ctx context.Context, c *client, in *lockfastapi.StartRepairInput) error {
-	if err := checkLevel(*in.Level); err != nil {
-		return err
+	if in.Level != nil {
+		if err := checkLevel(*in.Level); err != nil {
+			return err
+		}
 	}
 	vault := in.BackupVaultName
 	out, err := call(ctx, c, lockfastapi.StartRepair, in)
@@ -96,6 +104,9 @@ func (a *app) printRepair(vault string, report map[string]any, lost []work.Lost)
 	if n, _ := report["damaged_objects"].(int64); n == 0 {
 		_, err := fmt.Fprintf(a.out.stdout, "%s: nothing is damaged\n", vault)
 		return err
+	}
+	if report["verified"] != "true" {
+		a.out.note("%s: only what was known to be damaged was looked at; --level 3 verifies everything first", vault)
 	}
 	_, err := fmt.Fprintf(a.out.stdout, "%s: %v damaged objects; replaced: %v packs, %v index segments, %v refsets, %v manifests; "+
 		"contents by parity: %v, from the vault: %v, from the other vault: %v; lost objects: %v\n", vault, report["damaged_objects"],

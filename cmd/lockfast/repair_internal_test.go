@@ -57,11 +57,14 @@ func TestRepairCommands(t *testing.T) {
 		t.Errorf("verify of a damaged vault says %q", stderr)
 	}
 	for _, vault := range []string{"Default", "offsite"} {
-		result := c.lines(exitDone, "result", "vault", "repair", vault)
+		result := c.lines(exitDone, "result", "vault", "repair", vault, "--level", "3")
 		report, _ := result[0]["report"].(map[string]any)
 		if report["damaged_objects"] == 0.0 || report["manifests_written"] != 1.0 || report["contents_from_parity"] == 0.0 || report["lost_objects"] != 0.0 {
 			t.Errorf("report of repair = %v", report)
 		}
+	}
+	if _, stderr := c.do(exitUsage, "vault", "repair", "--level", "4"); !strings.Contains(stderr, "between 0 and 3") {
+		t.Errorf("repair of level 4 says %q", stderr)
 	}
 	c.do(exitDone, "vault", "verify")
 	c.lost(arn, home)

@@ -93,7 +93,7 @@ func (a *app) storeRepair(ctx context.Context, s *store, from []*repo.Vault, lev
 		if err != nil {
 			return fmt.Errorf("repair %s: %w", s.names[i], err)
 		}
-		report := map[string]any{"level": level}
+		report := map[string]any{"level": level, "verified": "true"}
 		for name, n := range work.RepairFigures(r) {
 			report[name] = n
 		}

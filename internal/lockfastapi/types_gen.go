@@ -521,7 +521,7 @@ type StartReclaimOutput struct {
 	TaskId string // required
 }
 
-// StartRepairInput is the input of StartRepair. Level is that of the verification with which it begins, 3 if it is left out.
+// StartRepairInput is the input of StartRepair. Level is that of a verification with which it begins; if it is left out, that is 3, and takes place only if no damage is known.
 type StartRepairInput struct {
 	BackupVaultName       string // label backupVaultName, required
 	Level                 *int

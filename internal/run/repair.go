@@ -23,13 +23,16 @@ type Lost struct {
 	Paths          []string `json:"paths,omitempty"` // of the first of them, at most 100
 }
 
-// repair verifies a vault and replaces what is damaged. What could not be replaced is an error that names the objects.
+// repair replaces what is damaged in a vault; it verifies it first if that is asked for, or if no damage is known. What could not be replaced is an error that names the objects.
 func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]string, progress func(done, total int64)) error {
 	v, err := w.Store.Existing(ctx, t.VaultUUID)
 	if err != nil || v == nil { // nothing in the store, nothing to repair
 		return err
 	}
-	o := repo.RepairOptions{Check: true, Level: t.Level, Progress: progress}
+	o := repo.RepairOptions{Check: t.Level >= 0, Level: t.Level, Progress: progress}
+	if !o.Check {
+		o.Level = repo.CheckBytes
+	}
 	if t.SourceUUID != "" {
 		source, err := w.Store.Existing(ctx, t.SourceUUID)
 		if err != nil {
@@ -46,10 +49,10 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 			break
 		}
 	}
+	report["verified"] = strconv.FormatBool(r.Checked)
 	for name, n := range RepairFigures(r) {
 		report[name] = strconv.FormatInt(n, 10)
 	}
-	report["level"] = strconv.Itoa(t.Level)
 	w.Sizes.Changed(ctx, t.VaultUUID)
 	if err != nil || len(r.Lost) == 0 {
 		return err

@@ -26,16 +26,27 @@ const defaultLevel = 3
 
 // StartVerification starts to check a vault; levels 0 to 3 as in docs/format.md.
 func (s *Service) StartVerification(ctx context.Context, in *lockfastapi.StartVerificationInput) (*lockfastapi.StartVerificationOutput, error) {
-	id, err := s.startOn(ctx, in.BackupVaultName, Task{Kind: lockfastapi.TaskKindVerification, Level: levelOr(in.Level)})
+	level := defaultLevel
+	if in.Level != nil {
+		level = *in.Level
+	}
+	id, err := s.startOn(ctx, in.BackupVaultName, Task{Kind: lockfastapi.TaskKindVerification, Level: level})
 	if err != nil {
 		return nil, err
 	}
 	return &lockfastapi.StartVerificationOutput{TaskId: id}, nil
 }
 
-// StartRepair starts to verify a vault and to replace what is damaged. The other vault is one of the same account and region.
+// knownFirst is the level of a repair that verifies the vault only if no damage is known.
+const knownFirst = -1
+
+// StartRepair starts to replace what is damaged in a vault: what is known to be, or what a verification finds. The other
+// vault is one of the same account and region.
 func (s *Service) StartRepair(ctx context.Context, in *lockfastapi.StartRepairInput) (*lockfastapi.StartRepairOutput, error) {
-	t := Task{Kind: lockfastapi.TaskKindRepair, Level: levelOr(in.Level)}
+	t := Task{Kind: lockfastapi.TaskKindRepair, Level: knownFirst}
+	if in.Level != nil {
+		t.Level = *in.Level
+	}
 	if in.SourceBackupVaultName != nil {
 		if *in.SourceBackupVaultName == in.BackupVaultName {
 			return nil, lockfastapi.InvalidParameterValueExceptionf("SourceBackupVaultName is the vault that is to be repaired")
@@ -51,13 +62,6 @@ func (s *Service) StartRepair(ctx context.Context, in *lockfastapi.StartRepairIn
 		return nil, err
 	}
 	return &lockfastapi.StartRepairOutput{TaskId: id}, nil
-}
-
-func levelOr(level *int) int {
-	if level == nil {
-		return defaultLevel
-	}
-	return *level
 }
 
 // startOn starts a task of which the kind and what belongs to it are given.

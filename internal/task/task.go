@@ -51,7 +51,7 @@ type Task struct {
 	VaultUUID       string
 	VaultName       string
 	Kind            lockfastapi.TaskKind
-	Level           int    // of a verification, or of that with which a repair begins, 0 to 3
+	Level           int    // of a verification, or of that with which a repair begins, 0 to 3; -1 = only if no damage is known
 	SourceUUID      string // of a repair: the vault that may have what is lost; empty = none
 	State           lockfastapi.TaskState
 	StatusMessage   string
