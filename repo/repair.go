@@ -10,6 +10,7 @@ import (
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/refset"
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
@@ -338,17 +339,39 @@ func (r *repairing) condemn(ctx context.Context, c *reclaim, packs []uint32) ([]
 	if err := r.v.catalog.refresh(ctx); err != nil {
 		return nil, err
 	}
-	if c.marks, err = r.v.mark(ctx, r.v.catalog.set.Marks()); err != nil {
+	c.marks, err = r.v.mark(ctx, r.v.catalog.set.Marks())
+	if isDamage(err) {
+		// What one point needs is not known, so everything is moved. That point's refset names the old packs for ever, and
+		// cannot be read.
+		r.v.log.Warn("all of damaged packs is moved, because it is not known what a recovery point needs", "error", err)
+		c.marks.parts = nil
+		c.marks.live, err = r.everything(victims)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for i := range victims {
 		x := &victims[i]
 		x.live, _ = c.marks.live.Pack(x.number)
-		if x.keep = c.marks.owned[x.session]; x.keep {
+		if c.marks.owned[x.session] {
+			x.keep = true
 			r.report.Busy++
 		}
 	}
 	return c.rescue(ctx, victims)
+}
+
+// everything returns all slots of packs. A pack of which it is not known how many it has is left out.
+func (r *repairing) everything(victims []victim) (refset.Set, error) {
+	b := refset.NewBuilder()
+	for i := range victims {
+		if r.v.catalog.slots(victims[i].number) > 0 {
+			b.AddAll(victims[i].number)
+		} else {
+			victims[i].keep = true
+		}
+	}
+	return b.Set(r.v.catalog.slots)
 }
 
 // name fills in what is lost, and who needs it.

@@ -448,3 +448,93 @@ func TestOptions_OnDamage(t *testing.T) {
 		t.Errorf("OnDamage was told of %v, want %v", told, want)
 	}
 }
+
+// TestRepair_BesideAPointThatIsLost: a point of which neither refset nor tree can be read is named, and does not keep others
+// from being repaired.
+func TestRepair_BesideAPointThatIsLost(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	gone := mustBackup(t, v, "", newGenerator(61).files(50), nil)
+	first := names(t, s)
+	have := newGenerator(62).files(50)
+	id := mustBackup(t, v, "", have, nil)
+	v.Close()
+	for _, kind := range []string{"m", "f"} {
+		for _, name := range names(t, s)[kind] {
+			if slices.Contains(first[kind], name) {
+				overwrite(t, s, name, ruin)
+			} else {
+				overwrite(t, s, name, flip(120))
+			}
+		}
+	}
+	v = open(t, s, l)
+	r := mustRepair(t, v, repo.RepairOptions{})
+	if len(r.Lost) == 0 || r.Packs == 0 || r.Refsets != 1 {
+		t.Errorf("Repair = %+v, want one point repaired and one lost", r)
+	}
+	named := false
+	for _, d := range r.Lost {
+		named = named || slices.Contains(d.Points, gone)
+		if slices.Contains(d.Points, id) {
+			t.Errorf("lost %s of %v (%v), want only %s", d.Object, d.Points, d.Err, gone)
+		}
+	}
+	if !named {
+		t.Errorf("lost %+v, want the point %s", r.Lost, gone)
+	}
+	if err := verify(t.Context(), v, id, have); err != nil {
+		t.Error(err)
+	}
+	if err := remove(t.Context(), v, l, gone); err != nil {
+		t.Fatal(err)
+	}
+	mustReclaim(t, v)
+	if err := errors.Join(sound(t.Context(), v), verify(t.Context(), v, id, have)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReads_SwappedObjects exchanges two objects of a kind. Parity finds nothing wrong in them, and they are not taken for
+// what they are not.
+func TestReads_SwappedObjects(t *testing.T) {
+	t.Parallel()
+	for kind, readable := range map[string]bool{"d": false, "m": false, "r": false, "f": true, "x": true} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			v, s, l := newVault(t)
+			contents := []files{newGenerator(51).files(50), newGenerator(52).files(50)}
+			ids := []repo.PointID{mustBackup(t, v, "", contents[0], nil), mustBackup(t, v, "", contents[1], nil)}
+			v.Close()
+			objects := names(t, s)[kind][:2]
+			var bodies [][]byte
+			for _, name := range objects {
+				overwrite(t, s, name, func(b []byte) []byte {
+					bodies = append(bodies, b)
+					return b
+				})
+			}
+			for i, name := range objects {
+				overwrite(t, s, name, func([]byte) []byte { return bodies[1-i] })
+			}
+			v = open(t, s, l)
+			damaged := 0
+			for i, id := range ids {
+				err := verify(t.Context(), v, id, contents[i])
+				if err != nil && !errors.Is(err, repo.ErrDamaged) {
+					t.Errorf("restore = %v, want the content or ErrDamaged", err)
+				}
+				if err != nil {
+					damaged++
+				}
+			}
+			if (damaged == 0) != readable {
+				t.Errorf("%d recovery points cannot be restored, want all of them: %t", damaged, readable)
+			}
+			r := mustRepair(t, v, repo.RepairOptions{})
+			if (len(r.Lost) == 0) != readable {
+				t.Errorf("Repair = %+v, want nothing lost: %t", r, readable)
+			}
+		})
+	}
+}

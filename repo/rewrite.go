@@ -32,6 +32,9 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 		if errors.Is(err, blob.ErrNotExist) && r.v.deleted(ctx, id) {
 			continue
 		}
+		if r.relocated != nil && isDamage(err) {
+			continue // a repair names it, and goes on with the others
+		}
 		if err != nil { // it might name a pack that is about to be forgotten, which would damage it
 			return err
 		}
