@@ -45,6 +45,9 @@ func newSelection(ctx context.Context, p *repo.Point, items [][]byte, intact boo
 			s.keys = append(s.keys, key)
 		}
 	}
+	if len(s.keys) == 0 && len(s.lost) > 0 {
+		return nil, fmt.Errorf("items to restore: %s: %w", Display(s.lost[0].Path), repo.ErrDamaged)
+	}
 	if len(s.keys) == 0 {
 		return nil, fmt.Errorf("items to restore: none of %d is in the recovery point, the first is %s: %w",
 			len(items), Display(bytes.Join(items[:min(1, len(items))], nil)), resource.ErrNotFound)
