@@ -106,8 +106,9 @@ type reclaim struct {
 	parts    map[ID]*newBundle // where the needed parts of bundles went, by the old bundle
 	bundlers []*bundleMover    // those that nobody uses
 
-	relocated map[uint32]map[int]place // slots of packs that stay, damaged, and where their contents went; see Repair
-	derive    map[PointID]bool         // points whose refsets are to be computed anew; see Repair
+	relocated  map[uint32]map[int]place // slots of packs that stay, damaged, and where their contents went; see Repair
+	unreadable bool                     // a refset could not be rewritten and may name retired packs; see Repair
+	derive     map[PointID]bool         // points whose refsets are to be computed anew; see Repair
 
 	done  int64 // bytes of packs
 	total int64

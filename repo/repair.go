@@ -267,6 +267,9 @@ func (r *repairing) batch(ctx context.Context, packs []uint32) error {
 		if err := c.mergeIndex(ctx); err != nil {
 			return err
 		}
+		if c.unreadable {
+			return nil // the next reclaim removes the old packs, when that point is deleted
+		}
 		return c.removeRetired(ctx)
 	})
 	r.progress(packs)

@@ -33,7 +33,8 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 			continue
 		}
 		if r.relocated != nil && isDamage(err) {
-			continue // a repair names it, and goes on with the others
+			r.unreadable = true // a repair names it, and goes on with the others
+			continue
 		}
 		if err != nil { // it might name a pack that is about to be forgotten, which would damage it
 			return err
