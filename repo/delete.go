@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lockfast/lockfast/blob"
 )
@@ -22,7 +23,7 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 	if err := v.ledger.Delete(ctx, id); err != nil {
 		return fmt.Errorf("delete recovery point: %w", err)
 	}
-	if err := v.store.Delete(ctx, manifestName(id)); err != nil {
+	if err := v.deleteGenerations(ctx, "r/", id); err != nil {
 		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
 	// No session can pin the point from now on.
@@ -35,13 +36,26 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 			return nil
 		}
 	}
-	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
-	if err != nil {
+	if err := v.deleteGenerations(ctx, "f/", id); err != nil {
 		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
-	for _, n := range generations[id] {
-		if err := v.store.Delete(ctx, refsetName(id, n)); err != nil {
-			return fmt.Errorf("delete recovery point %s: %w", id, err)
+	return nil
+}
+
+// deleteGenerations removes all generations of an object of a recovery point. The first one goes even if no listing shows
+// it any more.
+func (v *Vault) deleteGenerations(ctx context.Context, prefix string, id PointID) error {
+	generations, err := v.generations(ctx, prefix, id)
+	if err != nil {
+		return err
+	}
+	all := generations[id]
+	if !slices.Contains(all, 1) {
+		all = append(all, 1)
+	}
+	for _, n := range all {
+		if err := v.store.Delete(ctx, generationName(prefix, id, n)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -55,6 +69,8 @@ func (v *Vault) deleteUnlessRetained(ctx context.Context, names []blob.Name) (ke
 			kept = true
 		} else if err != nil {
 			return kept, fmt.Errorf("remove %s: %w", name, err)
+		} else {
+			v.observed.forget([]blob.Name{name})
 		}
 	}
 	return kept, nil
@@ -67,5 +83,6 @@ func (v *Vault) deleteAll(ctx context.Context, names []blob.Name) error {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
+	v.observed.forget(append([]blob.Name{}, names...))
 	return nil
 }

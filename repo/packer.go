@@ -96,13 +96,26 @@ func (p *packer) begin(buffer *openPack) error {
 		}
 	} else {
 		var err error
-		if open.Writer, err = pack.NewWriter(p.w.v.keys, pack.Options{Type: packType(p.kind), Target: p.target}); err != nil {
+		if open.Writer, err = pack.NewWriter(p.w.v.keys, p.w.v.packOptions(p.kind, p.target)); err != nil {
 			return err
 		}
 	}
 	open.number = p.w.v.catalog.open(ID(open.ID()), p.kind, p.w.s.row.ID)
 	p.open = open
 	return nil
+}
+
+// packOptions says how packs of a kind are made.
+func (v *Vault) packOptions(kind ObjectKind, target int) pack.Options {
+	o := pack.Options{Type: packType(kind), Target: target}
+	switch {
+	case !v.format.PackParity():
+	case kind == ObjectMeta || v.opts.DataParity:
+		o.Parity = pack.FullParity
+	default:
+		o.Parity = pack.TrailerParity
+	}
+	return o
 }
 
 // upload stores and registers a full pack and gives its buffer back.

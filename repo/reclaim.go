@@ -47,6 +47,11 @@ type ReclaimReport struct {
 // meanwhile; it waits until each has acknowledged that packs are to go. When it returns, everything is gone that could
 // go. The error wraps [ErrBusy] when another process reclaims. After an error, or a crash, the next Reclaim goes on.
 func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
+	return v.collect(ctx, o, (*reclaim).run)
+}
+
+// collect runs something in a session that may condemn and retire packs.
+func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim, context.Context) error) (ReclaimReport, error) {
 	if err := v.writable(); err != nil {
 		return ReclaimReport{}, err
 	}
@@ -62,7 +67,7 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	err = r.run(r.w.ctx)
+	err = run(r, r.w.ctx)
 	if err != nil && r.w.ctx.Err() != nil {
 		err = r.w.err()
 	}
@@ -83,12 +88,13 @@ func (v *Vault) collectorPacks() int {
 
 // reclaim is one run, a session of its own. w writes the packs that take what is moved.
 type reclaim struct {
-	v      *Vault
-	o      ReclaimOptions
-	s      *session
-	w      *Writer
-	report ReclaimReport
-	before Snapshot // taken before refsets were rewritten
+	v       *Vault
+	o       ReclaimOptions
+	s       *session
+	w       *Writer
+	report  ReclaimReport
+	refsets int64    // rewritten
+	before  Snapshot // taken before refsets were rewritten
 
 	marks marks // the last ones
 
@@ -99,6 +105,10 @@ type reclaim struct {
 	remaps   map[ID][]byte     // of victims
 	parts    map[ID]*newBundle // where the needed parts of bundles went, by the old bundle
 	bundlers []*bundleMover    // those that nobody uses
+
+	relocated  map[uint32]map[int]place // slots of packs that stay, damaged, and where their contents went; see Repair
+	unreadable bool                     // a refset could not be rewritten and may name retired packs; see Repair
+	derive     map[PointID]bool         // points whose refsets are to be computed anew; see Repair
 
 	done  int64 // bytes of packs
 	total int64

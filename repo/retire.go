@@ -95,11 +95,12 @@ func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemn
 func (c *catalog) mergeable() (old []ID, segments []*index.Segment, damaged bool) {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
-	for id := range c.segments {
+	for id, level := range c.segments {
 		old = append(old, id)
+		damaged = damaged || c.v.observed.has(segmentName(level, id)) // only its parity made it readable
 	}
 	for id := range c.damaged {
 		old = append(old, id)
 	}
-	return old, c.set.Segments(), len(c.damaged) > 0
+	return old, c.set.Segments(), damaged || len(c.damaged) > 0
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/refset"
 )
 
@@ -31,6 +32,10 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 		if errors.Is(err, blob.ErrNotExist) && r.v.deleted(ctx, id) {
 			continue
 		}
+		if r.relocated != nil && isDamage(err) {
+			r.unreadable = true // a repair names it, and goes on with the others
+			continue
+		}
 		if err != nil { // it might name a pack that is about to be forgotten, which would damage it
 			return err
 		}
@@ -50,18 +55,23 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 // rewriteRefset leaves one generation of a refset, a new one if the newest names a retired pack.
 func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []int) error {
 	records, keep, err := r.v.readNewest(ctx, id, generations)
-	if err != nil {
+	damaged := errors.Is(err, ErrDamaged) || err != nil && len(generations) == 0 || r.derive[id]
+	if err != nil && !damaged {
 		return err
 	}
-	if r.v.namesRetired(records) {
-		set, err := r.v.current(records)
+	if damaged || r.v.observed.has(refsetName(id, keep)) || r.v.namesRetired(records) || r.namesRelocated(records) {
+		set, err := r.rewritten(ctx, id, generations)
+		if r.derive[id] && len(records) > 0 && isDamage(err) {
+			return nil // its tree lacks something; Repair names it
+		}
 		if err != nil {
 			return fmt.Errorf("refset of recovery point %s: %w", id, err)
 		}
-		keep = slices.Max(append([]int{keep}, generations...)) + 1
+		keep = slices.Max(append([]int{1, keep}, generations...)) + 1 // a first one that is gone had its name
 		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
 			return err
 		}
+		r.refsets++
 	}
 	var gone []blob.Name
 	for _, n := range generations {
@@ -70,6 +80,42 @@ func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []i
 		}
 	}
 	return r.v.deleteAll(ctx, gone)
+}
+
+// rewritten returns what a point needs, where it is now.
+func (r *reclaim) rewritten(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
+	var set refset.Set
+	var err error
+	if r.derive[id] {
+		set, err = r.v.derived(ctx, id, generations, chunk.Damaged(string(refsetName(id, 1)), "it does not fit the tree"))
+	} else {
+		set, err = r.v.currentOf(ctx, id, generations)
+	}
+	if err != nil || len(r.relocated) == 0 {
+		return set, err
+	}
+	b := refset.NewBuilder()
+	for s := range set.Packs() {
+		for slot := range s.Each() {
+			to, ok := r.relocated[s.Pack][slot]
+			if !ok {
+				b.Add(s.Pack, slot)
+			} else if n, known := r.v.catalog.known(to.pack); known {
+				b.Add(n, to.slot)
+			}
+		}
+	}
+	return b.Set(r.v.catalog.slots)
+}
+
+// namesRelocated reports whether a refset names slots of damaged packs whose contents stand elsewhere now.
+func (r *reclaim) namesRelocated(records []refset.Record) bool {
+	for i := range records {
+		if n, ok := r.v.catalog.known(records[i].ID); ok && len(r.relocated[n]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (v *Vault) namesRetired(records []refset.Record) bool {
@@ -141,6 +187,7 @@ func (r *reclaim) removePacks(ctx context.Context, packs []packRow) (retained ma
 			if err != nil && !errors.Is(err, blob.ErrRetained) {
 				return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
 			}
+			r.v.observed.forget([]blob.Name{packName(x.kind, x.id)})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

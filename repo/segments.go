@@ -147,7 +147,10 @@ func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
 		return readRange(ctx, v.store, name, off, n, nil)
 	}
 	p, err := pack.Open(ctx, v.keys, v.dec, packType(r.kind), pack.ID(r.id), info.Size, fetch)
-	return p, objectError(name, err)
+	if err = objectError(name, err); err != nil && isDamage(err) && !errors.Is(err, blob.ErrNotExist) {
+		return v.mendTrailer(ctx, r, err)
+	}
+	return p, err
 }
 
 // refreshByListing finds packs and segments without a ledger. The caller holds refreshing.

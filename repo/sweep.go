@@ -41,10 +41,10 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	}
 	var gone []blob.Name
 	foreign := map[PointID]bool{}
-	for id, name := range manifests {
+	for id, names := range manifests {
 		switch {
 		case known[id] && !need[id] || known[id] && deleting(snapshot, id):
-			gone = append(gone, name)
+			gone = append(gone, names...)
 		case !known[id]:
 			foreign[id] = true
 		}
@@ -94,13 +94,13 @@ func (r *reclaim) sweepReserved(ctx context.Context, ended map[SessionID]bool) e
 }
 
 // unlisted names what ended writers may have left that a list does not show yet. Nobody will know their ids again.
-func unlisted(s Snapshot, need map[PointID]bool, manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name) (names []blob.Name) {
+func unlisted(s Snapshot, need map[PointID]bool, manifests, refsets map[PointID][]blob.Name) (names []blob.Name) {
 	for _, writer := range s.Sessions {
 		id := PointID(writer.ID)
 		if writer.State == SessionActive || writer.Kind != SessionWriter || need[id] {
 			continue
 		}
-		if _, listed := manifests[id]; !listed {
+		if len(manifests[id]) == 0 {
 			names = append(names, manifestName(id))
 		}
 		if len(refsets[id]) == 0 {
@@ -121,14 +121,14 @@ func deleting(s Snapshot, id PointID) bool {
 }
 
 // listPoints lists manifests and refsets by point.
-func (r *reclaim) listPoints(ctx context.Context) (manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name, err error) {
-	manifests, refsets = map[PointID]blob.Name{}, map[PointID][]blob.Name{}
+func (r *reclaim) listPoints(ctx context.Context) (manifests, refsets map[PointID][]blob.Name, err error) {
+	manifests, refsets = map[PointID][]blob.Name{}, map[PointID][]blob.Name{}
 	for info, err := range r.v.store.List(ctx, "r/") {
 		if err != nil {
 			return nil, nil, fmt.Errorf("list manifests: %w", err)
 		}
-		if id, ok := parseManifestName(info.Name); ok {
-			manifests[id] = info.Name
+		if id, _, ok := parseManifestName(info.Name); ok {
+			manifests[id] = append(manifests[id], info.Name)
 		}
 	}
 	for info, err := range r.v.store.List(ctx, "f/") {

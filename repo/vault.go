@@ -28,7 +28,10 @@ type Vault struct {
 	dec     *pack.Decompressor
 	cache   *cache
 	openers openers
-	claim   uint64 // highest claim at opening; 0 without a ledger
+	mended  mended
+
+	observed observed
+	claim    uint64 // highest claim at opening; 0 without a ledger
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
 
@@ -49,6 +52,9 @@ func Create(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o CreateO
 	}
 	if o.Chunk != (chunk.Params{}) {
 		f.Chunk = o.Chunk
+	}
+	if !o.NoParity {
+		f.Protect()
 	}
 	if err := checkSizes(f); err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
@@ -79,6 +85,9 @@ func checkSizes(f seal.Format) error {
 		return err
 	}
 	least := uint32(max(f.Chunk.Max, f.Chunk.Avg+chunk.MaxPart) + 128<<10)
+	if f.PackParity() {
+		least += least/8 + 32<<10
+	}
 	if f.DataPack < least || f.MetaPack < least {
 		return fmt.Errorf("packs of %d and %d bytes are too small: at least %d are needed", f.DataPack, f.MetaPack, least)
 	}

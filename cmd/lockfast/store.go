@@ -57,8 +57,8 @@ func newStore(a *app) *cobra.Command {
 		Example: "  lockfast store verify /mnt/copy/store --key root.key",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if level < 0 || level > 3 {
-				return usagef("--level: %d is not between 0 and 3", level)
+			if err := checkLevel(level); err != nil {
+				return err
 			}
 			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
 				return a.storeVerify(cmd.Context(), s, level)
@@ -68,11 +68,12 @@ func newStore(a *app) *cobra.Command {
 	verify.Flags().IntVar(&level, "level", level, "how thorough to be, from 0 to 3")
 	var to string
 	var items []string
+	var intact bool
 	restore := &cobra.Command{
 		Use:   "restore LOCATION POINT --to DIR --key FILE",
 		Short: "Restore a recovery point straight from a store",
 		Long: "Restore a recovery point straight from a store into DIR, which must be absent or empty. POINT is its ARN or the id " +
-			"that `lockfast store list` shows.\n\n" + about,
+			"that `lockfast store list` shows. With --intact, what is whole of a damaged one is restored, and the rest is named.\n\n" + about,
 		Example: "  lockfast store restore /mnt/copy/store POINT --to /srv/restored --key root.key",
 		Args:    positional(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,16 +81,25 @@ func newStore(a *app) *cobra.Command {
 				return usagef("store restore: --to DIR is missing")
 			}
 			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
-				return a.storeRestore(cmd.Context(), s, args[1], to, items)
+				return a.storeRestore(cmd.Context(), s, args[1], to, resource.Restore{Items: paths(items), Intact: intact})
 			})
 		},
 	}
 	restore.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
 	restore.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
-	cmd := group("store", "Read a store with no server and no database",
-		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore)
+	restore.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
+	cmd := group("store", "Read or repair a store with no server and no database",
+		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, about))
 	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
 	return cmd
+}
+
+// paths makes paths of arguments.
+func paths(args []string) (out [][]byte) {
+	for _, arg := range args {
+		out = append(out, []byte(arg))
+	}
+	return out
 }
 
 // store is one or more vaults, opened from their objects alone.
@@ -101,7 +111,16 @@ type store struct {
 
 // openStore opens the vaults at a location, runs fn, and closes them. A vault whose keys were destroyed is named and left
 // out.
-func (a *app) openStore(ctx context.Context, location, key string, fn func(*store) error) (err error) {
+func (a *app) openStore(ctx context.Context, location, key string, fn func(*store) error) error {
+	open := func(ctx context.Context, s blob.Store, root *keys.Root, o repo.Options) (*repo.Vault, error) {
+		return repo.OpenReadOnly(ctx, s, root, o)
+	}
+	return a.openStoreBy(ctx, location, key, true, open, fn)
+}
+
+// openStoreBy is openStore with a way to open vaults.
+func (a *app) openStoreBy(ctx context.Context, location, key string, readOnly bool,
+	open func(context.Context, blob.Store, *keys.Root, repo.Options) (*repo.Vault, error), fn func(*store) error) (err error) {
 	if key == "" {
 		return usagef("--key FILE is missing: a copy of the server's DATA/root.key")
 	}
@@ -109,7 +128,7 @@ func (a *app) openStore(ctx context.Context, location, key string, fn func(*stor
 	if err != nil {
 		return err
 	}
-	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{ReadOnly: true})
+	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{ReadOnly: readOnly})
 	if err != nil {
 		return err
 	}
@@ -137,7 +156,7 @@ func (a *app) openStore(ctx context.Context, location, key string, fn func(*stor
 		return err
 	}
 	for _, name := range s.names {
-		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, server.RepoOptions(location))
+		v, err := open(ctx, blob.Prefix(blobs, name), root, server.RepoOptions(location))
 		if err != nil {
 			return fmt.Errorf("open vault %s: %w", blobs.Place(name), err)
 		}
@@ -265,7 +284,7 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 // errFound ends a search.
 var errFound = errors.New("found")
 
-func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, items []string) error {
+func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, order resource.Restore) error {
 	dir, err := filepath.Abs(to)
 	if err != nil {
 		return err
@@ -281,11 +300,8 @@ func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, ite
 		}
 		bar := a.out.progress(dir, true)
 		defer bar.finish()
-		order := resource.Restore{Point: p, Source: resource.Resource{ARN: facts.Resource, Type: "EFS"}, Into: dir,
-			Progress: func(n resource.Progress) { bar.update(n.Items, n.Bytes, n.TotalBytes) }}
-		for _, item := range items {
-			order.Items = append(order.Items, []byte(item))
-		}
+		order.Point, order.Source, order.Into = p, resource.Resource{ARN: facts.Resource, Type: "EFS"}, dir
+		order.Progress = func(n resource.Progress) { bar.update(n.Items, n.Bytes, n.TotalBytes) }
 		if outcome, err = directory.New(directory.Options{}).Restore(ctx, order); err != nil {
 			return fmt.Errorf("restore to %s: %w", dir, err)
 		}

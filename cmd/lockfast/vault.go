@@ -45,7 +45,7 @@ type taskLine struct {
 
 func newVault(a *app) *cobra.Command {
 	return group("vault", "Look after vaults", "  lockfast vault list\n  lockfast vault reclaim Default",
-		newVaultList(a), newVaultVerify(a), newVaultReclaim(a), newVaultStats(a))
+		newVaultList(a), newVaultVerify(a), newVaultRepair(a), newVaultReclaim(a), newVaultStats(a))
 }
 
 // overVaults makes a command that does something with the vault that is named, or with every vault.
@@ -196,8 +196,8 @@ func newVaultVerify(a *app) *cobra.Command {
 }
 
 func (a *app) verify(ctx context.Context, c *client, vault string, level int) error {
-	if level < 0 || level > 3 {
-		return usagef("--level: %d is not between 0 and 3", level)
+	if err := checkLevel(level); err != nil {
+		return err
 	}
 	out, err := call(ctx, c, lockfastapi.StartVerification,
 		&lockfastapi.StartVerificationInput{BackupVaultName: vault, Level: &level})
@@ -216,7 +216,7 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	return err
 }
 
-// await follows a task to its end. A task that failed is an error.
+// await follows a task to its end. A task that failed is an error, beside which it is returned.
 func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfastapi.DescribeTaskOutput, error) {
 	p := a.out.progress(subject, true)
 	defer p.finish()
@@ -231,7 +231,7 @@ func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfa
 			return task, nil
 		case lockfastapi.TaskStateFailed:
 			p.finish()
-			return nil, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
+			return task, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
 		}
 		if err := pause(ctx, p.start); err != nil {
 			return nil, err

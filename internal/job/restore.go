@@ -42,6 +42,8 @@ type Target struct {
 	Into string `json:",omitempty"`
 	// Items limits the restore to some paths relative to the root of the source; nil restores everything.
 	Items []string `json:",omitempty"`
+	// Intact asks for what is whole of a damaged recovery point.
+	Intact bool `json:",omitempty"`
 }
 
 const restoreColumns = `id, account, region, vault_uuid, vault_name, point_arn, point_created_at, source_arn, resource_type, role_arn,

@@ -46,7 +46,7 @@ func (s *Service) StartRestoreJob(ctx context.Context, in *backupapi.StartRestor
 // target finds the place that the metadata asks for.
 func (s *Service) target(ctx context.Context, tx *meta.Tx, m efsMetadata, id string) (Target, error) {
 	c := caller.From(ctx)
-	t := Target{Items: m.items}
+	t := Target{Items: m.items, Intact: m.intact}
 	if !m.newOne {
 		t.Resource = m.fileSystem
 		if !strings.HasPrefix(t.Resource, "arn:") {
@@ -86,7 +86,7 @@ func (s *Service) RestoreToDirectory(ctx context.Context, in *lockfastapi.Restor
 	if !ok {
 		return nil, backupapi.InvalidParameterValueExceptionf("Items holds a path that is empty or leads out of the resource")
 	}
-	t := Target{Into: filepath.Clean(in.Directory), Items: items}
+	t := Target{Into: filepath.Clean(in.Directory), Items: items, Intact: in.Intact != nil && *in.Intact}
 	if len(items) == 0 {
 		t.Items = nil
 	}

@@ -34,6 +34,7 @@ func Operations() []*wire.Descriptor {
 		RestoreToDirectory.Descriptor,
 		RotateKey.Descriptor,
 		StartReclaim.Descriptor,
+		StartRepair.Descriptor,
 		StartVerification.Descriptor,
 		TestResource.Descriptor,
 	}
@@ -208,6 +209,13 @@ var RotateKey = wire.Operation[RotateKeyInput, RotateKeyOutput]{Descriptor: &wir
 var StartReclaim = wire.Operation[StartReclaimInput, StartReclaimOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "StartReclaim", Method: "POST", Path: "/lockfast/v1/vaults/{backupVaultName}/reclaims", Status: 200,
 	Input: shapeStartReclaimInput, Output: shapeStartReclaimOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// StartRepair starts to replace what is damaged in a vault: from parity, from other places in it, or from another vault of the account.
+var StartRepair = wire.Operation[StartRepairInput, StartRepairOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "StartRepair", Method: "POST", Path: "/lockfast/v1/vaults/{backupVaultName}/repairs", Status: 200,
+	Input: shapeStartRepairInput, Output: shapeStartRepairOutput,
 	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 

@@ -374,6 +374,7 @@ var (
 		{Name: "Directory", Required: true, Shape: shapePath},
 		{Name: "IamRoleArn", Shape: shapeArn},
 		{Name: "IdempotencyToken", Shape: wire.PlainString},
+		{Name: "Intact", Shape: wire.PlainBoolean},
 		{Name: "Items", Shape: shapeItemPaths},
 		{Name: "RecoveryPointArn", Required: true, Shape: shapeArn},
 	}}
@@ -412,6 +413,14 @@ var (
 	shapeStartReclaimOutput = &wire.Shape{Name: "StartReclaimOutput", Kind: wire.Structure, Type: reflect.TypeFor[StartReclaimOutput](), Members: []wire.Member{
 		{Name: "TaskId", Required: true, Shape: shapeTaskId},
 	}}
+	shapeStartRepairInput = &wire.Shape{Name: "StartRepairInput", Kind: wire.Structure, Type: reflect.TypeFor[StartRepairInput](), Members: []wire.Member{
+		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
+		{Name: "Level", Shape: shapeVerificationLevel},
+		{Name: "SourceBackupVaultName", Shape: shapeBackupVaultName},
+	}}
+	shapeStartRepairOutput = &wire.Shape{Name: "StartRepairOutput", Kind: wire.Structure, Type: reflect.TypeFor[StartRepairOutput](), Members: []wire.Member{
+		{Name: "TaskId", Required: true, Shape: shapeTaskId},
+	}}
 	shapeStartVerificationInput = &wire.Shape{Name: "StartVerificationInput", Kind: wire.Structure, Type: reflect.TypeFor[StartVerificationInput](), Members: []wire.Member{
 		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
 		{Name: "Level", Shape: shapeVerificationLevel},
@@ -422,7 +431,7 @@ var (
 	shapeStringMap         = &wire.Shape{Name: "StringMap", Kind: wire.Map, Key: wire.PlainString, Item: wire.PlainString}
 	shapeTags              = &wire.Shape{Name: "Tags", Kind: wire.Map, Sensitive: true, Key: wire.PlainString, Item: wire.PlainString}
 	shapeTaskId            = &wire.Shape{Name: "TaskId", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128))}
-	shapeTaskKind          = &wire.Shape{Name: "TaskKind", Kind: wire.String, Enum: []string{"RECLAIM", "VERIFICATION"}}
+	shapeTaskKind          = &wire.Shape{Name: "TaskKind", Kind: wire.String, Enum: []string{"RECLAIM", "VERIFICATION", "REPAIR"}}
 	shapeTaskState         = &wire.Shape{Name: "TaskState", Kind: wire.String, Enum: []string{"RUNNING", "COMPLETED", "FAILED"}}
 	shapeTestResourceInput = &wire.Shape{Name: "TestResourceInput", Kind: wire.Structure, Type: reflect.TypeFor[TestResourceInput](), Members: []wire.Member{
 		{Name: "ResourceArn", Wire: "resourceArn", In: wire.Label, Required: true, Shape: shapeArn},

@@ -476,6 +476,7 @@ type RestoreToDirectoryInput struct {
 	Directory        string // required
 	IamRoleArn       *string
 	IdempotencyToken *string // idempotency token
+	Intact           *bool
 	Items            []string
 	RecoveryPointArn string // required
 }
@@ -520,6 +521,18 @@ type StartReclaimOutput struct {
 	TaskId string // required
 }
 
+// StartRepairInput is the input of StartRepair. Level is that of a verification with which it begins; if it is left out, that is 3, and takes place only if no damage is known.
+type StartRepairInput struct {
+	BackupVaultName       string // label backupVaultName, required
+	Level                 *int
+	SourceBackupVaultName *string
+}
+
+// StartRepairOutput is the output of StartRepair.
+type StartRepairOutput struct {
+	TaskId string // required
+}
+
 // StartVerificationInput is the input of StartVerification.
 type StartVerificationInput struct {
 	BackupVaultName string // label backupVaultName, required
@@ -538,6 +551,7 @@ type TaskKind string
 const (
 	TaskKindReclaim      TaskKind = "RECLAIM"
 	TaskKindVerification TaskKind = "VERIFICATION"
+	TaskKindRepair       TaskKind = "REPAIR"
 )
 
 // TaskState is an enum of the Lockfast API.

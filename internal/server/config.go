@@ -50,6 +50,7 @@ type Config struct {
 	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
 	SLRFallback       bool          `yaml:"slr_fallback"`       // the service-linked role may delete what its role cannot
+	DataParity        bool          `yaml:"data_parity"`        // protects contents against bad sectors, not only what describes them
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
 	ScheduleJitter    time.Duration `yaml:"schedule_jitter"`    // over how much time jobs that a rule makes are spread
 	Clock             string        `yaml:"clock"`              // where the clock of policy starts; empty is real time

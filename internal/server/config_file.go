@@ -48,6 +48,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.ReclaimDelay, "reclaim-delay", c.ReclaimDelay, "time from a deletion to the reclaim that follows it")
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")
+	fs.BoolVar(&c.DataParity, "data-parity", c.DataParity, "protect contents against bad sectors, for about 6 % more space")
 	fs.BoolVar(&c.SLRFallback, "slr-fallback", c.SLRFallback,
 		"let the service-linked role, where it exists, delete recovery points whose own role no longer can")
 	fs.DurationVar(&c.ScheduleJitter, "schedule-jitter", c.ScheduleJitter,

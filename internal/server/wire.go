@@ -223,6 +223,13 @@ func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Adm
 	return WriteCredentials(p.o.Config.Data, AccessKey{ID: admin.AccessKeyID, Secret: admin.Secret})
 }
 
+// repoOptions returns how vaults are opened.
+func (p *parts) repoOptions() repo.Options {
+	o := RepoOptions(p.o.Config.Store)
+	o.DataParity, o.Log = p.o.Config.DataParity, p.o.Log
+	return o
+}
+
 func (p *parts) makeStore(context.Context) error {
 	p.ledgers = ledger.New(p.db, ledger.Options{})
 	p.store = run.NewStore(run.StoreOptions{
@@ -240,7 +247,7 @@ func (p *parts) makeStore(context.Context) error {
 		Ledgers: p.ledgers,
 		Keys:    p.root, VaultKeys: keyLinks{p.links},
 		Domain: func(ctx context.Context, account string) ([32]byte, error) { return p.nouns.keys.Domain(ctx, account) },
-		Repo:   RepoOptions(p.o.Config.Store),
+		Repo:   p.repoOptions(),
 		Log:    p.o.Log,
 	})
 	c := p.o.Config

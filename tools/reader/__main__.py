@@ -65,10 +65,13 @@ def _points(vault):
     """Returns the manifests, oldest first; one whose refset names a missing pack does not count."""
     packs = {name[-32:] for name in vault.names["pack"]}
     points = []
-    for name in vault.names["manifest"]:
+    for point in sorted({groups[0] for groups in vault.names["manifest"].values()}):
+        opened, name = vault.newest(vault.generations("manifest", point), lambda name: Point(vault, name))
+        if opened is None:
+            continue
         try:
-            points.append(Point(vault, name))
-            missing = sorted(refset(vault, name[2:]) - packs)
+            points.append(opened)
+            missing = sorted(refset(vault, point) - packs)
             if missing:
                 points[-1].state = "INCOMPLETE"
                 vault.report.damage(name, "packs of its refset are missing: %s" % ", ".join(missing))

@@ -15,7 +15,7 @@ _NAMES = {
     "key": re.compile(r"k/%s-%s" % (_N, _N)),
     "pack": re.compile(r"[dma]/([0-9a-f]{2})/(\1[0-9a-f]{30})"),
     "segment": re.compile(r"x/(0|[1-9][0-9]*)/%s" % _ID),
-    "manifest": re.compile(r"r/%s" % _ID),
+    "manifest": re.compile(r"r/%s(?:\.%s)?" % (_ID, _N)),
     "refset": re.compile(r"f/%s(?:\.%s)?" % (_ID, _N)),
     "stream": re.compile(r"s/%s/%s-%s" % (_ID, _N, _N)),
     "journal": re.compile(r"j/%s" % _N),
@@ -25,7 +25,7 @@ _NAMES = {
 }
 TYPES = {"d": 3, "m": 4, "a": 5, "x": 6, "r": 7, "f": 8, "s": 9, "j": 10, "v": 11, "p": 12, "c": 13}
 _BLOCK, _TAG = 65536, 16
-_INCOMPATIBLE = 0b11
+_INCOMPATIBLE = 0b111
 FORMAT = "format"
 
 
@@ -91,10 +91,25 @@ class RootKey:
         return open_sealed(key, wrapped[5:17], wrapped[17:], wrapped[:5] + binding)
 
 
-def header(data, kind):
+def covered(size):
+    """Returns how many bytes of a sealed object of that size stand before its parity (section 5.7)."""
+    def whole(n):
+        length = 4096 * max(1, -(-n // 131072))
+        return n + 2 * length + 8 * (max(1, -(-n // length)) + 3)
+
+    low, high = 1, size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if whole(middle) >= size else (middle + 1, high)
+    if size < 1 or whole(low) != size:
+        raise Damaged("no object with parity has %d bytes" % size)
+    return low
+
+
+def header(data, kind, flags=0):
     """Checks the start which sealed objects and packs share; returns epoch, salt, commitment."""
     cursor = Cursor(data)
-    if cursor.take(8) != b"lockfast" or cursor.take(4) != bytes([kind, 1, 1, 0]):
+    if cursor.take(8) != b"lockfast" or cursor.take(4) != bytes([kind, 1, 1, flags]):
         raise Damaged("magic, type, version, suite or flags are not those of type %d" % kind)
     return cursor.integer(4), cursor.take(32), cursor.take(32)
 
@@ -228,7 +243,10 @@ class Vault:
     def open(self, name):
         """Returns the plain text of a sealed object (section 5.3)."""
         data, kind = self.read(name), TYPES[name[0]]
-        key = self.derive(b"object", kind, *header(data, kind))
+        parity = data[11:12] == b"\1"
+        key = self.derive(b"object", kind, *header(data, kind, int(parity)))
+        if parity:
+            data = data[:covered(len(data))]
         plain, at, i = [], 80, 0
         while True:
             block = data[at:at + _BLOCK + _TAG]

@@ -28,7 +28,7 @@ class Point:
         def one(tag, decode, default):
             return decode(values[tag][0]) if tag in values else default
 
-        self.id, self.name = name[2:], name
+        self.id, self.name = name[2:34], name
         if one(1, bytes, b"").hex() != self.id or one(2, bytes, b"") != vault.uuid:
             raise Damaged("is of another name or vault")
         self.created = one(3, time, 0)
