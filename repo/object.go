@@ -23,15 +23,21 @@ const (
 )
 
 func packType(k ObjectKind) seal.Type {
-	if k == ObjectMeta {
+	switch k {
+	case ObjectMeta:
 		return seal.TypeMetaPack
+	case ObjectCold:
+		return seal.TypeColdPack
 	}
 	return seal.TypeDataPack
 }
 
 func packKind(t seal.Type) ObjectKind {
-	if t == seal.TypeMetaPack {
+	switch t {
+	case seal.TypeMetaPack:
 		return ObjectMeta
+	case seal.TypeColdPack:
+		return ObjectCold
 	}
 	return ObjectData
 }
@@ -71,6 +77,9 @@ func parseManifestName(name blob.Name) (PointID, bool) {
 	rest, ok := strings.CutPrefix(string(name), "r/")
 	return PointID(rest), ok && PointID(rest).Check() == nil
 }
+
+// packPrefixes are those of the names of packs.
+var packPrefixes = []string{"a/", "d/", "m/"}
 
 // segmentLevels are the levels at which segments are looked for when only their id is known.
 var segmentLevels = []int{0, 1}
