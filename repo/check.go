@@ -143,7 +143,7 @@ func (c *check) names(ctx context.Context) error {
 		return err
 	}
 	sizes := map[string]int64{}
-	for _, prefix := range []string{"d/", "m/"} {
+	for _, prefix := range packPrefixes {
 		for info, err := range c.v.store.List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("list packs: %w", err)
@@ -290,6 +290,9 @@ func (c *check) pack(ctx context.Context, n uint32, row packRow) error {
 	}
 	if c.o.Level < CheckBytes {
 		return nil
+	}
+	if row.kind == ObjectCold {
+		return c.coldPack(ctx, n, row, p)
 	}
 	b, err := readRange(ctx, c.v.store, blob.Name(p.Name()), 0, p.Size, nil)
 	if err != nil {

@@ -48,6 +48,7 @@ type manifest struct {
 	parent   PointID
 	job      string
 	packs    int
+	warm     PointID // what this one was before it was moved to cold storage; empty = it is warm
 }
 
 func (m *manifest) encode(vault [16]byte) []byte {
@@ -85,7 +86,11 @@ func (m *manifest) encode(vault [16]byte) []byte {
 	}
 	b = field.AppendUint(b, 16, uint64(f.SkippedMore))
 	b = field.AppendUint(b, 18, seal.ChunkerGear)
-	return field.AppendUint(b, 20, uint64(m.packs))
+	b = field.AppendUint(b, 20, uint64(m.packs))
+	if warm, err := chunk.ParseID(string(m.warm)); err == nil {
+		b = field.Append(b, 24, warm[:])
+	}
+	return b
 }
 
 func decodeManifest(id PointID, vault [16]byte, plain []byte) (manifest, error) {
@@ -146,6 +151,8 @@ func (m *manifest) decodeField(r *field.Reader) {
 		m.facts.SkippedMore = int64(r.Uint())
 	case 20:
 		m.packs = int(r.Uint())
+	case 24:
+		m.warm = PointID(ID(r.ID()).String())
 	}
 }
 

@@ -1,10 +1,13 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,12 +17,18 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// readFormat reads the newest format object.
+// readFormat reads the newest format object that can be read.
 func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
-	best, generation := blob.Name(""), 0
+	f, raw, _, err := newestFormat(ctx, s)
+	return f, raw, err
+}
+
+// newestFormat is readFormat; last is the highest generation that has a name.
+func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, raw []byte, last int, err error) {
+	names := map[int]blob.Name{}
 	for info, err := range s.List(ctx, "format") {
 		if err != nil {
-			return seal.Format{}, nil, fmt.Errorf("list format: %w", err)
+			return f, nil, 0, fmt.Errorf("list format: %w", err)
 		}
 		n := 1
 		if rest, ok := strings.CutPrefix(string(info.Name), "format."); ok {
@@ -29,27 +38,31 @@ func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) 
 		} else if info.Name != "format" {
 			continue
 		}
-		if n > generation {
-			best, generation = info.Name, n
+		names[n] = info.Name
+		last = max(last, n)
+	}
+	if len(names) == 0 { // or the list does not show it yet
+		if _, err := s.Stat(ctx, "format"); err != nil && !errors.Is(err, blob.ErrNotExist) {
+			return f, nil, 0, fmt.Errorf("look for format: %w", err)
+		} else if err == nil {
+			names[1], last = "format", 1
 		}
 	}
-	if best == "" { // or the list does not show it yet
-		best = "format"
-		if _, err := s.Stat(ctx, best); err != nil && !errors.Is(err, blob.ErrNotExist) {
-			return seal.Format{}, nil, fmt.Errorf("look for format: %w", err)
-		} else if err != nil {
-			best = ""
+	if len(names) == 0 {
+		return f, nil, 0, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
+	}
+	var first error
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(names))) {
+		if raw, err = readWhole(ctx, s, names[n], maxSmallObject); err == nil {
+			f, err = seal.DecodeFormat(string(names[n]), raw)
+			err = objectError(names[n], err)
 		}
+		if err == nil || !errors.Is(err, ErrDamaged) {
+			return f, raw, last, err
+		}
+		first = cmp.Or(first, err)
 	}
-	if best == "" {
-		return seal.Format{}, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
-	}
-	raw, err := readWhole(ctx, s, best, maxSmallObject)
-	if err != nil {
-		return seal.Format{}, nil, err
-	}
-	f, err := seal.DecodeFormat(string(best), raw)
-	return f, raw, objectError(best, err)
+	return f, nil, last, first
 }
 
 // claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.

@@ -58,6 +58,7 @@ const (
 	ObjectData    ObjectKind = 1
 	ObjectMeta    ObjectKind = 2
 	ObjectSegment ObjectKind = 3
+	ObjectCold    ObjectKind = 4 // a cold pack
 )
 
 // ObjectState is the life of an object: reserved -> live -> condemned -> retired -> forgotten (no row); a rescue
@@ -81,6 +82,9 @@ type Object struct {
 	Size    int64     // bytes; 0 while reserved
 	Epoch   uint64    // of the last Condemn or Retire
 	Remap   []byte    // of a retired pack: where its live slots went; opaque to the ledger
+	// Registered is when a cold pack was registered, by the ledger's clock; cold storage may have a price for leaving it
+	// early. Zero for others.
+	Registered time.Time `json:",omitzero"`
 }
 
 // PointState is a committed recovery point as the ledger records it.

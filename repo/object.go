@@ -23,15 +23,21 @@ const (
 )
 
 func packType(k ObjectKind) seal.Type {
-	if k == ObjectMeta {
+	switch k {
+	case ObjectMeta:
 		return seal.TypeMetaPack
+	case ObjectCold:
+		return seal.TypeColdPack
 	}
 	return seal.TypeDataPack
 }
 
 func packKind(t seal.Type) ObjectKind {
-	if t == seal.TypeMetaPack {
+	switch t {
+	case seal.TypeMetaPack:
 		return ObjectMeta
+	case seal.TypeColdPack:
+		return ObjectCold
 	}
 	return ObjectData
 }
@@ -80,6 +86,9 @@ func parseGeneration(prefix string, name blob.Name) (id PointID, generation int,
 	id = PointID(digits)
 	return id, generation, id.Check() == nil
 }
+
+// packPrefixes are those of the names of packs.
+var packPrefixes = []string{"a/", "d/", "m/"}
 
 // segmentLevels are the levels at which segments are looked for when only their id is known.
 var segmentLevels = []int{0, 1}

@@ -36,6 +36,7 @@ type CreateOptions struct {
 
 	DataPack int          // target size of data packs in bytes, at least twice the largest chunk
 	MetaPack int          // target size of meta packs in bytes, likewise
+	ColdPack int          // target size of cold packs in bytes, likewise
 	Chunk    chunk.Params // sizes of chunks of files
 	NoParity bool         // leave out parity, as versions before it did
 }
@@ -45,6 +46,7 @@ type Options struct {
 	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
 	Readers     int          // ranges of packs that a fetch or a copy reads at once, each of up to 4 MiB; 0 = up to 4, which does for a disk
 	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
+	TempDir     string       // takes cold packs while they are made; empty = the system's
 	Log         *slog.Logger // nil = silent
 	// DataParity protects whole data packs, not only their trailers, for about 6 % more space. It is worth that where one
 	// disk holds the store. Vaults made without parity are not changed by it.

@@ -153,7 +153,23 @@ func (v *Vault) listPoints(ctx context.Context) ([]PointID, error) {
 		}
 		out = append(out, id)
 	}
-	return out, nil
+	return v.withoutMoved(ctx, out)
+}
+
+// withoutMoved leaves out what another point has taken the place of, in cold storage.
+func (v *Vault) withoutMoved(ctx context.Context, ids []PointID) ([]PointID, error) {
+	if v.format.Incompatible&seal.FeatureCold == 0 {
+		return ids, nil
+	}
+	moved := map[PointID]bool{}
+	for _, id := range ids {
+		m, err := v.readManifest(ctx, id)
+		if err != nil && !isDamage(err) {
+			return nil, fmt.Errorf("list recovery points: %w", err)
+		}
+		moved[m.warm] = true
+	}
+	return slices.DeleteFunc(ids, func(id PointID) bool { return moved[id] }), nil
 }
 
 // manifests lists the points of which a manifest is there, ascending.

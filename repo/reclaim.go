@@ -19,6 +19,10 @@ type ReclaimOptions struct {
 	// go. Zero frees everything that can be freed, also the parts of bundles that nothing needs, for which all trees are
 	// read; above zero, a bundle stays whole while anything in it is needed.
 	Threshold float64
+	// ColdMinimum is how long a cold pack stays at least, because leaving cold storage earlier would cost as much. Whatever
+	// Threshold says, of older ones only those go in which less than a fifth is needed.
+	ColdMinimum time.Duration
+	Now         time.Time // for ColdMinimum; zero = the time of the clock
 	// Progress, if not nil, is told now and then how far it is.
 	Progress func(ReclaimProgress)
 }
@@ -61,7 +65,7 @@ func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, parts: map[ID]*newBundle{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, parts: map[tierID]*newBundle{}}
 	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
@@ -100,11 +104,11 @@ type reclaim struct {
 
 	retiredNow map[ID]bool // packs that this reclaim retired
 
-	mu       sync.Mutex        // guards what follows
-	moved    map[ID]place      // where chunks went
-	remaps   map[ID][]byte     // of victims
-	parts    map[ID]*newBundle // where the needed parts of bundles went, by the old bundle
-	bundlers []*bundleMover    // those that nobody uses
+	mu       sync.Mutex            // guards what follows
+	moved    map[tierID]place      // where chunks went
+	remaps   map[ID][]byte         // of victims
+	parts    map[tierID]*newBundle // where the needed parts of bundles went, by the old bundle
+	bundlers []*bundleMover        // those that nobody uses
 
 	relocated  map[uint32]map[int]place // slots of packs that stay, damaged, and where their contents went; see Repair
 	unreadable bool                     // a refset could not be rewritten and may name retired packs; see Repair
@@ -254,6 +258,15 @@ func (r *reclaim) choose(rows []packRow) []victim {
 		x := victim{number: uint32(n), packRow: row}
 		x.live, _ = m.live.Pack(x.number)
 		x.parts = parts[x.number]
+		if row.kind == ObjectCold && row.state == ObjectLive {
+			switch r.weighCold(&x, lengths[x.number]) {
+			case coldGoes:
+				victims = append(victims, x)
+			case coldMerges:
+				small[row.kind] = append(small[row.kind], x)
+			}
+			continue
+		}
 		all += row.size
 		switch {
 		case x.live.Total == 0:
@@ -289,8 +302,11 @@ func (r *reclaim) choose(rows []packRow) []victim {
 }
 
 func (r *reclaim) packTarget(k ObjectKind) int64 {
-	if k == ObjectMeta {
+	switch k {
+	case ObjectMeta:
 		return int64(r.v.format.MetaPack)
+	case ObjectCold:
+		return int64(r.v.format.ColdPack)
 	}
 	return int64(r.v.format.DataPack)
 }

@@ -28,6 +28,8 @@ type salvager struct {
 	comp   *pack.Compressor
 }
 
+func (s *salvager) key(id ID) tierID { return tierID{id, s.x.kind == ObjectCold} }
+
 func (s *salvager) run(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return err
@@ -38,7 +40,7 @@ func (s *salvager) run(ctx context.Context) error {
 			continue
 		}
 		from := place{pack: pack.ID(s.x.id), slot: no}
-		if s.c.movedBefore(s.slots[no].ID, from) {
+		if s.c.movedBefore(s.key(s.slots[no].ID), from) {
 			continue
 		}
 		slot, stored, err := s.slot(ctx, no)
@@ -49,16 +51,12 @@ func (s *salvager) run(ctx context.Context) error {
 			s.lose(s.x, no)
 			continue
 		}
-		to := s.c.w.data
-		if s.x.kind == ObjectMeta {
-			to = s.c.w.meta
-		}
-		loc, err := to.add(ctx, slot, stored)
+		loc, err := s.c.packer(s.x.kind).add(ctx, slot, stored)
 		if err != nil {
 			return err
 		}
 		s.report.Slots++
-		s.c.noteMoved(s.slots[no].ID, from, place{pack: pack.ID(s.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)})
+		s.c.noteMoved(s.key(s.slots[no].ID), from, place{pack: pack.ID(s.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)})
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
 // refreshByListing finds packs and segments without a ledger. The caller holds refreshing.
 func (c *catalog) refreshByListing(ctx context.Context) error {
 	rows := map[ID]Object{}
-	for _, prefix := range []string{"d/", "m/"} {
+	for _, prefix := range packPrefixes {
 		for info, err := range c.v.store.List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("list packs: %w", err)

@@ -35,6 +35,9 @@ type Vault struct {
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
 
+	allowing    sync.Mutex
+	coldAllowed bool // the format says so; guarded by allowing
+
 	mu       sync.Mutex
 	sessions map[*session]bool
 	closed   bool
@@ -49,6 +52,9 @@ func Create(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o CreateO
 	}
 	if o.MetaPack != 0 {
 		f.MetaPack = uint32(o.MetaPack)
+	}
+	if o.ColdPack != 0 {
+		f.ColdPack = uint32(o.ColdPack)
 	}
 	if o.Chunk != (chunk.Params{}) {
 		f.Chunk = o.Chunk
@@ -88,8 +94,8 @@ func checkSizes(f seal.Format) error {
 	if f.PackParity() {
 		least += least/8 + 32<<10
 	}
-	if f.DataPack < least || f.MetaPack < least {
-		return fmt.Errorf("packs of %d and %d bytes are too small: at least %d are needed", f.DataPack, f.MetaPack, least)
+	if f.DataPack < least || f.MetaPack < least || f.ColdPack < least {
+		return fmt.Errorf("packs of %d, %d and %d bytes are too small: at least %d are needed", f.DataPack, f.MetaPack, f.ColdPack, least)
 	}
 	return nil
 }

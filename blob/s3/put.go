@@ -128,11 +128,15 @@ func newBody(r io.Reader, size int64) (*body, error) {
 	return &body{r: section, moved: func() {}}, nil
 }
 
-// section returns what is left of a reader whose bytes are in memory, and nil for another.
+// section returns what is left of a reader that can be read again, and nil for another.
 func section(r io.Reader) (*io.SectionReader, int64) {
 	switch r := r.(type) {
 	case *bytes.Reader:
 		return io.NewSectionReader(r, r.Size()-int64(r.Len()), int64(r.Len())), int64(r.Len())
+	case *io.SectionReader:
+		if at, err := r.Seek(0, io.SeekCurrent); err == nil {
+			return io.NewSectionReader(r, at, r.Size()-at), r.Size() - at
+		}
 	case *strings.Reader:
 		return io.NewSectionReader(r, r.Size()-int64(r.Len()), int64(r.Len())), int64(r.Len())
 	}

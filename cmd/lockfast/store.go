@@ -30,6 +30,7 @@ type storedLine struct {
 	Items            int64     `json:"items"`
 	LogicalBytes     int64     `json:"logical_bytes"`
 	Skipped          int64     `json:"skipped"`
+	StorageClass     string    `json:"storage_class"`
 }
 
 // arnFact is the entry of a recovery point's facts that holds its ARN.
@@ -38,7 +39,7 @@ const arnFact = "recovery_point_arn"
 func newStore(a *app) *cobra.Command {
 	const about = "LOCATION is the directory of a store (DATA/store) or of one vault in it, or such a place in a bucket,\n" +
 		"s3://BUCKET/PREFIX?endpoint=URL; FILE is a copy of DATA/root.key."
-	var key string
+	var key, cold string
 	list := &cobra.Command{
 		Use:     "list LOCATION --key FILE",
 		Short:   "List the recovery points in a store",
@@ -46,7 +47,7 @@ func newStore(a *app) *cobra.Command {
 		Example: "  lockfast store list /mnt/copy/store --key root.key",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.openStore(cmd.Context(), args[0], key, func(s *store) error { return a.storeList(cmd.Context(), s) })
+			return a.openStore(cmd.Context(), args[0], key, cold, func(s *store) error { return a.storeList(cmd.Context(), s) })
 		},
 	}
 	level := 3
@@ -60,7 +61,7 @@ func newStore(a *app) *cobra.Command {
 			if err := checkLevel(level); err != nil {
 				return err
 			}
-			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
+			return a.openStore(cmd.Context(), args[0], key, cold, func(s *store) error {
 				return a.storeVerify(cmd.Context(), s, level)
 			})
 		},
@@ -80,7 +81,7 @@ func newStore(a *app) *cobra.Command {
 			if to == "" {
 				return usagef("store restore: --to DIR is missing")
 			}
-			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
+			return a.openStore(cmd.Context(), args[0], key, cold, func(s *store) error {
 				return a.storeRestore(cmd.Context(), s, args[1], to, resource.Restore{Items: paths(items), Intact: intact})
 			})
 		},
@@ -89,8 +90,9 @@ func newStore(a *app) *cobra.Command {
 	restore.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
 	restore.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
 	cmd := group("store", "Read or repair a store with no server and no database",
-		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, about))
+		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, &cold, about))
 	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
+	cmd.PersistentFlags().StringVar(&cold, "cold-store", "", "location of cold packs, if they are elsewhere (the server's cold_store)")
 	return cmd
 }
 
@@ -111,15 +113,15 @@ type store struct {
 
 // openStore opens the vaults at a location, runs fn, and closes them. A vault whose keys were destroyed is named and left
 // out.
-func (a *app) openStore(ctx context.Context, location, key string, fn func(*store) error) error {
+func (a *app) openStore(ctx context.Context, location, key, cold string, fn func(*store) error) error {
 	open := func(ctx context.Context, s blob.Store, root *keys.Root, o repo.Options) (*repo.Vault, error) {
 		return repo.OpenReadOnly(ctx, s, root, o)
 	}
-	return a.openStoreBy(ctx, location, key, true, open, fn)
+	return a.openStoreBy(ctx, location, key, cold, true, open, fn)
 }
 
 // openStoreBy is openStore with a way to open vaults.
-func (a *app) openStoreBy(ctx context.Context, location, key string, readOnly bool,
+func (a *app) openStoreBy(ctx context.Context, location, key, cold string, readOnly bool,
 	open func(context.Context, blob.Store, *keys.Root, repo.Options) (*repo.Vault, error), fn func(*store) error) (err error) {
 	if key == "" {
 		return usagef("--key FILE is missing: a copy of the server's DATA/root.key")
@@ -128,7 +130,7 @@ func (a *app) openStoreBy(ctx context.Context, location, key string, readOnly bo
 	if err != nil {
 		return err
 	}
-	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{ReadOnly: readOnly})
+	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{Cold: cold, ReadOnly: readOnly})
 	if err != nil {
 		return err
 	}
@@ -209,16 +211,19 @@ func holdsKeys(ctx context.Context, blobs blob.Store, name string, err *error) b
 func (a *app) storeList(ctx context.Context, s *store) error {
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
 	if !a.out.json {
-		fmt.Fprintln(table, "CREATED\tITEMS\tLOGICAL\tVAULT\tRESOURCE\tPOINT")
+		fmt.Fprintln(table, "CREATED\tCLASS\tITEMS\tLOGICAL\tVAULT\tRESOURCE\tPOINT")
 	}
 	err := s.points(ctx, func(vault string, p *repo.Point) error {
-		facts, stats := p.Facts(), p.Stats()
+		facts, stats, class := p.Facts(), p.Stats(), "WARM"
+		if p.Cold() {
+			class = "COLD"
+		}
 		if a.out.json {
 			return a.out.line(storedLine{Type: "result", Vault: vault, Point: string(p.ID()), Resource: facts.Resource,
 				RecoveryPointARN: facts.Metadata[arnFact], Created: facts.Created.UTC(), Items: stats.Entries,
-				LogicalBytes: stats.LogicalBytes, Skipped: int64(len(facts.Skipped)) + facts.SkippedMore})
+				LogicalBytes: stats.LogicalBytes, Skipped: int64(len(facts.Skipped)) + facts.SkippedMore, StorageClass: class})
 		}
-		_, err := fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\n", local(facts.Created), stats.Entries,
+		_, err := fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", local(facts.Created), class, stats.Entries,
 			size(stats.LogicalBytes), vault, facts.Resource, p.ID())
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/lockfast/lockfast/repo/localledger"
 )
 
-func newStoreRepair(a *app, key *string, about string) *cobra.Command {
+func newStoreRepair(a *app, key, cold *string, about string) *cobra.Command {
 	var from, fromKey string
 	var takeOver bool
 	level := 3
@@ -37,14 +37,14 @@ func newStoreRepair(a *app, key *string, about string) *cobra.Command {
 				fromKey = *key
 			}
 			repairs := func(from []*repo.Vault) error {
-				return a.openStoreBy(cmd.Context(), args[0], *key, false, takenOver, func(s *store) error {
+				return a.openStoreBy(cmd.Context(), args[0], *key, *cold, false, takenOver, func(s *store) error {
 					return a.storeRepair(cmd.Context(), s, from, level)
 				})
 			}
 			if from == "" {
 				return repairs(nil)
 			}
-			return a.openStore(cmd.Context(), from, fromKey, func(s *store) error { return repairs(s.vaults) })
+			return a.openStore(cmd.Context(), from, fromKey, "", func(s *store) error { return repairs(s.vaults) })
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "store or vault to take contents from that are lost in this one")

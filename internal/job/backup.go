@@ -23,6 +23,7 @@ type Backup struct {
 	RoleARN                    string
 	PointARN                   string // of the recovery point that it makes
 	DeleteAfterDays            int64  // 0 = kept for ever
+	ColdAfterDays              int64  // 0 = never moved to cold storage
 	Tags                       map[string]string
 	Composite
 	Planned
@@ -54,7 +55,7 @@ type Progress struct {
 var ErrNotFound = errors.New("job does not exist")
 
 const backupColumns = `id, account, region, vault_uuid, vault_name, resource_arn, resource_type, resource_name, role_arn,
-	point_arn, delete_after_days, tags, start_by, is_parent, parent_job, parent_point, member,
+	point_arn, delete_after_days, cold_after_days, tags, start_by, is_parent, parent_job, parent_point, member,
 	created_by, not_before, completion_window, copy_actions, ` + statusColumns
 
 const statusColumns = `state, status_message, message_category, created_at, expire_by, started_at, completed_at, items, bytes_read,
@@ -76,7 +77,7 @@ func scanBackup(scan func(...any) error) (Backup, error) {
 	)
 	err := scan(append([]any{
 		&b.ID, &b.Account, &b.Region, &b.VaultUUID, &b.VaultName, &b.ResourceARN, &b.ResourceType, &b.ResourceName, &b.RoleARN,
-		&b.PointARN, &b.DeleteAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
+		&b.PointARN, &b.DeleteAfterDays, &b.ColdAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
 		creator{&b.Planned}, at{&b.NotBefore}, &window, copyActions{&b.Planned},
 	}, b.fields()...)...)
 	if err != nil {

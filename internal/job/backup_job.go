@@ -78,10 +78,23 @@ func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 	default:
 		j.RecoveryPointArn = &b.PointARN
 	}
-	if b.DeleteAfterDays > 0 {
-		j.RecoveryPointLifecycle = &backupapi.Lifecycle{DeleteAfterDays: &b.DeleteAfterDays}
-	}
+	j.RecoveryPointLifecycle = lifecycle(b.ColdAfterDays, b.DeleteAfterDays)
 	return j
+}
+
+// lifecycle is nil if a recovery point is neither moved to cold storage nor deleted.
+func lifecycle(coldAfterDays, deleteAfterDays int64) *backupapi.Lifecycle {
+	if coldAfterDays == 0 && deleteAfterDays == 0 {
+		return nil
+	}
+	l := &backupapi.Lifecycle{}
+	if coldAfterDays > 0 {
+		l.MoveToColdStorageAfterDays = &coldAfterDays
+	}
+	if deleteAfterDays > 0 {
+		l.DeleteAfterDays = &deleteAfterDays
+	}
+	return l
 }
 
 // percent is how much of a job is done.

@@ -96,8 +96,9 @@ func (s *Service) AddChildrenTx(ctx context.Context, tx *meta.Tx, parent Backup,
 			ID: uuid.NewString(), Account: parent.Account, Region: parent.Region, VaultUUID: parent.VaultUUID,
 			VaultName: parent.VaultName, ResourceARN: m.ResourceARN, RoleARN: parent.RoleARN, Tags: parent.Tags,
 			PointARN: newPointARN(parent.Account, parent.Region), DeleteAfterDays: parent.DeleteAfterDays,
-			Composite: Composite{ParentID: parent.ID, ParentPoint: parent.PointARN, Member: m.Name},
-			Planned:   Planned{CreatedBy: parent.CreatedBy},
+			ColdAfterDays: parent.ColdAfterDays,
+			Composite:     Composite{ParentID: parent.ID, ParentPoint: parent.PointARN, Member: m.Name},
+			Planned:       Planned{CreatedBy: parent.CreatedBy},
 		}
 		b.ResourceType, _ = s.Resources.TypeOf(m.ResourceARN)
 		b.IsParent = b.ResourceType == groupType

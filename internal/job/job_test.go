@@ -85,6 +85,12 @@ func (o *others) CheckLifecycle(l *backupapi.Lifecycle) error {
 	return nil
 }
 
+func (o *others) ColdAfterDays(*backupapi.Lifecycle, string) int64 { return 0 }
+
+func (o *others) CopyColdAfterDays(*backupapi.DescribeRecoveryPointOutput, *backupapi.Lifecycle, int64) (int64, error) {
+	return 0, nil
+}
+
 func (o *others) TypeOf(arn string) (string, bool) {
 	if strings.Contains(arn, ":stack/") {
 		return "CloudFormation", true

@@ -36,6 +36,7 @@ type Scheduled struct {
 	ResourceType, ResourceName string
 	RoleARN                    string
 	DeleteAfterDays            int64 // 0 = kept for ever
+	ColdAfterDays              int64 // 0 = never moved to cold storage
 	Tags                       map[string]string
 	At                         time.Time // as scheduled: when it counts as created
 	StartWindow                time.Duration
@@ -50,7 +51,7 @@ func (s *Service) AddScheduledTx(ctx context.Context, tx *meta.Tx, all []Schedul
 		b := Backup{
 			ID: uuid.NewString(), Account: j.Account, Region: j.Region, VaultName: j.VaultName, ResourceARN: j.ResourceARN,
 			ResourceType: j.ResourceType, ResourceName: j.ResourceName, RoleARN: j.RoleARN, PointARN: newPointARN(j.Account, j.Region),
-			DeleteAfterDays: j.DeleteAfterDays, Tags: j.Tags, Planned: j.Planned,
+			DeleteAfterDays: j.DeleteAfterDays, ColdAfterDays: j.ColdAfterDays, Tags: j.Tags, Planned: j.Planned,
 			Status: Status{State: Created, CreatedAt: j.At, StartBy: j.At.Add(j.StartWindow)},
 		}
 		b.IsParent = b.ResourceType == groupType

@@ -41,7 +41,11 @@ func (f *fixture) add(j job.Scheduled) job.Backup {
 func TestScheduledJob_HasItsWindowFromTheStart(t *testing.T) {
 	run(t, func(t *testing.T, f *fixture) {
 		want := f.scheduled()
+		want.ColdAfterDays = 3
 		b := f.add(want)
+		if b.DeleteAfterDays != 7 || b.ColdAfterDays != 3 {
+			t.Errorf("the job's lifecycle is %d and %d days, want 3 and 7", b.ColdAfterDays, b.DeleteAfterDays)
+		}
 		if diff := cmp.Diff(want.Planned, b.Planned); diff != "" {
 			t.Errorf("planned (-want +got):\n%s", diff)
 		}

@@ -38,6 +38,12 @@ type Vaults interface {
 	// missing or cannot be copied is an API error.
 	CopyableTx(ctx context.Context, tx *meta.Tx, vaultName, arn string, l *backupapi.Lifecycle) (
 		point *backupapi.DescribeRecoveryPointOutput, days int64, err error)
+	// ColdAfterDays is the number of days of a lifecycle, checked before, after which a recovery point of a type of
+	// resources is moved to cold storage; 0 for never.
+	ColdAfterDays(l *backupapi.Lifecycle, resourceType string) int64
+	// CopyColdAfterDays is that of a copy of a recovery point, which is deleted after a number of days, 0 for never. What
+	// does not go together is an API error.
+	CopyColdAfterDays(p *backupapi.DescribeRecoveryPointOutput, l *backupapi.Lifecycle, deleteAfterDays int64) (int64, error)
 	// CheckLifecycle answers an API error for a lifecycle that is not allowed.
 	CheckLifecycle(l *backupapi.Lifecycle) error
 }

@@ -111,6 +111,7 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 	if err := s.checkOptIn(ctx, b); err != nil {
 		return b, err
 	}
+	b.ColdAfterDays = s.Vaults.ColdAfterDays(in.Lifecycle, b.ResourceType)
 	b.IsParent = b.ResourceType == groupType
 	b.State, b.CreatedAt = Created, s.now()
 	start, err := window("StartWindowMinutes", in.StartWindowMinutes, minStartWindow, defaultStartWindow)
@@ -178,10 +179,10 @@ func insertBackupRow(ctx context.Context, tx *meta.Tx, b Backup) error {
 		requeue = never
 	}
 	args := slices.Concat([]any{b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
-		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member},
+		b.PointARN, b.DeleteAfterDays, b.ColdAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member},
 		b.Planned.columns(), []any{b.State, micros(b.CreatedAt), micros(b.ExpireBy), requeue})
 	_, err := tx.Exec(ctx, "INSERT INTO backup_job ("+backupColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`, args...)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`, args...)
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}

@@ -327,6 +327,7 @@ var (
 		{Name: "ResourceType", Required: true, Shape: wire.PlainString},
 		{Name: "Status", Required: true, Shape: wire.PlainString},
 		{Name: "StatusMessage", Shape: wire.PlainString},
+		{Name: "StorageClass", Required: true, Shape: wire.PlainString},
 		{Name: "StoredBytes", Shape: wire.PlainLong},
 		{Name: "UniqueBytes", Shape: wire.PlainLong},
 	}}

@@ -410,6 +410,7 @@ type RecoveryPoint struct {
 	ResourceType              string // required
 	Status                    string // required
 	StatusMessage             *string
+	StorageClass              string // required
 	StoredBytes               *int64
 	UniqueBytes               *int64
 }

@@ -244,7 +244,7 @@ func (b *backup) open(ctx context.Context, parent repo.PointID) (*repo.Writer, e
 		return nil, err
 	}
 	w, err := v.NewWriter(ctx, repo.WriterOptions{Job: b.job.ID, Parent: parent})
-	if parent != "" && errors.Is(err, repo.ErrNotFound) { // it was deleted at this moment
+	if parent != "" && (errors.Is(err, repo.ErrNotFound) || errors.Is(err, repo.ErrCold)) { // deleted or moved at this moment
 		w, err = v.NewWriter(ctx, repo.WriterOptions{Job: b.job.ID})
 	}
 	if err != nil {

@@ -130,7 +130,7 @@ func newPoint(b job.Backup) vault.NewPoint {
 	return vault.NewPoint{
 		VaultUUID: b.VaultUUID, ARN: b.PointARN, ResourceARN: b.ResourceARN, ResourceType: b.ResourceType,
 		ResourceName: b.ResourceName, RoleARN: b.RoleARN, JobID: b.ID, InitiatedAt: b.CreatedAt,
-		DeleteAfterDays: b.DeleteAfterDays, CreatedBy: b.CreatedBy,
+		DeleteAfterDays: b.DeleteAfterDays, ColdAfterDays: b.ColdAfterDays, CreatedBy: b.CreatedBy,
 		Composite: vault.Composite{ParentARN: b.ParentPoint, MemberID: b.Member},
 	}
 }

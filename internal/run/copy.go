@@ -127,7 +127,7 @@ func (c *copying) newPoint() vault.NewPoint {
 	return vault.NewPoint{
 		VaultUUID: c.job.VaultUUID, ARN: c.job.PointARN, ResourceARN: c.job.ResourceARN, ResourceType: c.job.ResourceType,
 		ResourceName: c.job.ResourceName, RoleARN: c.job.RoleARN, JobID: c.job.ID, InitiatedAt: c.job.CreatedAt,
-		DeleteAfterDays: c.job.DeleteAfterDays, CreatedAt: c.source.CreatedAt, SourceVaultARN: c.job.SourceVaultARN,
+		DeleteAfterDays: c.job.DeleteAfterDays, ColdAfterDays: c.job.ColdAfterDays, CreatedAt: c.source.CreatedAt, SourceVaultARN: c.job.SourceVaultARN,
 	}
 }
 
@@ -164,6 +164,11 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 		return p, err
 	}
 	source, err := from.OpenPoint(ctx, repo.PointID(c.source.StoreID))
+	if errors.Is(err, repo.ErrNotFound) { // it may have been moved to cold storage since it was read
+		if c.source, err = c.Vaults.Point(ctx, c.job.SourceVaultUUID, c.job.SourcePointARN); err == nil {
+			source, err = from.OpenPoint(ctx, repo.PointID(c.source.StoreID))
+		}
+	}
 	if err != nil {
 		return p, err
 	}

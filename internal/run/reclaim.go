@@ -18,6 +18,9 @@ type Reclaimer struct {
 	Delay time.Duration
 	// Threshold is the share of dead bytes that a reclaim leaves which nobody asked for.
 	Threshold float64
+	// ColdMinimum is how long a cold pack stays at least, by Now, the policy's clock.
+	ColdMinimum time.Duration
+	Now         func() time.Time // nil = time.Now
 
 	mu   sync.Mutex
 	due  map[string]time.Time  // vaults to reclaim in the background; guarded by mu
@@ -41,6 +44,10 @@ func (r *Reclaimer) Reclaim(ctx context.Context, vaultUUID string, o repo.Reclai
 	v, err := r.Store.Existing(ctx, vaultUUID)
 	if err != nil || v == nil {
 		return repo.ReclaimReport{}, err
+	}
+	o.ColdMinimum = r.ColdMinimum
+	if r.Now != nil {
+		o.Now = r.Now()
 	}
 	for {
 		report, err := v.Reclaim(ctx, o)

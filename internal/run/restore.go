@@ -191,16 +191,20 @@ func anyItem(ctx context.Context, point *repo.Point, t job.Target) error {
 }
 
 func (r *restore) open(ctx context.Context) (*repo.Point, error) {
-	var err error
-	r.point, err = r.Vaults.Point(ctx, r.job.VaultUUID, r.job.PointARN)
-	if err != nil {
-		return nil, err
-	}
 	v, err := r.Store.Vault(ctx, r.job.VaultUUID, r.job.Account)
 	if err != nil {
 		return nil, err
 	}
-	return v.OpenPoint(ctx, repo.PointID(r.point.StoreID))
+	for try := 0; ; try++ {
+		if r.point, err = r.Vaults.Point(ctx, r.job.VaultUUID, r.job.PointARN); err != nil {
+			return nil, err
+		}
+		point, err := v.OpenPoint(ctx, repo.PointID(r.point.StoreID))
+		if try == 0 && errors.Is(err, repo.ErrNotFound) {
+			continue // it may have been moved to cold storage since it was read
+		}
+		return point, err
+	}
 }
 
 // order turns the job's target into an order for the driver, and notes in the job's row what is about to be made.

@@ -32,6 +32,7 @@ type Blobs struct {
 
 // BlobsOptions says how to open a store.
 type BlobsOptions struct {
+	Cold     string          // location of cold packs; empty = with everything else
 	Create   bool            // makes a directory that is missing; a bucket must be there
 	ReadOnly bool            // writes nothing to a bucket
 	Repeated func(err error) // called when a request to a bucket is to be repeated; may be nil
@@ -44,6 +45,21 @@ type BlobsOptions struct {
 
 // OpenBlobs opens the store at a location: the path of a directory, or s3://BUCKET/PREFIX?..., see [s3.Parse].
 func OpenBlobs(ctx context.Context, location string, o BlobsOptions) (*Blobs, error) {
+	main, err := openLocation(ctx, location, o)
+	if err != nil || o.Cold == "" {
+		return main, err
+	}
+	cold, err := openLocation(ctx, o.Cold, o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open cold storage: %w", err), main.Close())
+	}
+	b := *main
+	b.Store = repo.ColdStore(main.Store, cold.Store)
+	b.close = func() error { return errors.Join(main.Close(), cold.Close()) }
+	return &b, nil
+}
+
+func openLocation(ctx context.Context, location string, o BlobsOptions) (*Blobs, error) {
 	if inBucket(location) {
 		return openBucket(ctx, location, o)
 	}
@@ -110,14 +126,14 @@ func openBucket(ctx context.Context, location string, o BlobsOptions) (*Blobs, e
 		}}, nil
 }
 
-// retain says until when a blob is to be locked: packs are, whose names are UUID/d/... and UUID/m/....
+// retain says until when a blob is to be locked: packs are, whose names are UUID/d/..., UUID/m/... and UUID/a/....
 func (o BlobsOptions) retain() func(name blob.Name) time.Time {
 	if o.Retention == 0 || o.ReadOnly {
 		return nil
 	}
 	return func(name blob.Name) time.Time {
 		_, inVault, _ := strings.Cut(string(name), "/")
-		if strings.HasPrefix(inVault, "d/") || strings.HasPrefix(inVault, "m/") {
+		if strings.HasPrefix(inVault, "d/") || strings.HasPrefix(inVault, "m/") || strings.HasPrefix(inVault, "a/") {
 			return time.Now().Add(o.Retention)
 		}
 		return time.Time{}

@@ -32,6 +32,8 @@ type Config struct {
 	Store             string        `yaml:"store"`              // directory of the vaults' data, or s3://...; empty is DATA/store
 	StoreRetention    time.Duration `yaml:"store_retention"`    // for which packs are locked in a bucket; 0 = they are not
 	StoreCompliance   bool          `yaml:"store_compliance"`   // locks that nobody can undo
+	ColdStore         string        `yaml:"cold_store"`         // where cold packs are, as Store; empty is with everything else
+	ColdMinimumDays   int           `yaml:"cold_minimum_days"`  // days for which a cold pack stays at least; -1 is 90 in a bucket, else 0
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
 	RootKey           string        `yaml:"root_key"`           // file, or transit: who guards the root key
 	TransitAddress    string        `yaml:"transit_address"`    // URL of OpenBao or Vault
@@ -93,6 +95,7 @@ func DefaultConfig() Config {
 		EventRetention:    events.DefaultKeep,
 		ReclaimDelay:      time.Minute,
 		ReclaimThreshold:  0.1,
+		ColdMinimumDays:   -1,
 		TrailDays:         90,
 	}
 }
@@ -165,6 +168,9 @@ func (c *Config) Check() error {
 	if !(c.ReclaimThreshold >= 0 && c.ReclaimThreshold < 1) {
 		return fmt.Errorf("reclaim_threshold: %v is not between 0 and 1", c.ReclaimThreshold)
 	}
+	if c.ColdMinimumDays < -1 || c.ColdMinimumDays > 3650 {
+		return fmt.Errorf("cold_minimum_days: %d is not between -1 and 3650", c.ColdMinimumDays)
+	}
 	if c.TrailDays < 0 || c.TrailDays > 36500 {
 		return fmt.Errorf("trail_days: %d is not between 0 and 36500", c.TrailDays)
 	}
@@ -178,25 +184,26 @@ func (c *Config) checkPaths() error {
 	if c.Store == "" {
 		c.Store = filepath.Join(c.Data, "store")
 	}
-	if inBucket(c.Store) {
-		if _, err := s3.Parse(c.Store); err != nil {
-			return fmt.Errorf("store: %w", err)
-		}
-	} else if scheme, _, ok := strings.Cut(c.Store, "://"); ok {
-		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", scheme)
+	if err := checkLocation("store", c.Store); err != nil {
+		return err
+	}
+	if err := checkLocation("cold_store", c.ColdStore); err != nil {
+		return err
 	}
 	switch {
 	case c.StoreRetention < 0:
 		return fmt.Errorf("store_retention: %s is negative", c.StoreRetention)
 	case c.StoreRetention > 0 && !inBucket(c.Store):
 		return errors.New("store_retention: a directory cannot lock what is in it; it is for a store in a bucket")
+	case c.StoreRetention > 0 && c.ColdStore != "" && !inBucket(c.ColdStore):
+		return errors.New("store_retention: cold_store is a directory, which cannot lock what is in it")
 	case c.StoreCompliance && c.StoreRetention == 0:
 		return errors.New("store_compliance needs store_retention")
 	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")
 	}
-	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey, &c.TransitTokenFile, &c.TransitCAFile} {
+	for _, path := range []*string{&c.Data, &c.Store, &c.ColdStore, &c.KeyFile, &c.TLSCert, &c.TLSKey, &c.TransitTokenFile, &c.TransitCAFile} {
 		if *path == "" || inBucket(*path) {
 			continue
 		}
@@ -205,6 +212,9 @@ func (c *Config) checkPaths() error {
 			return err
 		}
 		*path = abs
+	}
+	if c.ColdStore == c.Store {
+		return errors.New("cold_store: it is the store itself; leave it out")
 	}
 	switch {
 	case c.Metadata == "sqlite":
@@ -215,6 +225,30 @@ func (c *Config) checkPaths() error {
 		return fmt.Errorf("metadata: want sqlite, sqlite:PATH or postgres://..., got %q", redactURL(c.Metadata))
 	}
 	return nil
+}
+
+// checkLocation refuses what cannot be the location of a store.
+func checkLocation(setting, location string) error {
+	if inBucket(location) {
+		if _, err := s3.Parse(location); err != nil {
+			return fmt.Errorf("%s: %w", setting, err)
+		}
+	} else if scheme, _, ok := strings.Cut(location, "://"); ok {
+		return fmt.Errorf("%s: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", setting, scheme)
+	}
+	return nil
+}
+
+// coldMinimum is how long a cold pack stays at least.
+func (c *Config) coldMinimum() time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case c.ColdMinimumDays >= 0:
+		return time.Duration(c.ColdMinimumDays) * day
+	case inBucket(c.ColdStore):
+		return 90 * day
+	}
+	return 0
 }
 
 // checkListen refuses plain HTTP beyond this host: signatures keep secrets off the wire, but not the data.

@@ -28,6 +28,9 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults, or s3://BUCKET/PREFIX?... (default DATA/store)")
 	fs.DurationVar(&c.StoreRetention, "store-retention", c.StoreRetention, "how long packs in a bucket are locked from when they are written")
 	fs.BoolVar(&c.StoreCompliance, "store-compliance", c.StoreCompliance, "lock packs in mode COMPLIANCE, which nobody can undo")
+	fs.StringVar(&c.ColdStore, "cold-store", c.ColdStore, "directory or s3://BUCKET/PREFIX?... that holds cold packs (default: the store)")
+	fs.IntVar(&c.ColdMinimumDays, "cold-minimum-days", c.ColdMinimumDays,
+		"days for which a cold pack stays at least; -1 is 90 if they are in a bucket, and else 0")
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
 	fs.StringVar(&c.RootKey, "root-key", c.RootKey, "who guards the root key: file, or transit for OpenBao or Vault")
 	fs.StringVar(&c.TransitAddress, "transit-address", c.TransitAddress, "URL of OpenBao or Vault")

@@ -125,15 +125,21 @@ func (l *links) VaultUUID(ctx context.Context, account, region, name string) (id
 
 // OpenPoint implements browse.Points.
 func (l *links) OpenPoint(ctx context.Context, account, region, arn string) (*repo.Point, error) {
-	p, err := l.nouns.vaults.FindPoint(ctx, account, region, arn)
-	if err != nil {
-		return nil, err
+	for try := 0; ; try++ {
+		p, err := l.nouns.vaults.FindPoint(ctx, account, region, arn)
+		if err != nil {
+			return nil, err
+		}
+		v, err := l.store.Vault(ctx, p.VaultUUID, account)
+		if err != nil {
+			return nil, err
+		}
+		point, err := v.OpenPoint(ctx, repo.PointID(p.StoreID))
+		if try == 0 && errors.Is(err, repo.ErrNotFound) {
+			continue // it may have been moved to cold storage since it was read
+		}
+		return point, err
 	}
-	v, err := l.store.Vault(ctx, p.VaultUUID, account)
-	if err != nil {
-		return nil, err
-	}
-	return v.OpenPoint(ctx, repo.PointID(p.StoreID))
 }
 
 // ResourcePolicies implements iam.ResourcePolicies: KMS keys have key policies, vaults have access policies.

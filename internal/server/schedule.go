@@ -40,7 +40,9 @@ func candidate(r registry.Found) sched.Resource {
 func (l scheduleLinks) AddPlannedTx(ctx context.Context, tx *meta.Tx, jobs []sched.Job) error {
 	all := make([]job.Scheduled, 0, len(jobs))
 	for _, j := range jobs {
-		all = append(all, scheduled(j))
+		s := scheduled(j)
+		s.ColdAfterDays = l.jobs.Vaults.ColdAfterDays(j.Rule.Lifecycle, j.Resource.Type)
+		all = append(all, s)
 	}
 	return l.jobs.AddScheduledTx(ctx, tx, all)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +101,7 @@ type runners struct {
 	composites *run.Composites
 	restores   *run.Restores
 	deleter    *run.Deleter
+	colder     *run.Colder
 	reclaimer  *run.Reclaimer
 	sizes      *run.Sizes
 	tasks      *run.Tasks
@@ -223,18 +225,23 @@ func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Adm
 	return WriteCredentials(p.o.Config.Data, AccessKey{ID: admin.AccessKeyID, Secret: admin.Secret})
 }
 
-// repoOptions returns how vaults are opened.
-func (p *parts) repoOptions() repo.Options {
+// repoOptions returns how vaults are opened; temp is a directory for large temporary files.
+func (p *parts) repoOptions(temp string) repo.Options {
 	o := RepoOptions(p.o.Config.Store)
+	o.TempDir = temp
 	o.DataParity, o.Log = p.o.Config.DataParity, p.o.Log
 	return o
 }
 
 func (p *parts) makeStore(context.Context) error {
+	temp := filepath.Join(p.o.Config.Data, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return err
+	}
 	p.ledgers = ledger.New(p.db, ledger.Options{})
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
-			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Create: true, System: p.o.system,
+			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Cold: p.o.Config.ColdStore, Create: true, System: p.o.system,
 				Retention: p.o.Config.StoreRetention, Compliance: p.o.Config.StoreCompliance,
 				Repeated: func(err error) { p.o.Log.Debug("request to the store is repeated", "error", err) }})
 			if err != nil {
@@ -247,11 +254,11 @@ func (p *parts) makeStore(context.Context) error {
 		Ledgers: p.ledgers,
 		Keys:    p.root, VaultKeys: keyLinks{p.links},
 		Domain: func(ctx context.Context, account string) ([32]byte, error) { return p.nouns.keys.Domain(ctx, account) },
-		Repo:   p.repoOptions(),
+		Repo:   p.repoOptions(temp),
 		Log:    p.o.Log,
 	})
 	c := p.o.Config
-	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc(append(p.keyFiles(), c.Data, c.Store, c.TLSKey),
+	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc(append(p.keyFiles(), c.Data, c.Store, c.ColdStore, c.TLSKey),
 		func(path string) bool { return path == "" || strings.Contains(path, "://") })}) // a store may be a bucket
 	if p.o.wrap != nil {
 		p.driver = p.o.wrap(p.driver)
@@ -312,13 +319,15 @@ func (p *parts) makeRunners(context.Context) error {
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
-	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
+	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
+		ColdMinimum: c.coldMinimum(), Now: p.o.Now}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience,
 		Deleted: func(ctx context.Context, vaultUUID string) {
 			r.reclaimer.Later(vaultUUID)
 			r.sizes.Changed(ctx, vaultUUID)
 		}}
+	r.colder = &run.Colder{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Moved: r.deleter.Deleted, Log: p.o.Log}
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
@@ -343,7 +352,7 @@ func (p *parts) recover(ctx context.Context) error {
 	if err := p.ledgers.FenceAll(ctx); err != nil {
 		return err
 	}
-	return errors.Join(p.nouns.jobs.RestartAll(ctx), p.nouns.tasks.Restart(ctx, true))
+	return errors.Join(p.nouns.jobs.RestartAll(ctx), p.nouns.tasks.Restart(ctx, true), p.nouns.vaults.DropColdClaims(ctx))
 }
 
 // startWorkers lets River hand out work. Each kind has its own number of places, so that short work is never kept waiting by long.
@@ -445,6 +454,7 @@ func (p *parts) background(ctx context.Context) error {
 			})
 		})
 	}
+	g.Go(func() error { return run.Every(ctx, p.o.Log, p.o.Config.LifecycleInterval, r.colder.Sweep) })
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {

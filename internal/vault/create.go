@@ -24,6 +24,7 @@ type NewPoint struct {
 	RoleARN, JobID             string
 	InitiatedAt                time.Time // of the job
 	DeleteAfterDays            int64     // 0 = kept for ever
+	ColdAfterDays              int64     // 0 = never moved to cold storage
 	Continuous                 bool
 	// CreatedAt is when the data was captured that a copy holds; zero for what is captured now.
 	CreatedAt      time.Time
@@ -54,9 +55,10 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 	p.CreatedAt = s.captured(n)
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, p.DeleteAfterDays)
+		p.ColdAt = deleteAt(p.CreatedAt, p.ColdAfterDays)
 	}
-	return p, exec1(ctx, tx, "UPDATE recovery_point SET created_at = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
-		micros(p.CreatedAt), micros(p.DeleteAt), p.VaultUUID, p.ARN)
+	return p, exec1(ctx, tx, "UPDATE recovery_point SET created_at = ?, delete_at = ?, cold_at = ? WHERE vault_uuid = ? AND arn = ?",
+		micros(p.CreatedAt), micros(p.DeleteAt), micros(p.ColdAt), p.VaultUUID, p.ARN)
 }
 
 // captured is when the data of a new recovery point was captured.
@@ -78,6 +80,7 @@ func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) 
 	}
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, n.DeleteAfterDays)
+		p.ColdAfterDays, p.ColdAt = n.ColdAfterDays, deleteAt(p.CreatedAt, n.ColdAfterDays)
 	}
 	createdBy, planID, err := creatorColumns(n.CreatedBy)
 	if err != nil {
@@ -86,11 +89,11 @@ func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) 
 	_, err = tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
 		resource_name, role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at,
 		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn,
-		created_by, plan_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?, ?, ?)`,
+		created_by, plan_id, cold_after_days, cold_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?, ?, ?, ?, ?)`,
 		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID,
 		p.Status, micros(now), micros(p.CreatedAt), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt), p.Continuous,
-		p.SourceVaultARN, createdBy, planID)
+		p.SourceVaultARN, createdBy, planID, p.ColdAfterDays, micros(p.ColdAt))
 	if err != nil {
 		return Point{}, fmt.Errorf("insert recovery point %s: %w", p.ARN, err)
 	}

@@ -77,6 +77,12 @@ func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 	busy := !mayBecome(p.Status, Deleting)
 	if !busy {
 		var err error
+		if busy, err = p.moving(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if !busy {
+		var err error
 		if busy, err = s.restores.InUseTx(ctx, tx, p.Account, p.ARN); err != nil {
 			return err
 		}

@@ -174,7 +174,7 @@ func (s *Service) ListRecoveryPoints(ctx context.Context, in *lockfastapi.ListRe
 	for _, p := range points {
 		out.RecoveryPoints = append(out.RecoveryPoints, lockfastapi.RecoveryPoint{
 			RecoveryPointArn: p.ARN, ResourceArn: p.ResourceARN, ResourceName: some(p.ResourceName),
-			ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status),
+			ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status), StorageClass: string(p.class()),
 			StatusMessage: some(p.StatusMessage), CreationDate: p.CreatedAt, LogicalBytes: &p.LogicalBytes,
 			StoredBytes: &p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
 			ParentRecoveryPointArn: some(p.ParentARN), CompositeMemberIdentifier: some(p.MemberID),

@@ -32,14 +32,15 @@ type Point struct {
 	CompletedAt, RestoredAt    time.Time
 	DeleteAfterDays            int64     // 0 = kept for ever
 	DeleteAt                   time.Time // zero while AVAILABLE: what is too old leaves it continuously
-	LogicalBytes, StoredBytes  int64
-	UniqueBytes                *int64                          // nil until computed
-	StoreID                    string                          // the store's name for it; empty while CREATING
-	Metadata                   map[string]string               // what a restore is started with
-	SourceTags                 map[string]string               // tags of the resource when it was backed up
-	Continuous                 bool                            // it grows with its resource while it is AVAILABLE
-	SourceVaultARN             string                          // vault that a copy was made from; empty for what is no copy
-	CreatedBy                  *backupapi.RecoveryPointCreator // rule of a plan; nil for none
+	Cold
+	LogicalBytes, StoredBytes int64
+	UniqueBytes               *int64                          // nil until computed
+	StoreID                   string                          // the store's name for it; empty while CREATING
+	Metadata                  map[string]string               // what a restore is started with
+	SourceTags                map[string]string               // tags of the resource when it was backed up
+	Continuous                bool                            // it grows with its resource while it is AVAILABLE
+	SourceVaultARN            string                          // vault that a copy was made from; empty for what is no copy
+	CreatedBy                 *backupapi.RecoveryPointCreator // rule of a plan; nil for none
 	Composite
 	Key // of the vault
 }
@@ -48,6 +49,7 @@ const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resour
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
 	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
+	p.cold_after_days, p.cold_at, p.cold_since, p.cold_claim, p.cold_until, p.cold_tries, p.warm_store_id,
 	v.key_arn, v.customer_key`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
@@ -61,7 +63,8 @@ func scanPoint(scan func(...any) error) (Point, error) {
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
 		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
-		creator{&p.CreatedBy}, &p.KeyARN, &p.CustomerKey)
+		creator{&p.CreatedBy}, &p.ColdAfterDays, at{&p.ColdAt}, at{&p.ColdSince}, &p.claim, at{&p.claimedUntil}, &p.tries, &p.warmID,
+		&p.KeyARN, &p.CustomerKey)
 	if err != nil {
 		return Point{}, err
 	}

@@ -82,11 +82,11 @@ func (s *Service) changedSizes(ctx context.Context, vaultUUID string, sizes map[
 	return changed, err
 }
 
-// Parent returns the newest recovery point of a resource in a vault that another one can be captured against; false if
+// Parent returns the newest recovery point of a resource in a vault, out of cold storage, that another one can be captured against; false if
 // there is none.
 func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p Point, ok bool, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		found, err := selectPoints(ctx, tx, ` WHERE p.vault_uuid = ? AND p.resource_arn = ? AND p.status = 'COMPLETED'
+		found, err := selectPoints(ctx, tx, ` WHERE p.vault_uuid = ? AND p.resource_arn = ? AND p.status = 'COMPLETED' AND p.cold_since = 0
 			ORDER BY p.created_at DESC, p.arn DESC LIMIT 1`, vaultUUID, resourceARN)
 		if ok = len(found) > 0; ok {
 			p = found[0]

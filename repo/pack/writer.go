@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -171,8 +172,25 @@ type Packed struct {
 	Epoch  uint32
 	Salt   [32]byte
 	Slots  []Slot
-	Bytes  []byte   // the whole object; valid until the writer is reset
-	Digest [32]byte // unkeyed BLAKE3 of Bytes
+	Bytes  []byte            // the whole object; valid until the writer is reset
+	File   *io.SectionReader // of a [Spool], in place of Bytes
+	Digest [32]byte          // unkeyed BLAKE3 of the object
+}
+
+// Size returns the length of the object.
+func (p *Packed) Size() int64 {
+	if p.File != nil {
+		return p.File.Size()
+	}
+	return int64(len(p.Bytes))
+}
+
+// Reader returns a reader of the object.
+func (p *Packed) Reader() io.ReadSeeker {
+	if p.File != nil {
+		return io.NewSectionReader(p.File, 0, p.File.Size())
+	}
+	return bytes.NewReader(p.Bytes)
 }
 
 // Finish waits for slots that are being sealed, writes the trailer and returns the pack. From then on Add returns

@@ -32,6 +32,9 @@ const (
 	ChunkerFixed = 2
 )
 
+// FeatureCold is the incompatible feature of vaults whose recovery points may have chunks in cold packs.
+const FeatureCold = 1
+
 // Format is the format object of a vault (docs/format.md section 3): the parameters that every writer has to share.
 type Format struct {
 	Generation   uint32
@@ -136,8 +139,8 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 		return unsupported("format version", int(b[9]))
 	case b[11] != Suite:
 		return unsupported("suite", int(b[11]))
-	case f.Incompatible&^incompatibleObjectParity != 0:
-		return unsupported("incompatible feature", bits.TrailingZeros64(f.Incompatible&^incompatibleObjectParity))
+	case f.Incompatible&^(incompatibleObjectParity|FeatureCold) != 0:
+		return unsupported("incompatible feature", bits.TrailingZeros64(f.Incompatible&^(incompatibleObjectParity|FeatureCold)))
 	case b[64] != ChunkerGear:
 		return unsupported("chunker", int(b[64]))
 	case int(b[65]) != len(chunk.ID{}):

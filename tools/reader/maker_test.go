@@ -33,6 +33,7 @@ var makers = map[string]func(t *testing.T, m *maker){
 	"v1-files":   makeFiles,
 	"v1-default": makeDefault,
 	"v1-parity":  makeParity,
+	"v1-cold":    makeCold,
 }
 
 // maker makes one golden vault.
@@ -256,6 +257,41 @@ func (m *maker) reopen(t *testing.T) {
 	try(t, err)
 	m.vault = v
 	t.Cleanup(func() { v.Close() })
+}
+
+// makeCold makes a vault with a recovery point in cold storage, and warm ones that share contents with it.
+func makeCold(t *testing.T, m *maker) {
+	m.create(t, repo.CreateOptions{
+		DataPack: 512 << 10, MetaPack: 512 << 10, ColdPack: 512 << 10,
+		Chunk: chunk.Params{Min: 1 << 10, Avg: 4 << 10, Max: 16 << 10},
+	})
+	for i := range 40 {
+		m.write(t, fmt.Sprintf("small/%03d", i), 513+m.random.IntN(500), 1)
+	}
+	m.write(t, "list", 400<<10, 48)
+	a := m.backup(t, "")
+	for i := range 20 {
+		m.write(t, fmt.Sprintf("small/%03d", 2*i), 513+m.random.IntN(500), 1)
+	}
+	m.write(t, "list", 300<<10, 48)
+	b := m.backup(t, a)
+	m.moveToCold(t, a)
+	m.backup(t, b)
+	_, err := m.vault.Reclaim(t.Context(), repo.ReclaimOptions{})
+	try(t, err)
+}
+
+// moveToCold moves a recovery point to cold storage, where it has another id.
+func (m *maker) moveToCold(t *testing.T, id repo.PointID) {
+	t.Helper()
+	w, err := m.vault.NewWriter(t.Context(), repo.WriterOptions{Cold: id})
+	try(t, err)
+	defer w.Abort(t.Context())
+	try(t, w.MoveToCold(t.Context()))
+	cold, err := w.Commit(t.Context(), w.Source().Facts())
+	try(t, err, m.vault.DeletePoint(t.Context(), id), m.ledger.Remove(t.Context(), id))
+	m.listing[cold] = m.listing[id]
+	delete(m.listing, id)
 }
 
 func try(t *testing.T, errs ...error) {

@@ -117,8 +117,8 @@ def header(data, kind, flags=0):
 class Vault:
     """A directory with the objects of one vault, opened with a root key."""
 
-    def __init__(self, root, root_key, report):
-        self.root, self.report = root, report
+    def __init__(self, root, root_key, report, cold=None):
+        self.root, self.report, self.cold = root, report, cold
         self.names = {kind: {} for kind in _NAMES}
         self._list()
         form, self.format_name = self._format()
@@ -137,16 +137,26 @@ class Vault:
         }
 
     def _list(self):
-        for folder, _, files in os.walk(self.root):
+        self._list_in(self.root)
+        if self.cold:
+            self._list_in(os.path.join(self.cold, "a"))
+
+    def _list_in(self, top):
+        base = self.cold if top != self.root else self.root
+        for folder, _, files in os.walk(top):
             for file in files:
-                name = os.path.relpath(os.path.join(folder, file), self.root).replace(os.sep, "/")
+                name = os.path.relpath(os.path.join(folder, file), base).replace(os.sep, "/")
                 for kind, pattern in _NAMES.items():
                     match = pattern.fullmatch(name)
                     if match:
                         self.names[kind][name] = match.groups()
 
     def path(self, name):
-        return os.path.join(self.root, *name.split("/"))
+        """Returns where an object is: cold packs may be in a place of their own."""
+        parts = name.split("/")
+        if self.cold and parts[0] == "a" and os.path.exists(os.path.join(self.cold, *parts)):
+            return os.path.join(self.cold, *parts)
+        return os.path.join(self.root, *parts)
 
     def read(self, name):
         try:

@@ -38,6 +38,7 @@ class Point:
         self.entries, self.size = one(8, whole_integer, 0), one(9, whole_integer, 0)
         self.skipped = [pair(value) for value in values.get(15, ())]
         self.further = one(16, whole_integer, 0)
+        self.warm = one(24, bytes.hex, "")
         self.state, self.arn = "", ""
         state, _ = vault.newest(vault.generations("state", self.id), vault.open_fields)
         if state:
