@@ -47,8 +47,8 @@ type ReclaimReport struct {
 // meanwhile; it waits until each has acknowledged that packs are to go. When it returns, everything is gone that could
 // go. The error wraps [ErrBusy] when another process reclaims. After an error, or a crash, the next Reclaim goes on.
 func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
-	if err := v.writable(); err != nil {
-		return ReclaimReport{}, err
+	if err := v.mayWrite(ctx); err != nil {
+		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
 	v.reclaiming.Lock()
 	defer v.reclaiming.Unlock()

@@ -10,6 +10,10 @@ import (
 // sweep removes what sessions left that ended without a recovery point, and what is left of deleted points. Packs that
 // such sessions registered are not its business: they leave as any pack does.
 func (r *reclaim) sweep(ctx context.Context) error {
+	states, err := r.v.stateGenerations(ctx, "p/") // they are written before their manifests
+	if err != nil {
+		return err
+	}
 	// The listing comes first: what it shows belongs to sessions that the snapshot shows, unless they became points.
 	manifests, refsets, err := r.listPoints(ctx)
 	if err != nil {
@@ -53,6 +57,16 @@ func (r *reclaim) sweep(ctx context.Context) error {
 		if !need[id] && !foreign[id] {
 			gone = append(gone, names...)
 		}
+	}
+	orphans, err := r.v.orphanedStates(ctx, states,
+		func(id PointID) bool { return known[id] && (!need[id] || deleting(snapshot, id)) },
+		func(id PointID) bool { return !need[id] && manifests[id] == "" })
+	if err != nil {
+		return err
+	}
+	gone = append(gone, orphans...)
+	if err := r.v.stillClaimed(ctx); err != nil {
+		return err
 	}
 	if err := r.v.deleteAll(ctx, gone); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -86,8 +87,8 @@ func newStore(a *app) *cobra.Command {
 	}
 	restore.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
 	restore.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
-	cmd := group("store", "Read a store with no server and no database",
-		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore)
+	cmd := group("store", "Read a store with no server and no database, or rebuild the database from it",
+		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRebuild(a, &key))
 	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
 	return cmd
 }
@@ -171,11 +172,7 @@ func vaultPrefixes(ctx context.Context, blobs *server.Blobs) ([]string, error) {
 
 // holdsVault reports whether there is a vault below a prefix.
 func holdsVault(ctx context.Context, blobs blob.Store, prefix string) (bool, error) {
-	_, err := blobs.Stat(ctx, blob.Name(prefix+"format"))
-	if errors.Is(err, blob.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return repo.Exists(ctx, blob.Prefix(blobs, strings.TrimSuffix(prefix, "/")))
 }
 
 // holdsKeys reports whether the vault below a prefix still has a key object.

@@ -39,6 +39,8 @@ type Point struct {
 	SourceTags                 map[string]string // tags of the resource when it was backed up
 	Continuous                 bool              // it grows with its resource while it is AVAILABLE
 	SourceVaultARN             string            // vault that a copy was made from; empty for what is no copy
+	Address                    map[string]string // where the resource was
+	State                      State
 	Composite
 	Key // of the vault
 }
@@ -47,24 +49,25 @@ const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resour
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
 	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn,
-	v.key_arn, v.customer_key`
+	p.address, p.state_version, p.state_written, p.state_id, v.key_arn, v.customer_key`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
 
 func scanPoint(scan func(...any) error) (Point, error) {
 	var (
-		p              Point
-		metadata, tags string
+		p                       Point
+		metadata, tags, address string
 	)
 	err := scan(&p.VaultUUID, &p.VaultName, &p.ARN, &p.Account, &p.Region, &p.ResourceARN, &p.ResourceType, &p.ResourceName,
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
 		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
-		&p.KeyARN, &p.CustomerKey)
+		&address, &p.State.Version, &p.State.Written, &p.State.ID, &p.KeyARN, &p.CustomerKey)
 	if err != nil {
 		return Point{}, err
 	}
-	err = errors.Join(json.Unmarshal([]byte(metadata), &p.Metadata), json.Unmarshal([]byte(tags), &p.SourceTags))
+	err = errors.Join(json.Unmarshal([]byte(metadata), &p.Metadata), json.Unmarshal([]byte(tags), &p.SourceTags),
+		json.Unmarshal([]byte(address), &p.Address))
 	return p, err
 }
 

@@ -109,6 +109,9 @@ func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupap
 		p.DeleteAfterDays, p.DeleteAt = keep, deleteAt(p.CreatedAt, keep)
 		return s.setLifecycle(ctx, tx, p)
 	})
+	if err == nil {
+		err = s.durable(ctx, p.VaultUUID, p.ARN)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +142,9 @@ func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error 
 	}
 	err := exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
 		p.DeleteAfterDays, micros(p.DeleteAt), p.VaultUUID, p.ARN)
+	if err == nil {
+		err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+	}
 	if err != nil {
 		return err
 	}
