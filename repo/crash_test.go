@@ -404,7 +404,7 @@ func (m *machine) tidy(ctx context.Context, v *repo.Vault) error {
 			n = len(points) // of a state that was cut the older generation may be there, too
 		}
 		if n != want[kind] {
-			return fmt.Errorf("%d objects under %s/, want %d", n, kind, want[kind])
+			return fmt.Errorf("%d objects under %s/, want %d: %v", n, kind, want[kind], points)
 		}
 	}
 	return nil

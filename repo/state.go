@@ -61,6 +61,26 @@ func (v *Vault) stateGenerations(ctx context.Context, prefix string) (map[PointI
 	return out, nil
 }
 
+// probeStates adds generations that a list does not show yet: those that follow the highest one that it shows.
+func (v *Vault) probeStates(ctx context.Context, point PointID, generations map[PointID][]uint64) error {
+	list := generations[point]
+	next := uint64(1)
+	if len(list) > 0 {
+		next = list[len(list)-1] + 1
+	}
+	for ; ; next++ {
+		_, err := v.store.Stat(ctx, stateName(point, next))
+		if errors.Is(err, blob.ErrNotExist) {
+			generations[point] = list
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look for states: %w", err)
+		}
+		list = append(list, next)
+	}
+}
+
 // newestState reads the highest generation that can be read.
 func newestState[S any](generations []uint64, read func(generation uint64) (S, error)) (f Found[S], err error) {
 	for _, n := range slices.Backward(generations) {
@@ -83,6 +103,9 @@ func newestState[S any](generations []uint64, read func(generation uint64) (S, e
 // VaultState reads what the state objects say of the vault.
 func (v *Vault) VaultState(ctx context.Context) (Found[VaultRecord], error) {
 	generations, err := v.stateGenerations(ctx, "v/")
+	if err == nil {
+		err = v.probeStates(ctx, "", generations)
+	}
 	if err != nil {
 		return Found[VaultRecord]{}, err
 	}
@@ -98,7 +121,10 @@ func (v *Vault) VaultState(ctx context.Context) (Found[VaultRecord], error) {
 
 // PointState reads what the state objects say of a recovery point.
 func (v *Vault) PointState(ctx context.Context, id PointID) (Found[PointRecord], error) {
-	generations, err := v.stateGenerations(ctx, "p/"+string(id)+"-")
+	generations, err := v.stateGenerations(ctx, statePrefix(id))
+	if err == nil {
+		err = v.probeStates(ctx, id, generations)
+	}
 	if err != nil {
 		return Found[PointRecord]{}, err
 	}
@@ -184,6 +210,15 @@ func (v *Vault) removeStates(ctx context.Context, point PointID, below uint64) e
 	for _, n := range generations[point] {
 		if n < below || below == 0 {
 			gone = append(gone, stateName(point, n))
+		}
+	}
+	if below == 0 { // a list may not show the newest yet, and nobody will know the id again
+		highest := uint64(0)
+		if all := generations[point]; len(all) > 0 {
+			highest = all[len(all)-1]
+		}
+		for n := range uint64(2) {
+			gone = append(gone, stateName(point, highest+1+n))
 		}
 	}
 	return v.deleteAll(ctx, gone)

@@ -73,7 +73,7 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	}
 	r.report.ObjectsSwept += int64(len(gone))
 	r.report.ForeignObjects = int64(len(foreign))
-	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets)); err != nil {
+	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets, states)); err != nil {
 		return err
 	}
 	if len(ended) == 0 {
@@ -108,7 +108,8 @@ func (r *reclaim) sweepReserved(ctx context.Context, ended map[SessionID]bool) e
 }
 
 // unlisted names what ended writers may have left that a list does not show yet. Nobody will know their ids again.
-func unlisted(s Snapshot, need map[PointID]bool, manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name) (names []blob.Name) {
+func unlisted(s Snapshot, need map[PointID]bool, manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name,
+	states map[PointID][]uint64) (names []blob.Name) {
 	for _, writer := range s.Sessions {
 		id := PointID(writer.ID)
 		if writer.State == SessionActive || writer.Kind != SessionWriter || need[id] {
@@ -119,6 +120,9 @@ func unlisted(s Snapshot, need map[PointID]bool, manifests map[PointID]blob.Name
 		}
 		if len(refsets[id]) == 0 {
 			names = append(names, refsetName(id, 1))
+		}
+		if len(states[id]) == 0 {
+			names = append(names, stateName(id, 1))
 		}
 	}
 	return names
