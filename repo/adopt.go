@@ -10,17 +10,17 @@ import (
 	"github.com/lockfast/lockfast/blob"
 )
 
-// Inventory is what the objects of a vault tell of what its ledger knew.
-type Inventory struct {
+// Remains is what the objects of a vault tell of what its ledger knew.
+type Remains struct {
 	Objects []Object // packs and index segments, all live; also packs that are gone but that the index describes
 	Points  []PointID
 }
 
-// Inventory lists packs, segments and recovery points from the objects alone, for a vault opened by [OpenReadOnly]. A point
+// Remains lists packs, segments and recovery points from the objects alone, for a vault opened by [OpenReadOnly]. A point
 // counts if everything that it names is there or was: what is damaged in it is for a check to find.
-func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
+func (v *Vault) Remains(ctx context.Context) (Remains, error) {
 	if err := v.catalog.refresh(ctx); err != nil {
-		return Inventory{}, err
+		return Remains{}, err
 	}
 	known := map[ID]Object{}
 	for n, row := range v.catalog.packs() {
@@ -32,22 +32,22 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 			known[row.id] = Object{ID: row.id, Kind: packKind(info.Type), State: ObjectLive, Size: info.Size}
 		}
 	}
-	out := Inventory{Objects: slices.Collect(maps.Values(known))}
+	out := Remains{Objects: slices.Collect(maps.Values(known))}
 	for _, o := range v.catalog.liveSegments() {
 		info, err := v.segmentSize(ctx, o.ID)
 		if err != nil {
-			return Inventory{}, err
+			return Remains{}, err
 		}
 		out.Objects = append(out.Objects, Object{ID: o.ID, Kind: ObjectSegment, State: ObjectLive, Size: info})
 	}
 	manifests, err := v.manifests(ctx)
 	if err != nil {
-		return Inventory{}, err
+		return Remains{}, err
 	}
 	for _, id := range manifests {
 		ok, err := v.plausible(ctx, id, known)
 		if err != nil {
-			return Inventory{}, err
+			return Remains{}, err
 		}
 		if ok {
 			out.Points = append(out.Points, id)
@@ -103,12 +103,5 @@ func TakeOver(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Optio
 	if err != nil {
 		return fmt.Errorf("read identity of ledger: %w", err)
 	}
-	n, err := v.highestClaim(ctx)
-	if err == nil {
-		err = v.putClaim(ctx, n+1, identity)
-	}
-	if err != nil {
-		return fmt.Errorf("take over vault: %w", err)
-	}
-	return nil
+	return v.Claim(ctx, identity)
 }

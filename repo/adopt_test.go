@@ -16,7 +16,7 @@ func adopted(t *testing.T, s blob.Store) *repo.Vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := plain.Inventory(t.Context())
+	i, err := plain.Remains(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

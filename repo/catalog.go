@@ -28,6 +28,7 @@ type catalog struct {
 	segments   map[ID]int // loaded segments and their levels; guarded by refreshing
 	damaged    map[ID]error
 	segmentRow map[ID]Object // all rows of segments; guarded by refreshing
+	rebuilt    bool          // packs were met that no segment describes; guarded by refreshing
 	forgotten  map[ID]bool   // rows of segments that the ledger has no more; guarded by refreshing
 
 	mu      sync.RWMutex // guards what follows

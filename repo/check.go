@@ -59,7 +59,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) 
 	v.observed.forget(nil)
 	c := &check{v: v, o: o, damages: map[string]*Damage{}, slots: map[uint32]*badPack{}}
 	c.report.Level = o.Level
-	for _, step := range []func(context.Context) error{c.names, c.segments, c.packs, c.points} {
+	for _, step := range []func(context.Context) error{c.names, c.small, c.segments, c.packs, c.points} {
 		if err := step(ctx); err != nil {
 			return CheckReport{}, fmt.Errorf("check vault: %w", err)
 		}

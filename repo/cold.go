@@ -115,21 +115,32 @@ func (v *Vault) allowCold(ctx context.Context) error {
 	if v.coldAllowed {
 		return nil
 	}
-	f, _, last, err := newestFormat(ctx, v.store)
+	f, last, err := newestFormat(ctx, v.store)
 	if err != nil {
 		return err
 	}
-	for try := 0; f.Incompatible&seal.FeatureCold == 0; try++ {
-		if try == maxFormatTries {
-			return fmt.Errorf("allow cold storage: %w", ErrBusy)
+	if f.Incompatible&seal.FeatureCold == 0 {
+		if f, last, err = v.addCold(ctx, f, last); err != nil {
+			return err
 		}
-		last++
-		if f, err = v.putFormat(ctx, f, last); err != nil {
+		if _, err := v.putFormat(ctx, f, last+1); err != nil { // for the case that the first is damaged
 			return err
 		}
 	}
 	v.coldAllowed = true
 	return nil
+}
+
+// addCold writes the next generation of the format, with cold storage, and returns it.
+func (v *Vault) addCold(ctx context.Context, f seal.Format, last int) (seal.Format, int, error) {
+	for range maxFormatTries {
+		last++
+		var err error
+		if f, err = v.putFormat(ctx, f, last); err != nil || f.Incompatible&seal.FeatureCold != 0 {
+			return f, last, err
+		}
+	}
+	return f, last, fmt.Errorf("allow cold storage: %w", ErrBusy)
 }
 
 // maxFormatTries is how many generations of the format a list may be behind.

@@ -9,13 +9,13 @@ import (
 	"github.com/lockfast/lockfast/blob"
 )
 
-// DeletePoint begins the deletion of a recovery point and removes its manifest durably, and its refset unless a session
-// still needs it. Open readers and writers keep what they have. The row in the ledger is removed afterwards by
+// DeletePoint begins the deletion of a recovery point and removes its manifest and then its states durably, and its refset
+// unless a session still needs it. Open readers and writers keep what they have. The row in the ledger is removed afterwards by
 // Ledger.Remove, together with rows of the caller's own. Repeating it is harmless until then; after it, the error wraps
 // [ErrNotFound]. Space comes back by Reclaim.
 func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
-	if err := v.writable(); err != nil {
-		return err
+	if err := v.mayWrite(ctx); err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
 	if err := id.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -24,6 +24,9 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 		return fmt.Errorf("delete recovery point: %w", err)
 	}
 	if err := v.deleteGenerations(ctx, "r/", id); err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
+	}
+	if err := v.removeStates(ctx, id, 0); err != nil {
 		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
 	// No session can pin the point from now on.

@@ -22,6 +22,9 @@ type Facts struct {
 	Metadata    map[string]string
 	Skipped     []Skip // at most 10,000; more are only counted
 	SkippedMore int64  // how many there were beyond Skipped
+	// Record, if not nil, is written as the first state of the recovery point before its manifest is. It does not come back
+	// from a manifest: see [Vault.PointState].
+	Record *PointRecord
 }
 
 // Skip is an item that could not be captured.

@@ -17,52 +17,136 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// readFormat reads the newest format object that can be read.
-func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
-	f, raw, _, err := newestFormat(ctx, s)
-	return f, raw, err
+// Exists reports whether a store holds a vault.
+func Exists(ctx context.Context, s blob.Store) (bool, error) {
+	generations, err := formatGenerations(ctx, s)
+	return len(generations) > 0, err
 }
 
-// newestFormat is readFormat; last is the highest generation that has a name.
-func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, raw []byte, last int, err error) {
-	names := map[int]blob.Name{}
+// formatGeneration returns the generation of a format object, 0 for any other name.
+func formatGeneration(name blob.Name) uint64 {
+	digits, later := strings.CutPrefix(string(name), "format.")
+	if !later {
+		if name == "format" {
+			return 1
+		}
+		return 0
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n < 2 || strconv.FormatUint(n, 10) != digits {
+		return 0
+	}
+	return n
+}
+
+// formatGenerations lists the format objects, ascending by generation.
+func formatGenerations(ctx context.Context, s blob.Store) (names []blob.Name, err error) {
 	for info, err := range s.List(ctx, "format") {
 		if err != nil {
-			return f, nil, 0, fmt.Errorf("list format: %w", err)
+			return nil, fmt.Errorf("list format: %w", err)
 		}
-		n := 1
-		if rest, ok := strings.CutPrefix(string(info.Name), "format."); ok {
-			if n, err = strconv.Atoi(rest); err != nil {
-				continue
-			}
-		} else if info.Name != "format" {
-			continue
+		if formatGeneration(info.Name) > 0 {
+			names = append(names, info.Name)
 		}
-		names[n] = info.Name
-		last = max(last, n)
 	}
 	if len(names) == 0 { // or the list does not show it yet
-		if _, err := s.Stat(ctx, "format"); err != nil && !errors.Is(err, blob.ErrNotExist) {
-			return f, nil, 0, fmt.Errorf("look for format: %w", err)
-		} else if err == nil {
-			names[1], last = "format", 1
+		if _, err := s.Stat(ctx, "format"); err == nil {
+			names = append(names, "format")
+		} else if !errors.Is(err, blob.ErrNotExist) {
+			return nil, fmt.Errorf("look for format: %w", err)
 		}
+	}
+	slices.SortFunc(names, func(a, b blob.Name) int { return cmp.Compare(formatGeneration(a), formatGeneration(b)) })
+	return names, nil
+}
+
+// candidate is a format object that can be read.
+type candidate struct {
+	format seal.Format
+	raw    []byte
+}
+
+// readFormats reads the format objects, the newest first. Those that cannot be read are in damage; one that this program does
+// not understand is an error.
+func readFormats(ctx context.Context, s blob.Store) (found []candidate, damage []error, err error) {
+	names, err := formatGenerations(ctx, s)
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(names) == 0 {
-		return f, nil, 0, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
+		return nil, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
 	}
-	var first error
-	for _, n := range slices.Backward(slices.Sorted(maps.Keys(names))) {
-		if raw, err = readWhole(ctx, s, names[n], maxSmallObject); err == nil {
-			f, err = seal.DecodeFormat(string(names[n]), raw)
-			err = objectError(names[n], err)
+	for _, name := range slices.Backward(names) {
+		var c candidate
+		if c.raw, err = readWhole(ctx, s, name, maxSmallObject); err == nil {
+			c.format, err = seal.DecodeFormat(string(name), c.raw)
+			err = objectError(name, err)
 		}
-		if err == nil || !errors.Is(err, ErrDamaged) {
-			return f, raw, last, err
+		switch {
+		case err == nil:
+			found = append(found, c)
+		case errors.Is(err, ErrDamaged):
+			damage = append(damage, err)
+		default:
+			return nil, nil, err
 		}
-		first = cmp.Or(first, err)
 	}
-	return f, nil, last, first
+	if len(found) == 0 {
+		return nil, nil, damage[0]
+	}
+	return found, damage, nil
+}
+
+// readFormat reads the newest format object that can be read.
+func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
+	found, _, err := readFormats(ctx, s)
+	if err != nil {
+		return seal.Format{}, nil, err
+	}
+	return found[0].format, found[0].raw, nil
+}
+
+// newestFormat reads the newest format object that can be read; last is the highest generation that has a name.
+func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, last int, err error) {
+	names, err := formatGenerations(ctx, s)
+	if err != nil {
+		return f, 0, err
+	}
+	f, _, err = readFormat(ctx, s)
+	if err != nil {
+		return f, 0, err
+	}
+	return f, int(formatGeneration(names[len(names)-1])), nil
+}
+
+// readKeys opens the keys of every epoch, and notes what is damaged of the key objects.
+func (v *Vault) readKeys(ctx context.Context, k KeyWrapper) (*seal.Keys, error) {
+	all, err := listKeyObjects(ctx, v.store)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
+	}
+	secrets := map[uint32]seal.Secret{}
+	v.wrapping = nil
+	for _, epoch := range slices.Sorted(maps.Keys(all)) {
+		best, secret, domain, err := bestKeyObject(ctx, k, v.format.UUID, all[epoch])
+		if err != nil {
+			return nil, err
+		}
+		secrets[epoch], v.domain = secret, domain
+		v.wrapping = append(v.wrapping, WrappingKey{ID: best.KeyID, Links: best.Links})
+		for _, o := range all[epoch] {
+			if o.Generation <= best.Generation && o.err == nil {
+				continue
+			}
+			if _, _, err := openKeyObject(ctx, k, v.format.UUID, o); errors.Is(err, ErrDamaged) {
+				v.opening = append(v.opening, err)
+			}
+		}
+	}
+	return seal.New(v.format.UUID, v.domain, secrets)
 }
 
 // claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.
@@ -108,11 +192,12 @@ func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 	}
 }
 
-// stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened.
+// stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened. It is asked before every change of
+// the store that others rely on: their own session in the ledger does not protect two ledgers from each other.
 func (v *Vault) stillClaimed(ctx context.Context) error {
 	n, err := v.highestClaim(ctx)
 	if err == nil && n > v.claim {
-		err = fmt.Errorf("claim c/%d is newer than c/%d: %w", n, v.claim, ErrClaimed)
+		err = fmt.Errorf("vault %x belongs to another database now, whose claim c/%d is newer than c/%d: %w", v.UUID(), n, v.claim, ErrClaimed)
 	}
 	return err
 }

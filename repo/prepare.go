@@ -30,7 +30,7 @@ type Prepared struct {
 // memory of a session: about 100 bytes for each.
 const checkpointEntries = 1 << 17
 
-// Prepare makes the recovery point durable: packs, then index segment, then refset, then manifest. The writer takes no
+// Prepare makes the recovery point durable: packs, then index segment, then refset, then its state, then manifest. The writer takes no
 // more after it. The caller gives the result to the ledger, together with rows of its own, and then calls Abort; or it
 // uses Commit. A prepared point that is never committed is swept by Reclaim.
 func (w *Writer) Prepare(ctx context.Context, f Facts) (Prepared, error) {
@@ -117,13 +117,21 @@ func (w *Writer) drain() error {
 	return w.err()
 }
 
-// publishPoint writes refset and manifest.
+// publishPoint writes refset, state and manifest.
 func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 	if err := w.v.stillClaimed(w.ctx); err != nil {
 		return err
 	}
 	if err := w.v.putRefset(w.ctx, refsetName(p.Point, 1), set); err != nil {
 		return err
+	}
+	if p.Facts.Record != nil {
+		first := *p.Facts.Record
+		first.Generation = 1
+		_, err := w.v.putSealed(w.ctx, seal.TypePointState, stateName(p.Point, 1), first.encode(w.v.UUID(), p.Point))
+		if err != nil {
+			return err
+		}
 	}
 	m := manifest{
 		id: p.Point, facts: p.Facts, stats: p.Stats, root: w.tree.root.ID, segments: w.segments, job: w.job, packs: set.Len(),

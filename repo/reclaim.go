@@ -56,7 +56,7 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 
 // collect runs something in a session that may condemn and retire packs.
 func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim, context.Context) error) (ReclaimReport, error) {
-	if err := v.writable(); err != nil {
+	if err := v.mayWrite(ctx); err != nil {
 		return ReclaimReport{}, err
 	}
 	v.reclaiming.Lock()

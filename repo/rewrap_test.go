@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,7 +86,9 @@ func opens(t *testing.T, s blob.Store, k repo.KeyWrapper) error {
 	}
 	defer v.Close()
 	report, err := v.Check(t.Context(), repo.CheckOptions{Level: 3})
-	if err == nil && (report.Points != 1 || len(report.Damages) > 0) {
+	// A key object that was torn is told of; the one before it counts.
+	damages := slices.DeleteFunc(report.Damages, func(d repo.Damage) bool { return strings.HasPrefix(d.Object, "k/") })
+	if err == nil && (report.Points != 1 || len(damages) > 0) {
 		err = fmt.Errorf("%d points, damages %v", report.Points, report.Damages)
 	}
 	return err

@@ -124,6 +124,7 @@ func (c *catalog) rebuild(ctx context.Context) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	c.rebuilt = true
 	built, err := b.Build()
 	if err != nil {
 		return err
@@ -183,5 +184,8 @@ func (c *catalog) refreshByListing(ctx context.Context) error {
 			changes = append(changes, Object{ID: ID(id), Kind: ObjectSegment, State: ObjectLive})
 		}
 	}
-	return c.apply(ctx, changes, true)
+	if err := c.apply(ctx, changes, true); err != nil {
+		return err
+	}
+	return c.rebuild(ctx) // of a segment that is missing nothing else tells
 }

@@ -10,6 +10,10 @@ import (
 // sweep removes what sessions left that ended without a recovery point, and what is left of deleted points. Packs that
 // such sessions registered are not its business: they leave as any pack does.
 func (r *reclaim) sweep(ctx context.Context) error {
+	states, err := r.v.stateGenerations(ctx, "p/") // they are written before their manifests
+	if err != nil {
+		return err
+	}
 	// The listing comes first: what it shows belongs to sessions that the snapshot shows, unless they became points.
 	manifests, refsets, err := r.listPoints(ctx)
 	if err != nil {
@@ -54,12 +58,22 @@ func (r *reclaim) sweep(ctx context.Context) error {
 			gone = append(gone, names...)
 		}
 	}
+	orphans, err := r.v.orphanedStates(ctx, states,
+		func(id PointID) bool { return known[id] && (!need[id] || deleting(snapshot, id)) },
+		func(id PointID) bool { return !need[id] && len(manifests[id]) == 0 })
+	if err != nil {
+		return err
+	}
+	gone = append(gone, orphans...)
+	if err := r.v.stillClaimed(ctx); err != nil {
+		return err
+	}
 	if err := r.v.deleteAll(ctx, gone); err != nil {
 		return err
 	}
 	r.report.ObjectsSwept += int64(len(gone))
 	r.report.ForeignObjects = int64(len(foreign))
-	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets)); err != nil {
+	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets, states)); err != nil {
 		return err
 	}
 	if len(ended) == 0 {
@@ -94,7 +108,8 @@ func (r *reclaim) sweepReserved(ctx context.Context, ended map[SessionID]bool) e
 }
 
 // unlisted names what ended writers may have left that a list does not show yet. Nobody will know their ids again.
-func unlisted(s Snapshot, need map[PointID]bool, manifests, refsets map[PointID][]blob.Name) (names []blob.Name) {
+func unlisted(s Snapshot, need map[PointID]bool, manifests, refsets map[PointID][]blob.Name,
+	states map[PointID][]uint64) (names []blob.Name) {
 	for _, writer := range s.Sessions {
 		id := PointID(writer.ID)
 		if writer.State == SessionActive || writer.Kind != SessionWriter || need[id] {
@@ -105,6 +120,9 @@ func unlisted(s Snapshot, need map[PointID]bool, manifests, refsets map[PointID]
 		}
 		if len(refsets[id]) == 0 {
 			names = append(names, refsetName(id, 1))
+		}
+		if len(states[id]) == 0 {
+			names = append(names, stateName(id, 1))
 		}
 	}
 	return names

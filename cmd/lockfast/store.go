@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -89,8 +90,9 @@ func newStore(a *app) *cobra.Command {
 	restore.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
 	restore.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
 	restore.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
-	cmd := group("store", "Read or repair a store with no server and no database",
-		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, &cold, about))
+	cmd := group("store", "Read or repair a store with no server and no database, or rebuild the database from it",
+		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, &cold, about),
+		newStoreRebuild(a, &key))
 	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
 	cmd.PersistentFlags().StringVar(&cold, "cold-store", "", "location of cold packs, if they are elsewhere (the server's cold_store)")
 	return cmd
@@ -192,11 +194,7 @@ func vaultPrefixes(ctx context.Context, blobs *server.Blobs) ([]string, error) {
 
 // holdsVault reports whether there is a vault below a prefix.
 func holdsVault(ctx context.Context, blobs blob.Store, prefix string) (bool, error) {
-	_, err := blobs.Stat(ctx, blob.Name(prefix+"format"))
-	if errors.Is(err, blob.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return repo.Exists(ctx, blob.Prefix(blobs, strings.TrimSuffix(prefix, "/")))
 }
 
 // holdsKeys reports whether the vault below a prefix still has a key object.

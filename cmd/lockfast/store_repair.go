@@ -60,7 +60,7 @@ func takenOver(ctx context.Context, s blob.Store, root *keys.Root, o repo.Option
 	if err != nil {
 		return nil, err
 	}
-	found, err := v.Inventory(ctx)
+	found, err := v.Remains(ctx)
 	if err != nil {
 		return nil, err
 	}

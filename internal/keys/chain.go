@@ -128,6 +128,10 @@ func parseLink(link []byte) (n KeyName, wrapped []byte, err error) {
 	return n, rest[size:], nil
 }
 
+// ParseLink reads a link of the chain in a key object: which version of which KMS key it is, and its material as the root
+// key wrapped it, which [Root.OpenKey] opens.
+func ParseLink(link []byte) (n KeyName, wrapped []byte, err error) { return parseLink(link) }
+
 // Links implements [repo.ChainWrapper]: the root key hangs on nothing.
 func (r *Root) Links() [][]byte { return nil }
 

@@ -51,6 +51,7 @@ func (world) RoleMay(_ context.Context, _, role string, _ []caller.Access) (stri
 	return "", nil
 }
 
+func (world) TagsChangedTx(context.Context, *meta.Tx, string, string) error      { return nil }
 func (world) TaggableTx(context.Context, *meta.Tx, string, string) (bool, error) { return true, nil }
 
 type kit struct {

@@ -16,7 +16,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +85,41 @@ type Declared struct {
 // Resource is what a driver is given.
 func (d Declared) Resource() resource.Resource {
 	return resource.Resource{ARN: d.ARN, Type: d.Type, Name: d.Name, Address: map[string]string{"path": d.Path}}
+}
+
+// memberKey begins the keys of the members of a group in its address.
+const memberKey = "member "
+
+// Address says where the resource is, so that [Service.RestoreTx] can declare it anew.
+func (d Declared) Address() map[string]string {
+	if d.Type != CloudFormation {
+		return d.Resource().Address
+	}
+	address := map[string]string{}
+	for _, m := range d.Members {
+		address[memberKey+m.Name] = m.ARN
+	}
+	return address
+}
+
+// RestoreTx declares a resource of which only its recovery points are known, with its tags of then, unless it is declared
+// already. It reports whether the address says where it is.
+func (s *Service) RestoreTx(ctx context.Context, tx *meta.Tx, account, region, arn, name string, address, tags map[string]string) (bool, error) {
+	d := Declared{Name: name, Path: address["path"], Tags: tags, Origin: lockfastapi.ResourceOriginApi}
+	d.Type, _ = s.TypeOf(arn)
+	for _, key := range slices.Sorted(maps.Keys(address)) {
+		if member, ok := strings.CutPrefix(key, memberKey); ok {
+			d.Members = append(d.Members, Member{Name: member, ARN: address[key]})
+		}
+	}
+	if d.Path == "" && len(d.Members) == 0 || d.arn(account, region) != arn {
+		return false, nil
+	}
+	if _, there, err := s.FindTx(ctx, tx, account, region, arn); err != nil || there {
+		return true, err
+	}
+	_, _, err := s.PutTx(ctx, tx, account, region, d)
+	return true, err
 }
 
 // ARN derives the ARN of a directory tree.

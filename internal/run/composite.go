@@ -186,13 +186,17 @@ func (w *Composites) completeTx(ctx context.Context, tx *meta.Tx, b job.Backup, 
 	if err != nil {
 		return "", err
 	}
+	d, _, err := w.Resources.FindTx(ctx, tx, b.Account, b.Region, b.ResourceARN)
+	if err != nil {
+		return "", err
+	}
 	message := missing
 	tags, tooMany := job.MergeTags(ofGroup, b.Tags)
 	if tooMany != nil {
 		tags, message = b.Tags, strings.TrimSpace(missing+" The tags of the group were left out: "+tooMany.Error())
 	}
 	return message, w.Vaults.CompleteParentTx(ctx, tx, b.VaultUUID, b.PointARN, vault.Completion{
-		Tags: tags, SourceTags: ofGroup, StatusMessage: missing,
+		Tags: tags, SourceTags: ofGroup, StatusMessage: missing, Address: d.Address(),
 	})
 }
 

@@ -213,6 +213,9 @@ func (d *Deleter) destroyData(ctx context.Context, vaultUUID string, begun []vau
 		if err == nil && v != nil && p.StoreID != "" {
 			err = v.DeletePoint(ctx, repo.PointID(p.StoreID))
 		}
+		if err == nil && v != nil && p.State.ID != "" {
+			err = v.DropPointState(ctx, repo.PointID(p.State.ID))
+		}
 		switch {
 		case err == nil, errors.Is(err, repo.ErrNotFound), destroyed(err):
 			gone = append(gone, p)

@@ -44,6 +44,9 @@ func (*others) SetTagsTx(context.Context, *meta.Tx, string, string, map[string]s
 }
 
 func (*others) DropTagsTx(context.Context, *meta.Tx, string, string) error { return nil }
+func (*others) TagsTx(context.Context, *meta.Tx, string, string) (map[string]string, error) {
+	return nil, nil
+}
 
 func (*others) PutProtectedTx(context.Context, *meta.Tx, string, string, string, backupapi.ProtectedResource) error {
 	return nil

@@ -181,12 +181,12 @@ func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Sto
 		return nil, err
 	}
 	sub := blob.Prefix(blobs, vaultUUID)
-	_, err = sub.Stat(ctx, "format")
-	if errors.Is(err, blob.ErrNotExist) {
-		return absent(sub)
-	}
+	there, err := repo.Exists(ctx, sub)
 	if err != nil {
 		return nil, err
+	}
+	if !there {
+		return absent(sub)
 	}
 	return repo.Open(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo)
 }
@@ -308,15 +308,14 @@ func (s *Store) Reachable(ctx context.Context, vaultUUID string) error {
 	}
 	short, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
-	_, err = blob.Prefix(blobs, vaultUUID).Stat(short, "format")
-	switch {
-	case errors.Is(err, blob.ErrNotExist):
-		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
-		return err
-	case err != nil:
+	there, err := repo.Exists(short, blob.Prefix(blobs, vaultUUID))
+	if err != nil {
 		return fmt.Errorf("%w: vault %s: %w", blob.ErrUnavailable, vaultUUID, err)
 	}
-	return nil
+	if !there {
+		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
+	}
+	return err
 }
 
 // ready makes the ledger of a vault that the store does not hold.

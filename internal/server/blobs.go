@@ -68,7 +68,7 @@ func openLocation(ctx context.Context, location string, o BlobsOptions) (*Blobs,
 		return nil, err
 	}
 	return &Blobs{Store: s, location: location, close: s.Close, directories: func(context.Context) ([]string, error) {
-		return subdirectories(location)
+		return subdirectories(location, o.System)
 	}}, nil
 }
 
@@ -140,7 +140,15 @@ func (o BlobsOptions) retain() func(name blob.Name) time.Time {
 	}
 }
 
-func subdirectories(dir string) (names []string, err error) {
+// subdirectories lists a directory, or the root of a system if that is not nil.
+func subdirectories(dir string, system fs.System) (names []string, err error) {
+	if system != nil {
+		entries, err := system.ReadDir(".")
+		for _, e := range entries {
+			names = append(names, e.Name)
+		}
+		return names, err
+	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		names = append(names, e.Name())

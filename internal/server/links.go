@@ -30,6 +30,7 @@ type links struct {
 	roles      roles
 	nouns      *nouns
 	store      *run.Store
+	states     *run.States
 	placements []Placement
 	compiled   compiled
 }
@@ -48,6 +49,16 @@ func (l *links) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string
 		return ok, err
 	}
 	return l.nouns.plans.TaggableTx(ctx, tx, account, arn)
+}
+
+// TagsChangedTx implements tag.Things.
+func (l *links) TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn string) error {
+	return l.nouns.vaults.TagsChangedTx(ctx, tx, account, arn)
+}
+
+// WriteState implements vault.States.
+func (l *links) WriteState(ctx context.Context, vaultUUID, pointARN string) error {
+	return l.states.WriteState(ctx, vaultUUID, pointARN)
 }
 
 // CheckTags implements registry.Tags.

@@ -104,6 +104,7 @@ type runners struct {
 	colder     *run.Colder
 	reclaimer  *run.Reclaimer
 	sizes      *run.Sizes
+	states     *run.States
 	tasks      *run.Tasks
 }
 
@@ -145,7 +146,19 @@ func inUse(ctx context.Context, c Config) (string, error) {
 	return "", err
 }
 
-func (p *parts) openDatabase(ctx context.Context) (err error) {
+func (p *parts) openDatabase(ctx context.Context) error {
+	if err := p.openRecords(ctx); err != nil {
+		return err
+	}
+	begun, err := ledger.New(p.db, ledger.Options{}).Rebuilding(ctx)
+	if err == nil && begun {
+		err = fmt.Errorf("database %s was being rebuilt from a store and is not whole: repeat `lockfast store rebuild`", p.db)
+	}
+	return err
+}
+
+// openRecords opens the database, whole or not, and brings its tables up to date.
+func (p *parts) openRecords(ctx context.Context) (err error) {
 	start, err := p.o.Config.clock()
 	if err != nil {
 		return err
@@ -177,16 +190,9 @@ func (p *parts) migrate(ctx context.Context) error {
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
 // file.
 func (p *parts) makeIdentity(ctx context.Context) error {
-	key := p.root.Derive("page tokens")
-	p.pager = restjson.NewPager(key[:])
-	p.links = &links{db: p.db, root: p.root, nouns: &p.nouns, placements: p.o.Config.Placements}
-	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
-		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, SLRFallback: p.o.Config.SLRFallback,
-		Now: p.o.Now})
-	if p.roles = p.iam; p.o.roles != nil {
-		p.roles = p.o.roles
+	if p.iam == nil {
+		p.identities()
 	}
-	p.links.iam, p.links.roles = p.iam, p.roles
 	file := CredentialsFile(p.o.Config.Data)
 	admin, err := p.iam.EnsureAccount(ctx, p.o.Config.Account)
 	if errors.Is(err, repo.ErrWrongKey) {
@@ -199,6 +205,20 @@ func (p *parts) makeIdentity(ctx context.Context) error {
 		p.o.Log.Info("account made", "account", p.o.Config.Account, "credentials", file)
 	}
 	return p.writeCredentials(ctx, file, admin)
+}
+
+// identities makes what knows who calls.
+func (p *parts) identities() {
+	key := p.root.Derive("page tokens")
+	p.pager = restjson.NewPager(key[:])
+	p.links = &links{db: p.db, root: p.root, nouns: &p.nouns, placements: p.o.Config.Placements}
+	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
+		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, SLRFallback: p.o.Config.SLRFallback,
+		Now: p.o.Now})
+	if p.roles = p.iam; p.o.roles != nil {
+		p.roles = p.o.roles
+	}
+	p.links.iam, p.links.roles = p.iam, p.roles
 }
 
 // writeCredentials leaves a file alone whose key is valid. Without the file, whoever removed it has lost all keys, and gets
@@ -280,7 +300,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
-		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
+		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Now: p.o.Now, Management: p.o.Config.Account})
 	exports := p.root.Derive("exported plans")
@@ -319,6 +339,8 @@ func (p *parts) makeRunners(context.Context) error {
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
+	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
+	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
 		ColdMinimum: c.coldMinimum(), Now: p.o.Now}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
@@ -365,6 +387,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)
 	river.AddWorker(workers, r.deleter)
+	river.AddWorker(workers, r.states)
 	river.AddWorker(workers, &run.StreamStopper{Vaults: p.nouns.vaults, Streams: r.deleter.Streams})
 	river.AddWorker(workers, &run.Eraser{Store: p.store})
 	p.workers, err = p.db.StartWorkers(context.WithoutCancel(ctx), workers, meta.WorkerOptions{Queues: map[string]int{

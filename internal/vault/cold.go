@@ -195,6 +195,9 @@ func (s *Service) MovedTx(ctx context.Context, tx *meta.Tx, m ColdMove, storeID 
 	if err != nil {
 		return err
 	}
+	if err := s.touch(ctx, tx, p.VaultUUID, p.ARN); err != nil {
+		return err
+	}
 	p.ColdSince = s.now()
 	return s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
 }
@@ -242,6 +245,9 @@ func (s *Service) ParentsToCold(ctx context.Context) error {
 			p.ColdSince = s.now()
 			_, err := tx.Exec(ctx, "UPDATE recovery_point SET cold_since = ? WHERE vault_uuid = ? AND arn = ? AND cold_since = 0",
 				micros(p.ColdSince), p.VaultUUID, p.ARN)
+			if err == nil {
+				err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+			}
 			if err == nil {
 				err = s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
 			}

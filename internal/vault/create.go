@@ -11,6 +11,7 @@ import (
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/repo"
 )
 
 // ErrState says that a recovery point is not in a status that allows the change.
@@ -112,6 +113,10 @@ type Completion struct {
 	Tags          map[string]string
 	SourceTags    map[string]string // tags of the resource
 	StatusMessage string            // for a recovery point that lacks something; empty otherwise
+	Address       map[string]string // where the resource was
+	// Record is the first state of the recovery point, which is in the store already; nil if nothing is. The recovery point
+	// was completed when it says.
+	Record *repo.PointRecord
 }
 
 // CompletePointTx turns a recovery point from CREATING to COMPLETED, or to AVAILABLE if it is continuous. The error wraps [ErrNotFound] or [ErrState] when
@@ -133,17 +138,26 @@ func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, a
 	if p.Continuous {
 		to = Available
 	}
-	p.CompletedAt = s.now()
+	if p.CompletedAt = s.now(); c.Record != nil {
+		p.CompletedAt = c.Record.Completed
+	}
+	address, err := encode(c.Address)
+	if err != nil {
+		return err
+	}
 	if err := s.become(ctx, tx, p, to, c.StatusMessage); err != nil {
 		return err
 	}
 	err = exec1(ctx, tx, `UPDATE recovery_point SET completed_at = ?, store_id = ?, logical_bytes = ?, stored_bytes = ?,
-		metadata = ?, source_tags = ? WHERE vault_uuid = ? AND arn = ?`,
-		micros(p.CompletedAt), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, vaultUUID, arn)
+		metadata = ?, source_tags = ?, address = ? WHERE vault_uuid = ? AND arn = ?`,
+		micros(p.CompletedAt), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, address, vaultUUID, arn)
 	if err != nil {
 		return err
 	}
 	if err := s.tags.SetTagsTx(ctx, tx, p.Account, p.ARN, c.Tags); err != nil {
+		return err
+	}
+	if err := s.settle(ctx, tx, vaultUUID, arn, c.Record); err != nil {
 		return err
 	}
 	return s.protect(ctx, tx, p)
@@ -207,6 +221,11 @@ func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, m
 	}
 	now := p
 	now.Status, now.StatusMessage = to, message
+	if p.Status != Creating { // else whoever completes it sees to its state
+		if err := s.touch(ctx, tx, p.VaultUUID, p.ARN); err != nil {
+			return err
+		}
+	}
 	if err := s.changed(ctx, tx, now, p.Status); err != nil {
 		return err
 	}
@@ -245,6 +264,7 @@ func (s *Service) protectIn(ctx context.Context, tx *meta.Tx, p Point, vaultUUID
 	})
 }
 
+// addPoints changes a vault's count of recovery points.
 func addPoints(ctx context.Context, tx *meta.Tx, vaultUUID string, n int) error {
 	return exec1(ctx, tx, "UPDATE vault SET point_count = point_count + ? WHERE uuid = ?", n, vaultUUID)
 }

@@ -41,6 +41,8 @@ type Point struct {
 	Continuous                bool                            // it grows with its resource while it is AVAILABLE
 	SourceVaultARN            string                          // vault that a copy was made from; empty for what is no copy
 	CreatedBy                 *backupapi.RecoveryPointCreator // rule of a plan; nil for none
+	Address                   map[string]string               // where the resource was
+	State                     State
 	Composite
 	Key // of the vault
 }
@@ -50,25 +52,26 @@ const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resour
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
 	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
 	p.cold_after_days, p.cold_at, p.cold_since, p.cold_claim, p.cold_until, p.cold_tries, p.warm_store_id,
-	v.key_arn, v.customer_key`
+	p.address, p.state_version, p.state_written, p.state_id, v.key_arn, v.customer_key`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
 
 func scanPoint(scan func(...any) error) (Point, error) {
 	var (
-		p              Point
-		metadata, tags string
+		p                       Point
+		metadata, tags, address string
 	)
 	err := scan(&p.VaultUUID, &p.VaultName, &p.ARN, &p.Account, &p.Region, &p.ResourceARN, &p.ResourceType, &p.ResourceName,
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
 		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
 		creator{&p.CreatedBy}, &p.ColdAfterDays, at{&p.ColdAt}, at{&p.ColdSince}, &p.claim, at{&p.claimedUntil}, &p.tries, &p.warmID,
-		&p.KeyARN, &p.CustomerKey)
+		&address, &p.State.Version, &p.State.Written, &p.State.ID, &p.KeyARN, &p.CustomerKey)
 	if err != nil {
 		return Point{}, err
 	}
-	err = errors.Join(json.Unmarshal([]byte(metadata), &p.Metadata), json.Unmarshal([]byte(tags), &p.SourceTags))
+	err = errors.Join(json.Unmarshal([]byte(metadata), &p.Metadata), json.Unmarshal([]byte(tags), &p.SourceTags),
+		json.Unmarshal([]byte(address), &p.Address))
 	return p, err
 }
 

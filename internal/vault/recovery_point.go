@@ -115,6 +115,9 @@ func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupap
 		p.ColdAt = deleteAt(p.CreatedAt, p.ColdAfterDays)
 		return s.setLifecycle(ctx, tx, p)
 	})
+	if err == nil {
+		err = s.durable(ctx, p.VaultUUID, p.ARN)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +148,9 @@ func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error 
 	}
 	err := exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ?, cold_after_days = ?, cold_at = ? WHERE vault_uuid = ? AND arn = ?",
 		p.DeleteAfterDays, micros(p.DeleteAt), p.ColdAfterDays, micros(p.ColdAt), p.VaultUUID, p.ARN)
+	if err == nil {
+		err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+	}
 	if err != nil {
 		return err
 	}

@@ -99,8 +99,8 @@ func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p 
 // TaggableTx reports whether the ARN names a vault of the account, or a recovery point in one, and locks the vault's row,
 // so that it is still there when the caller has changed its tags.
 func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name string) (bool, error) {
-	if part := strings.SplitN(name, ":", 7); len(part) == 7 && part[5] == "backup-vault" && name == arn.Vault(account, part[3], part[6]) {
-		_, err := byName(ctx, tx, account, part[3], part[6], tx.ForUpdate())
+	if region, vault, ok := parseVaultARN(name, account); ok {
+		_, err := byName(ctx, tx, account, region, vault, tx.ForUpdate())
 		if _, missing := errors.AsType[*backupapi.ResourceNotFoundException](err); missing {
 			return false, nil
 		}
@@ -114,4 +114,13 @@ func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name str
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// parseVaultARN returns the region and the name of a vault of an account.
+func parseVaultARN(name, account string) (region, vault string, ok bool) {
+	part := strings.SplitN(name, ":", 7)
+	if len(part) != 7 || part[5] != "backup-vault" || name != arn.Vault(account, part[3], part[6]) {
+		return "", "", false
+	}
+	return part[3], part[6], true
 }

@@ -2,8 +2,8 @@ package localledger
 
 import "github.com/lockfast/lockfast/repo"
 
-// Adopt fills an empty ledger with what the objects of a vault tell (see [repo.Vault.Inventory]).
-func (l *Ledger) Adopt(i repo.Inventory) error {
+// Adopt fills an empty ledger with what the objects of a vault tell (see [repo.Vault.Remains]).
+func (l *Ledger) Adopt(i repo.Remains) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := change{Objects: i.Objects}
