@@ -259,7 +259,7 @@ func TestSurvey_TellsOfDamagedPoints(t *testing.T) {
 	t.Parallel()
 	v, s, _ := newVault(t)
 	good, bad, stateless := recorded(t, v, "good"), recorded(t, v, "bad"), recorded(t, v, "stateless")
-	overwrite(t, s, blob.Name("r/"+string(bad)), flip(-1))
+	overwrite(t, s, blob.Name("r/"+string(bad)), func(b []byte) []byte { return make([]byte, len(b)) })
 	overwrite(t, s, blob.Name("p/"+string(stateless)+"-1"), vanish)
 	for _, name := range names(t, s)["x"][:1] {
 		overwrite(t, s, name, vanish)
