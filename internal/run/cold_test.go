@@ -174,7 +174,7 @@ func (k *coldKit) retry() {
 
 func TestColder_TriesAgainWhatFailed(t *testing.T) {
 	aging(t, func(k *coldKit) {
-		for _, broken := range []string{"format.2", "/a/", "/x/", "/f/", "/r/"} {
+		for _, broken := range []string{"format.3", "/a/", "/x/", "/f/", "/r/"} {
 			k.blobs.breaks(broken, "")
 			k.try(k.colder.Sweep(k.ctx))
 			k.wants(false)
