@@ -43,7 +43,7 @@ func OpenClock(ctx context.Context, db *meta.DB, start *time.Time, isNew, adopt 
 			return errors.New("clock: this data was made with a clock of its own; start the server with --clock, " +
 				"whose time counts only if it is later than where the clock stands")
 		}
-		if start != nil && (err != nil || start.Sub(time.Now()).Microseconds() > ahead) {
+		if start != nil && (err != nil || time.Until(*start).Microseconds() > ahead) {
 			ahead = time.Until(*start).Microseconds()
 		}
 		return writeClock(ctx, tx, ahead)
