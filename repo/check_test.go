@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/mem"
@@ -251,4 +252,51 @@ type countingStore struct {
 func (s *countingStore) Get(ctx context.Context, name blob.Name, off, n int64) (io.ReadCloser, error) {
 	s.bytes.Add(max(n, 0))
 	return s.Store.Get(ctx, name, off, n)
+}
+
+// TestCheck_BesideOtherWork checks at every level while backups, deletions and reclaims run: nothing false is reported.
+func TestCheck_BesideOtherWork(t *testing.T) {
+	t.Parallel()
+	v, _, l := newVault(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	g, gctx := errgroup.WithContext(ctx)
+	for worker := range 2 {
+		g.Go(func() error {
+			for seed := uint64(0); gctx.Err() == nil; seed++ {
+				id, err := backup(t.Context(), v, "", newGenerator(seed%3+uint64(worker)).files(10), nil)
+				if err != nil {
+					return err
+				}
+				if err := remove(t.Context(), v, l, id); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		for gctx.Err() == nil {
+			if _, err := v.Reclaim(t.Context(), repo.ReclaimOptions{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for round := range 40 {
+		r, err := v.Check(t.Context(), repo.CheckOptions{Level: round % 4})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if r.Damages != nil || r.Healed != nil || r.Foreign != nil || r.DamagedPoints != nil {
+			t.Errorf("Check at level %d beside other work = %+v", round%4, r)
+		}
+	}
+	cancel()
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if known, err := l.Damages(t.Context()); err != nil || len(known) > 0 {
+		t.Errorf("Damages = %v, %v, want none", known, err)
+	}
 }

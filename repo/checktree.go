@@ -171,11 +171,6 @@ func (t *treeCheck) use(id ID) {
 	}
 }
 
-// findIn returns a place of a content that a refset names.
-func (v *Vault) findIn(set refset.Set, id ID) (index.Location, bool) {
-	return v.findWhere(id, func(loc index.Location) bool { return set.Has(loc.Pack, int(loc.Slot)) })
-}
-
 // findWhere returns a readable place of a content that is accepted. Several may stand in one pack.
 func (v *Vault) findWhere(id ID, accept func(index.Location) bool) (index.Location, bool) {
 	states := *v.catalog.states.Load()

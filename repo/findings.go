@@ -3,7 +3,6 @@ package repo
 import (
 	"context"
 	"fmt"
-	"maps"
 )
 
 // badPack says what of a pack is damaged. It is not changed once others can see it.
@@ -25,8 +24,6 @@ func (b *badPack) add(slot int) {
 	}
 	b.slots[slot] = true
 }
-
-func (b *badPack) clone() *badPack { return &badPack{all: b.all, slots: maps.Clone(b.slots)} }
 
 // loadDamages takes over what the ledger knows about damaged packs. A revision that was read before has nothing new. The
 // caller holds refreshing.

@@ -43,11 +43,12 @@ func (c *check) mend(ctx context.Context, p *Point, set refset.Set) (refset.Set,
 	for try := 0; ; try++ {
 		changes := c.v.catalog.changes.Load()
 		w = mendWalk{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}, lost: map[ID]uint32{}}
-		w.err = tree.Walk(ctx, pointStore{c.v}, p.m.root, &w)
-		if w.err != nil && !isDamage(w.err) {
-			return set, w.err
+		if err := tree.Walk(ctx, pointStore{c.v}, p.m.root, &w); err != nil && !isDamage(err) {
+			return set, err
+		} else if err != nil {
+			w.cut = true
 		}
-		if w.err == nil && len(w.lost) == 0 || try == 5 || c.v.catalog.changes.Load() == changes {
+		if !w.cut && len(w.lost) == 0 || try == 5 || c.v.catalog.changes.Load() == changes {
 			break
 		}
 		var err error
@@ -66,7 +67,7 @@ func (c *check) mend(ctx context.Context, p *Point, set refset.Set) (refset.Set,
 			d.Points = append(d.Points, p.id)
 		}
 	}
-	if w.err == nil && len(w.lost) == 0 {
+	if !w.cut && len(w.lost) == 0 {
 		return set, nil
 	}
 	return set, c.paths(ctx, p, w.lost)
@@ -74,7 +75,7 @@ func (c *check) mend(ctx context.Context, p *Point, set refset.Set) (refset.Set,
 
 // use has a point name the copies that a walk found, if it found any.
 func (c *check) use(ctx context.Context, p *Point, set refset.Set, w *mendWalk) (refset.Set, error) {
-	if w.err != nil || w.elsewhere == 0 || c.v.ledger == nil {
+	if w.cut || w.elsewhere == 0 || c.v.ledger == nil {
 		return set, nil
 	}
 	next, err := w.used.Set(c.v.catalog.slots)
@@ -146,7 +147,7 @@ type mendWalk struct {
 	visited   map[ID]bool
 	lost      map[ID]uint32 // contents that stand nowhere, and the pack in which they should
 	elsewhere int           // contents that stand outside of the refset only
-	err       error         // damage that ended the walk
+	cut       bool          // damage ended the walk
 }
 
 // Node implements [tree.Visitor].
