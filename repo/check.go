@@ -88,8 +88,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) 
 		return CheckReport{}, fmt.Errorf("check level %d: want %d to %d", o.Level, CheckNames, CheckBytes)
 	}
 	v.observed.forget(nil)
-	c := &check{v: v, o: o, damages: map[string]*Damage{}, slots: map[uint32]*badPack{}, records: map[DamageRecord]string{}}
-	c.report.Level = o.Level
+	c := v.newCheck(o)
 	for _, step := range []func(context.Context) error{
 		c.known, c.names, c.foreign, c.small, c.roots, c.segments, c.packs, c.record, c.points, c.record,
 	} {
@@ -99,6 +98,15 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) 
 	}
 	c.sort()
 	return c.report, nil
+}
+
+func (v *Vault) newCheck(o CheckOptions) *check {
+	workers := min(v.opts.Workers, 4)
+	return &check{
+		v: v, o: o, report: CheckReport{Level: o.Level}, workers: workers,
+		buffers: newBuffers(int(max(v.format.DataPack, v.format.MetaPack))+1<<20, workers),
+		damages: map[string]*Damage{}, slots: map[uint32]*badPack{}, records: map[DamageRecord]string{},
+	}
 }
 
 // sort puts damages where they belong in the report.
@@ -138,6 +146,7 @@ type check struct {
 	o      CheckOptions
 	report CheckReport
 
+	workers int      // packs read at once
 	buffers *buffers // for whole packs
 
 	mu      sync.Mutex // guards what follows
@@ -302,10 +311,8 @@ func (c *check) packs(ctx context.Context) error {
 	if c.o.Level < CheckHeads {
 		return nil
 	}
-	workers := min(c.v.opts.Workers, 4)
-	c.buffers = newBuffers(int(max(c.v.format.DataPack, c.v.format.MetaPack))+1<<20, workers)
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(workers)
+	g.SetLimit(c.workers)
 	for n, row := range c.v.catalog.packs() {
 		if row.state != ObjectLive && row.state != ObjectCondemned {
 			continue
@@ -317,13 +324,7 @@ func (c *check) packs(ctx context.Context) error {
 			continue
 		}
 		g.Go(func() error {
-			err := c.pack(gctx, uint32(n), row)
-			if err != nil && isDamage(err) {
-				if !c.removed(gctx, uint32(n)) {
-					c.badSlot(uint32(n), row, WholeObject, missingIsDamage(err))
-				}
-				err = nil
-			}
+			err := c.checkPack(gctx, uint32(n), row)
 			c.progress(row.size)
 			return err
 		})
@@ -346,6 +347,18 @@ func (c *check) progress(n int64) {
 	if c.o.Progress != nil {
 		c.o.Progress(c.done, c.total)
 	}
+}
+
+// checkPack checks one pack and notes its damage.
+func (c *check) checkPack(ctx context.Context, n uint32, row packRow) error {
+	err := c.pack(ctx, n, row)
+	if err == nil || !isDamage(err) {
+		return err
+	}
+	if !c.removed(ctx, n) {
+		c.badSlot(n, row, WholeObject, missingIsDamage(err))
+	}
+	return nil
 }
 
 // pack checks one pack; the error is damage of the whole.

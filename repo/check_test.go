@@ -300,3 +300,85 @@ func TestCheck_BesideOtherWork(t *testing.T) {
 		t.Errorf("Damages = %v, %v, want none", known, err)
 	}
 }
+
+// ledgerAt is a ledger in memory with a clock that the test moves.
+func ledgerAt(now *atomic.Int64) *localledger.Ledger {
+	return localledger.New(localledger.Options{Lease: 1000 * time.Hour, Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+}
+
+func TestScrub_ReadsTheOldestWithinItsShare(t *testing.T) {
+	t.Parallel()
+	var now atomic.Int64
+	now.Store(1e9)
+	day := func() { now.Add(24*3600 + 1) }
+	v := create(t, mem.New(), ledgerAt(&now), small())
+	mustBackup(t, v, "", files{"a": randomBytes(5_000_000)}, nil)
+	scrub := func() int64 {
+		t.Helper()
+		r, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 0.25})
+		if err != nil || r.Damages != nil {
+			t.Fatalf("Scrub = %+v, %v", r, err)
+		}
+		return r.Packs
+	}
+	all := mustCover(t, v, time.Hour).Packs
+	first := scrub()
+	if first == 0 || first > all/2 {
+		t.Errorf("Scrub read %d packs, want about a quarter of %d", first, all)
+	}
+	if again := scrub(); again > 1 {
+		t.Errorf("Scrub on the same day read %d packs more, want the share to be used up", again)
+	}
+	if c := mustCover(t, v, time.Hour); c.PacksKnown < first || c.PacksKnown == all || c.Oldest != nil || c.Newest == nil {
+		t.Errorf("Coverage after one scrub = %+v", c)
+	}
+	for range 3 {
+		day()
+		scrub()
+	}
+	if c := mustCover(t, v, 100*time.Hour); c.PacksKnown != all || c.BytesKnown != c.Bytes || c.Oldest == nil {
+		t.Errorf("Coverage after four days = %+v, want all %d packs", c, all)
+	}
+}
+
+func mustCover(t *testing.T, v *repo.Vault, within time.Duration) repo.Coverage {
+	t.Helper()
+	c, err := v.Coverage(t.Context(), within)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestScrub_FindsDamageAndYields(t *testing.T) {
+	t.Parallel()
+	v, s, _ := newVault(t)
+	id := mustBackup(t, v, "", files{"bad": randomBytes(100_000)}, nil)
+	pack := objectOf(t, s, "d")
+	overwrite(t, s, pack, flip(5000))
+	if r, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 1, Yield: func() bool { return true }}); err != nil || r.Packs != 0 {
+		t.Errorf("Scrub beside a job = %+v, %v, want nothing to be read", r, err)
+	}
+	r, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 1})
+	want := []repo.DamagedPoint{{ID: id, Paths: [][]byte{[]byte("bad")}}}
+	if diff := cmp.Diff(want, r.DamagedPoints); err != nil || diff != "" || len(r.Damages) != 1 {
+		t.Errorf("Scrub = %+v, %v, damaged points (-want +got):\n%s", r, err, diff)
+	}
+	if c := mustCover(t, v, time.Hour); len(c.Damages) != 1 || c.Damages[0].Object != string(pack) {
+		t.Errorf("Coverage = %+v, want the damage of %s", c, pack)
+	}
+}
+
+func TestScrub_FreshReadsOnePackThatWasNeverRead(t *testing.T) {
+	t.Parallel()
+	v, _, _ := newVault(t)
+	mustBackup(t, v, "", files{"a": randomBytes(2_000_000)}, nil)
+	for n := int64(1); n <= 2; n++ {
+		if r, err := v.Scrub(t.Context(), repo.ScrubOptions{Fresh: true}); err != nil || r.Packs != 1 {
+			t.Fatalf("Scrub = %+v, %v, want one pack", r, err)
+		}
+		if c := mustCover(t, v, time.Hour); c.PacksKnown != n {
+			t.Errorf("Coverage = %+v, want %d packs", c, n)
+		}
+	}
+}

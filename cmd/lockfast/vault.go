@@ -186,6 +186,7 @@ func (a *app) reclaim(ctx context.Context, c *client, vault string) error {
 
 func newVaultVerify(a *app) *cobra.Command {
 	var level int
+	var status bool
 	cmd := overVaults(a, "verify", "Verify that everything stored can be read",
 		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records and opens the small ones
 (format, keys, manifests, refsets), 1 also opens the index and the header and trailer of every pack, 2 also walks the trees of
@@ -196,8 +197,12 @@ Damage is remembered: the next backup of a damaged file that reads it stores its
 lets older recovery points use that copy. A verification that was interrupted goes on where it stopped when it is asked for
 again, at the same level.`,
 		"  lockfast vault verify Default\n  lockfast vault verify --level 2", func(ctx context.Context, c *client, vault string) error {
+			if status {
+				return a.verification(ctx, c, vault)
+			}
 			return a.verify(ctx, c, vault, level)
 		})
+	cmd.Flags().BoolVar(&status, "status", false, "verify nothing, show what was read within 30 days and what damage is known")
 	cmd.Flags().IntVar(&level, "level", 3, "how thorough to be, from 0 to 3")
 	return cmd
 }
@@ -222,6 +227,45 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	return a.sound(vault, repo.CheckReport{Level: level, Points: number("recovery_points"), Packs: number("packs"), Bytes: number("bytes"),
 		PacksRead: number("packs_read"), BytesRead: number("bytes_read"), Mended: number("recovery_points_mended"),
 		ForeignCount: number("foreign_objects")})
+}
+
+// verificationLine is the JSON form of what is known about a vault.
+type verificationLine struct {
+	Type     string     `json:"type"`
+	Vault    string     `json:"vault"`
+	Days     int64      `json:"days"`
+	Objects  int64      `json:"objects"`
+	Bytes    int64      `json:"bytes"`
+	Verified int64      `json:"bytes_verified"`
+	Oldest   *time.Time `json:"oldest_verification"`
+	Newest   *time.Time `json:"newest_verification"`
+	Count    int64      `json:"damages"`
+}
+
+// verification shows what verifications have read, and fails if damage is known.
+func (a *app) verification(ctx context.Context, c *client, vault string) error {
+	u, err := call(ctx, c, lockfastapi.GetVaultVerification, &lockfastapi.GetVaultVerificationInput{BackupVaultName: vault})
+	if err != nil {
+		return err
+	}
+	if a.out.json {
+		err = a.out.line(verificationLine{Type: "result", Vault: vault, Days: u.Days, Objects: u.Objects, Bytes: u.Bytes,
+			Verified: u.BytesVerified, Oldest: u.OldestVerification, Newest: u.NewestVerification, Count: u.DamageCount})
+	} else {
+		last := "never"
+		if u.NewestVerification != nil {
+			last = local(*u.NewestVerification)
+		}
+		_, err = fmt.Fprintf(a.out.stdout, "%s: %s of %s read and found sound within %d days; last %s; %d damages known\n", vault,
+			size(u.BytesVerified), size(u.Bytes), u.Days, last, u.DamageCount)
+	}
+	if err != nil || u.DamageCount == 0 {
+		return err
+	}
+	for _, d := range u.Damages {
+		a.out.fail(fmt.Errorf("vault %s: %s: %s (found %s)", vault, d.Object, d.Reason, local(d.FoundDate)))
+	}
+	return errReported
 }
 
 // sound says what a verification that found no harm looked at.

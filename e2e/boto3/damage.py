@@ -17,8 +17,8 @@ from story import BACKUP, DATA, VAULT, assert_same, back_up, restore, restored_d
 BINARY, HOME = sys.argv[1:]
 
 
-def verify(code):
-    done = subprocess.run([BINARY, "vault", "verify", VAULT], env={**os.environ, "LOCKFAST_DATA": HOME}, capture_output=True,
+def verify(code, *flags):
+    done = subprocess.run([BINARY, "vault", "verify", VAULT, *flags], env={**os.environ, "LOCKFAST_DATA": HOME}, capture_output=True,
                           text=True, check=False)
     text = done.stdout + done.stderr
     assert done.returncode == code, (done.returncode, text)
@@ -49,6 +49,8 @@ def main():
     flip()
     text = verify(1)
     assert "misses a/big" in text and point in text and "a/one" not in text, text
+
+    assert "damaged" in verify(1, "--status")
 
     step("the next backup that reads the file makes the older recovery point whole again")
     os.utime(big, (1, 1))

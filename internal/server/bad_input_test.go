@@ -234,6 +234,12 @@ func TestBadInput_DamagedPack(t *testing.T) {
 			t.Errorf("verification of damaged data = %s, %q, want FAILED with %s", done.State, message, want)
 		}
 	}
+	known := func() int64 {
+		return own(f, lockfastapi.GetVaultVerification, &lockfastapi.GetVaultVerificationInput{BackupVaultName: "home"}).DamageCount
+	}
+	if known() == 0 {
+		t.Error("GetVaultVerification after damage was found knows of none")
+	}
 	changed := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(filepath.Join(home, "one"), changed, changed); err != nil {
 		t.Fatal(err)
