@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
@@ -18,6 +19,8 @@ import (
 type Store interface {
 	// Usage measures a vault; it is zero for one that has nothing in the store yet.
 	Usage(ctx context.Context, vaultUUID string) (repo.Usage, error)
+	// Coverage tells what verifications have read within a time, and what damage is known.
+	Coverage(ctx context.Context, vaultUUID string, within time.Duration) (repo.Coverage, error)
 	// Reachable is nil if a vault's data can be read and changed now, and for a vault that has none yet.
 	Reachable(ctx context.Context, vaultUUID string) error
 }
