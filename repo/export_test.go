@@ -66,3 +66,8 @@ func (p *Point) contents(ctx context.Context, to map[ID]bool) error {
 	}
 	return nil
 }
+
+// BoundMeasures sets how many bytes of refsets and how many slots a measure holds at once.
+func BoundMeasures(v *Vault, refsets int64, slots int) {
+	v.measured.refsets, v.measured.slots = refsets, slots
+}

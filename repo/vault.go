@@ -31,6 +31,7 @@ type Vault struct {
 	claim   uint64 // highest claim at opening; 0 without a ledger
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
+	measured   lastMeasure
 
 	mu       sync.Mutex
 	sessions map[*session]bool

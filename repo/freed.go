@@ -1,0 +1,145 @@
+package repo
+
+import (
+	"context"
+	"errors"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/refset"
+)
+
+// Freed is what becomes of the data of some points if they are deleted, all together (docs/format.md section 16.3).
+type Freed struct {
+	Epoch       uint64 // gc epoch of the ledger
+	Points      int    // how many of them there are
+	SlotBytes   int64  // stored bytes of slots that nothing else needs: a reclaim frees them
+	PinnedBytes int64  // stored bytes of slots that sessions need, and no other points: free when these have ended
+	PartBytes   int64  // plain bytes of parts that nothing else needs, in bundles that stay: a reclaim of everything frees them
+	SharedBytes int64  // stored bytes of slots that other points need, too, and that stay
+	BundleBytes int64  // of SharedBytes, bundles with such parts
+}
+
+// WouldFree says what deleting points would free. Those that there are not are left out.
+func (v *Vault) WouldFree(ctx context.Context, points []PointID) (Freed, error) {
+	if err := v.writable(); err != nil {
+		return Freed{}, err
+	}
+	for try := 0; ; try++ {
+		f, err := v.wouldFree(ctx, points)
+		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
+			return f, err
+		}
+	}
+}
+
+func (v *Vault) wouldFree(ctx context.Context, points []PointID) (Freed, error) {
+	goes := map[PointID]bool{}
+	for _, id := range points {
+		goes[id] = true
+	}
+	a, err := v.account(ctx, func(id PointID) bool { return goes[id] }) // held is who goes
+	if err != nil {
+		return Freed{}, err
+	}
+	if err := a.list(ctx); err != nil {
+		return Freed{}, err
+	}
+	f := whatIf{account: a}
+	f.Epoch = a.snapshot.Epoch
+	for _, held := range a.held {
+		if held {
+			f.Points++
+		}
+	}
+	if err := a.ranges(func(from, to uint32, window *lengthWindow) error { return f.between(ctx, from, to, window) }); err != nil {
+		return Freed{}, err
+	}
+	if err := f.parts(ctx); err != nil {
+		return Freed{}, err
+	}
+	return f.Freed, nil
+}
+
+// whatIf is one calculation of what points would free. Those that account holds are the ones to go.
+type whatIf struct {
+	*account
+	Freed
+	shared refset.Set    // slots of points to go that others need, too
+	window *lengthWindow // nil if there are no packs
+}
+
+// between adds up the slots of a range of packs.
+func (f *whatIf) between(ctx context.Context, from, to uint32, window *lengthWindow) error {
+	sets, err := f.refsets(ctx, f.points, from, to)
+	if err != nil {
+		return err
+	}
+	pinned, err := f.refsets(ctx, f.pinned, from, to)
+	if err != nil {
+		return err
+	}
+	whole := refset.UnionAll(append(pinned, within(f.pins, from, to))...)
+	gone, stay := f.sides(sets)
+	only, shared := refset.AndNot(gone, stay), refset.Intersect(gone, stay)
+	f.SlotBytes += refset.AndNot(only, whole).Bytes(window.of)
+	f.PinnedBytes += refset.Intersect(only, whole).Bytes(window.of)
+	f.SharedBytes += shared.Bytes(window.of)
+	f.live = refset.Union(f.live, stay)
+	f.whole = refset.Union(f.whole, whole)
+	f.shared = refset.Union(f.shared, shared)
+	f.window = window
+	return nil
+}
+
+// parts adds up the parts that only the points name which go, in bundles that stay. Bundles that sessions need stay whole
+// until these have ended.
+func (f *whatIf) parts(ctx context.Context) error {
+	roots, unknown, err := f.roots(ctx)
+	if err != nil {
+		return err
+	}
+	fixed, err := f.fixed(ctx, unknown)
+	if err != nil {
+		return err
+	}
+	tally := f.v.catalog.set.Tally()
+	for _, goes := range []bool{false, true} {
+		tally.Begin()
+		for i, root := range roots {
+			if f.held[i] != goes {
+				continue
+			}
+			if err := f.v.nameAll(ctx, tally, root); err != nil {
+				return f.broken(ctx, err)
+			}
+		}
+	}
+	bundles := refset.NewBuilder()
+	stays := func(loc index.Location) bool {
+		no, slot := loc.Pack, int(loc.Slot)
+		if !f.live.Has(no, slot) || f.whole.Has(no, slot) || fixed.Has(no, slot) {
+			return false
+		}
+		if f.shared.Has(no, slot) {
+			bundles.Add(no, slot)
+		}
+		return true
+	}
+	tally.Begin()
+	var n int64
+	for i, root := range roots {
+		if !f.held[i] {
+			continue
+		}
+		if err := f.v.soleParts(ctx, tally, root, stays, &n); err != nil {
+			return f.broken(ctx, err)
+		}
+	}
+	set, err := bundles.Set(f.v.catalog.slots)
+	if err != nil {
+		return err
+	}
+	f.PartBytes, f.BundleBytes = n, set.Bytes(f.window.of)
+	return nil
+}

@@ -1,0 +1,151 @@
+package repo_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"testing"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo"
+)
+
+// What a session pins is free only when it has ended, and no part of it before.
+func TestWouldFree_TellsWhatSessionsPin(t *testing.T) {
+	t.Parallel()
+	v, _, _ := newVault(t)
+	first, second := manySmall(11)
+	a := mustBackup(t, v, "", first, nil)
+	b := mustBackup(t, v, a, second, first)
+	free := func() repo.Freed {
+		f, err := v.WouldFree(t.Context(), []repo.PointID{b, "gone"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	before := free()
+	if before.Points != 1 || before.SlotBytes == 0 || before.PartBytes != 0 || before.PinnedBytes != 0 {
+		t.Errorf("without sessions = %+v", before)
+	}
+	p, err := v.OpenPoint(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := free(); f.SlotBytes != 0 || f.PinnedBytes != before.SlotBytes || f.SharedBytes != before.SharedBytes {
+		t.Errorf("while it is read = %+v, want everything pinned of %+v", f, before)
+	}
+	p.Close()
+	if f := free(); f != before {
+		t.Errorf("afterwards = %+v, want %+v", f, before)
+	}
+}
+
+// Parts that a running session may come to need are not dead yet.
+func TestMeasure_CountsNoPartsThatSessionsPin(t *testing.T) {
+	t.Parallel()
+	v, _, _, kept, _ := halfDead(t)
+	dead := func() int64 {
+		u, err := v.Usage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.DeadPartBytes
+	}
+	before := dead()
+	w, err := v.NewWriter(t.Context(), repo.WriterOptions{Parent: kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := dead(); before == 0 || n != 0 {
+		t.Errorf("dead parts = %d, and beside a backup %d, want none", before, n)
+	}
+	if err := w.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustReclaim(t, v)
+	if n := dead(); n != 0 {
+		t.Errorf("dead parts after a reclaim = %d", n)
+	}
+}
+
+// As in a reclaim, all bundles are needed whole as long as a tree cannot be read. Slots are counted all the same.
+func TestMeasure_WhenATreeIsDamaged(t *testing.T) {
+	t.Parallel()
+	v, s, l, kept, _ := halfDead(t)
+	before := names(t, s)["m"]
+	other := mustBackup(t, v, "", newGenerator(10).files(20), nil)
+	want, err := v.PointSizes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	for _, name := range names(t, s)["m"] {
+		if !slices.Contains(before, name) {
+			overwrite(t, s, name, func(b []byte) []byte { b[200]++; return b })
+		}
+	}
+	v, err = repo.Open(t.Context(), s, l, testKey, repo.Options{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	m, err := v.Measure(t.Context(), nil)
+	if err != nil || m.DeadPartBytes != 0 || m.Sizes[kept] != want[kept] || m.Sizes[other] != want[other] {
+		t.Errorf("Measure = %+v, %v, want no dead parts and the sizes %+v", m, err, want)
+	}
+	f, err := v.WouldFree(t.Context(), []repo.PointID{kept})
+	if err != nil || f.SlotBytes != want[kept].Unique {
+		t.Errorf("WouldFree = %+v, %v, want %d bytes", f, err, want[kept].Unique)
+	}
+}
+
+// countingStore counts what is read.
+type countingStore struct {
+	blob.Store
+	lists int
+}
+
+func (s *countingStore) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	s.lists++
+	return s.Store.List(ctx, prefix)
+}
+
+// A measure is not repeated when nothing has changed, and not kept when something has.
+func TestMeasure_IsKeptUntilSomethingChanges(t *testing.T) {
+	t.Parallel()
+	_, inner, l := newVault(t)
+	s := &countingStore{Store: inner}
+	v, err := repo.Open(t.Context(), s, l, testKey, repo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	have := newGenerator(12).files(30)
+	a := mustBackup(t, v, "", have, nil)
+	measure := func(held bool) (repo.Measure, int) {
+		before := s.lists
+		m, err := v.Measure(t.Context(), func(repo.PointID) bool { return held })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m, s.lists - before
+	}
+	m, lists := measure(false)
+	if lists == 0 || m.Points != 1 || m.LockedBytes != 0 || m.Sizes[a].Unique == 0 {
+		t.Fatalf("first measure = %+v with %d listings", m, lists)
+	}
+	if again, lists := measure(false); lists != 0 || again.Usage != m.Usage {
+		t.Errorf("second measure = %+v with %d listings, want the first one", again, lists)
+	}
+	if m, _ := measure(true); m.LockedBytes != m.Sizes[a].Referenced {
+		t.Errorf("LockedBytes = %d of a point that is held, want %d", m.LockedBytes, m.Sizes[a].Referenced)
+	}
+	if err := errors.Join(v.DeletePoint(t.Context(), a), l.Remove(t.Context(), a)); err != nil {
+		t.Fatal(err)
+	}
+	if m, _ := measure(false); m.Points != 0 || len(m.Sizes) != 0 || m.DeadBytes == 0 || m.LiveBytes != 0 {
+		t.Errorf("after the deletion = %+v", m)
+	}
+}

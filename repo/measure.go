@@ -1,0 +1,301 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/refset"
+)
+
+// Measure is what a vault takes, and each of its points, at one moment. It may be shared: nobody changes it.
+type Measure struct {
+	Epoch uint64 // gc epoch of the ledger
+	Usage
+	Sizes map[PointID]Sizes
+}
+
+// lastMeasure is the newest measure of a vault, and of what it is one.
+type lastMeasure struct {
+	mu  sync.Mutex // one measure at a time in this process
+	of  [32]byte   // guarded by mu
+	was Measure    // guarded by mu
+
+	refsets int64 // bytes of refsets that are held at once, about; 0 is refsetMemory
+	slots   int   // slots whose lengths are held at once, about; 0 is windowSlots
+}
+
+// Measure measures the vault. held, if not nil, says which points cannot be deleted now. Nothing is kept from measure to
+// measure but the last one, which is answered again as long as nothing has changed. It holds up neither backups nor
+// reclaims; beside them it may have to begin again, and gives up with an error after a few times.
+func (v *Vault) Measure(ctx context.Context, held func(PointID) bool) (Measure, error) {
+	if err := v.writable(); err != nil {
+		return Measure{}, err
+	}
+	v.measured.mu.Lock()
+	defer v.measured.mu.Unlock()
+	for try := 0; ; try++ {
+		m, err := v.measure(ctx, held)
+		// A point deleted meanwhile takes its refset along, and a reclaim replaces some.
+		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
+			return m, err
+		}
+	}
+}
+
+func (v *Vault) measure(ctx context.Context, held func(PointID) bool) (Measure, error) {
+	a, err := v.account(ctx, held)
+	if err != nil {
+		return Measure{}, err
+	}
+	now := a.fingerprint()
+	if now == v.measured.of {
+		return v.measured.was, nil
+	}
+	if err := a.list(ctx); err != nil {
+		return Measure{}, err
+	}
+	if err := a.slots(ctx); err != nil {
+		return Measure{}, err
+	}
+	if err := a.parts(ctx); err != nil {
+		return Measure{}, err
+	}
+	m := Measure{Epoch: a.snapshot.Epoch, Usage: a.usage, Sizes: make(map[PointID]Sizes, len(a.points))}
+	for i, id := range a.points {
+		m.Sizes[id] = a.sizes[i]
+	}
+	v.measured.of, v.measured.was = now, m
+	return m, nil
+}
+
+// account is one measure.
+type account struct {
+	v        *Vault
+	snapshot Snapshot
+	revision uint64
+	points   []PointID          // ascending
+	held     []bool             // by point
+	owned    map[SessionID]bool // active sessions: all packs they registered are needed
+	pinned   []PointID          // by active sessions
+	pins     refset.Set         // what these acknowledged beside
+
+	generations map[PointID][]int
+	refsetBytes int64 // of all refsets
+
+	live   refset.Set // needed by points
+	single refset.Set // needed by one point
+	whole  refset.Set // needed by sessions, which may need every part of a bundle
+	sizes  []Sizes    // by point
+	usage  Usage
+}
+
+// account reads the ledger.
+func (v *Vault) account(ctx context.Context, held func(PointID) bool) (*account, error) {
+	a := &account{v: v, owned: map[SessionID]bool{}, generations: map[PointID][]int{}}
+	var err error
+	if a.snapshot, err = v.ledger.Snapshot(ctx); err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	if err := v.catalog.refresh(ctx); err != nil {
+		return nil, err
+	}
+	a.revision = v.catalog.atRevision()
+	for _, p := range a.snapshot.Points {
+		if !p.Deleting {
+			a.points = append(a.points, p.ID)
+			a.held = append(a.held, held != nil && held(p.ID))
+		}
+	}
+	a.sizes = make([]Sizes, len(a.points))
+	var pins []refset.Set
+	for _, s := range a.snapshot.Sessions {
+		if s.State != SessionActive {
+			continue
+		}
+		a.owned[s.ID] = true
+		if s.Pin != "" && !slices.Contains(a.pinned, s.Pin) {
+			a.pinned = append(a.pinned, s.Pin)
+		}
+		set, err := v.pinned(s)
+		if err != nil {
+			return nil, err
+		}
+		pins = append(pins, set)
+	}
+	a.pins = unionAll(pins)
+	return a, nil
+}
+
+// atRevision returns the revision of the ledger that the catalog has.
+func (c *catalog) atRevision() uint64 {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	return c.revision
+}
+
+// fingerprint identifies everything that a measure depends on.
+func (a *account) fingerprint() [32]byte {
+	b, err := json.Marshal([]any{a.revision, a.snapshot, a.held})
+	if err != nil {
+		panic("repo: " + err.Error())
+	}
+	return sha256.Sum256(b)
+}
+
+// list adds up the objects of the store, and finds the refsets and the packs that only wait to be removed.
+func (a *account) list(ctx context.Context) error {
+	ended := map[SessionID]bool{}
+	for _, s := range a.snapshot.Sessions {
+		ended[s.ID] = s.State != SessionActive
+	}
+	for info, err := range a.v.store.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("list vault: %w", err)
+		}
+		a.usage.PhysicalBytes += info.Size
+		if id, generation, ok := parseRefsetName(info.Name); ok {
+			a.generations[id] = append(a.generations[id], generation)
+			a.refsetBytes += info.Size
+		}
+		if _, id, err := pack.ParseName(string(info.Name)); err == nil {
+			n, ok := a.v.catalog.known(id)
+			if !ok {
+				continue // not of this vault's ledger, or newer than this measure
+			}
+			row := a.v.catalog.row(n)
+			if row.state == ObjectRetired || row.state == ObjectReserved && ended[row.session] {
+				a.usage.DeadBytes += info.Size
+			}
+		}
+	}
+	for _, generations := range a.generations {
+		slices.Sort(generations)
+	}
+	return nil
+}
+
+// refsetMemory is how many bytes of refsets a measure holds at once, about.
+const refsetMemory = 128 << 20
+
+// slots adds up the slots of the vault.
+func (a *account) slots(ctx context.Context) error {
+	a.usage.Points = int64(len(a.points))
+	return a.ranges(func(from, to uint32, window *lengthWindow) error { return a.between(ctx, from, to, window) })
+}
+
+// ranges goes through the packs of the vault in ranges, so that what is held of refsets at a time is bounded.
+func (a *account) ranges(fn func(from, to uint32, window *lengthWindow) error) error {
+	window := &lengthWindow{v: a.v}
+	count := uint32(a.v.catalog.count())
+	step := uint32(int64(count)/(1+a.refsetBytes/cmp.Or(a.v.measured.refsets, refsetMemory))) + 1
+	for from := uint32(0); from < count; from += step {
+		if err := fn(from, min(from+step, count), window); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// between adds up the slots of a range of packs.
+func (a *account) between(ctx context.Context, from, to uint32, window *lengthWindow) error {
+	sets, err := a.refsets(ctx, a.points, from, to)
+	if err != nil {
+		return err
+	}
+	pinned, err := a.refsets(ctx, a.pinned, from, to)
+	if err != nil {
+		return err
+	}
+	whole := refset.UnionAll(append(pinned, within(a.pins, from, to))...)
+	live := refset.UnionAll(sets...)
+	for i, share := range refset.Shares(sets, window.of) {
+		a.sizes[i].Referenced += share.Referenced
+		a.sizes[i].Unique += share.Unique
+	}
+	a.live = refset.Union(a.live, live)
+	a.single = refset.Union(a.single, refset.Singles(sets...))
+	a.whole = refset.Union(a.whole, whole)
+	held, others := a.sides(sets)
+	a.weigh(from, to, refset.Union(live, whole), refset.AndNot(held, others), window)
+	return nil
+}
+
+// sides returns what the points need that are held, and what the others do.
+func (a *account) sides(sets []refset.Set) (held, others refset.Set) {
+	var yes, no []refset.Set
+	for i, set := range sets {
+		if a.held[i] {
+			yes = append(yes, set)
+		} else {
+			no = append(no, set)
+		}
+	}
+	return refset.UnionAll(yes...), refset.UnionAll(no...)
+}
+
+func within(s refset.Set, from, to uint32) refset.Set {
+	return refset.Only(s, func(n uint32) bool { return from <= n && n < to })
+}
+
+// weigh adds a range of packs to the usage.
+func (a *account) weigh(from, to uint32, live, locked refset.Set, window *lengthWindow) {
+	for n := from; n < to; n++ {
+		row := a.v.catalog.row(n)
+		if !readable(row.state) {
+			continue
+		}
+		used, ok := live.Pack(n)
+		switch {
+		case a.owned[row.session]:
+			a.usage.LiveBytes += row.size
+		case !ok:
+			a.usage.DeadBytes += row.size
+		default:
+			dead := deadBytes(window.of(n), used)
+			a.usage.DeadBytes += dead
+			a.usage.LiveBytes += row.size - dead
+		}
+	}
+	a.usage.LockedBytes += locked.Bytes(window.of)
+}
+
+// refsets reads what points need in a range of packs, several at once.
+func (a *account) refsets(ctx context.Context, points []PointID, from, to uint32) ([]refset.Set, error) {
+	sets := make([]refset.Set, len(points))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, id := range points {
+		g.Go(func() error {
+			set, err := a.v.currentOf(gctx, id, a.generations[id])
+			if err != nil {
+				return fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
+			}
+			sets[i] = within(set, from, to)
+			return a.v.indexed(sets[i])
+		})
+	}
+	return sets, g.Wait()
+}
+
+// indexed demands that the index has every pack that a set names, with all of its slots.
+func (v *Vault) indexed(set refset.Set) error {
+	for p := range set.Packs() {
+		if info, _ := v.catalog.set.Pack(p.Pack); info.Slots < p.Total {
+			row := v.catalog.row(p.Pack)
+			return chunk.Damaged(string(packName(row.kind, row.id)), "the index has %d of its %d slots", info.Slots, p.Total)
+		}
+	}
+	return nil
+}
