@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -26,13 +28,17 @@ type vaultLine struct {
 
 // statsLine is the JSON form of what a vault stores.
 type statsLine struct {
-	Type           string `json:"type"`
-	Vault          string `json:"vault"`
-	RecoveryPoints int64  `json:"recovery_points"`
-	LogicalBytes   int64  `json:"logical_bytes"`
-	PhysicalBytes  int64  `json:"physical_bytes"`
-	LiveBytes      int64  `json:"live_bytes"`
-	DeadBytes      int64  `json:"dead_bytes"`
+	Type           string    `json:"type"`
+	Vault          string    `json:"vault"`
+	RecoveryPoints int64     `json:"recovery_points"`
+	LogicalBytes   int64     `json:"logical_bytes"`
+	PhysicalBytes  int64     `json:"physical_bytes"`
+	LiveBytes      int64     `json:"live_bytes"`
+	DeadBytes      int64     `json:"dead_bytes"`
+	DeadPartBytes  int64     `json:"dead_part_bytes"`
+	LockedBytes    int64     `json:"locked_bytes"`
+	Epoch          int64     `json:"epoch"`
+	MeasuredAt     time.Time `json:"measured_at"`
 }
 
 // taskLine is the JSON form of a reclaim or a verification that ended well.
@@ -135,23 +141,39 @@ func (a *app) listVaults(ctx context.Context, c *client, wanted []string) error 
 }
 
 func newVaultStats(a *app) *cobra.Command {
-	return overVaults(a, "stats", "Show what vaults store",
-		`Show what a vault stores, or every vault: the size of the files in all recovery points, the bytes that the vault takes,
-and how many of them no recovery point needs.`,
-		"  lockfast vault stats\n  lockfast vault stats Default --json", a.vaultStats)
+	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
+	cmd := overVaults(a, "stats", "Show what vaults store",
+		`Show what a vault stores, or every vault. LOGICAL is the size of the files in all recovery points, PHYSICAL what the vault
+takes. LIVE is needed, DEAD waits for a reclaim; the rest is the index and the like. PARTS are small files that no recovery
+point needs, by their size before compression, in bundles with others: a reclaim that is asked for frees them. LOCKED is
+what only recovery points need that must not be deleted.`,
+		"  lockfast vault stats\n  lockfast vault stats Default --json", func(ctx context.Context, c *client, vault string) error {
+			return a.vaultStats(ctx, c, vault, table)
+		})
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		table.Init(a.out.stdout, 0, 0, 2, ' ', 0)
+		if !a.out.json {
+			fmt.Fprintln(table, "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED")
+		}
+		err := run(cmd, args)
+		return cmp.Or(err, table.Flush())
+	}
+	return cmd
 }
 
-func (a *app) vaultStats(ctx context.Context, c *client, vault string) error {
+func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 	if err != nil {
 		return err
 	}
 	if a.out.json {
 		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,
-			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes})
+			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes,
+			DeadPartBytes: u.DeadPartBytes, LockedBytes: u.LockedBytes, Epoch: u.Epoch, MeasuredAt: u.MeasuredAt.UTC()})
 	}
-	_, err = fmt.Fprintf(a.out.stdout, "%s: %d recovery points of %s take %s, of which %s can be reclaimed\n", vault,
-		u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes), size(u.DeadBytes))
+	_, err = fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", vault, u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes),
+		size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes))
 	return err
 }
 

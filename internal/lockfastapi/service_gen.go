@@ -13,6 +13,7 @@ func Operations() []*wire.Descriptor {
 	return []*wire.Descriptor{
 		CompareRecoveryPoints.Descriptor,
 		CreateAccount.Descriptor,
+		DescribeDeletion.Descriptor,
 		DescribeJobDetail.Descriptor,
 		DescribeResource.Descriptor,
 		DescribeTask.Descriptor,
@@ -49,6 +50,13 @@ var CreateAccount = wire.Operation[CreateAccountInput, CreateAccountOutput]{Desc
 	Service: Service, Name: "CreateAccount", Method: "PUT", Path: "/lockfast/v1/accounts/{accountId}", Status: 200,
 	Input: shapeCreateAccountInput, Output: shapeCreateAccountOutput,
 	Errors: []string{"AlreadyExistsException", "InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+}}
+
+// DescribeDeletion says what deleting recovery points would free, all together, and deletes nothing.
+var DescribeDeletion = wire.Operation[DescribeDeletionInput, DescribeDeletionOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "DescribeDeletion", Method: "POST", Path: "/lockfast/v1/deletions/describe", Status: 200,
+	Input: shapeDescribeDeletionInput, Output: shapeDescribeDeletionOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 
 // DescribeJobDetail describes the progress of a backup or restore job.

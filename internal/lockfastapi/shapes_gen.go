@@ -54,6 +54,14 @@ var (
 		{Name: "AdministratorArn", Required: true, Shape: shapeArn},
 		{Name: "SecretAccessKey", Required: true, Shape: shapeSecretAccessKey},
 	}}
+	shapeDescribeDeletionInput = &wire.Shape{Name: "DescribeDeletionInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeDeletionInput](), Members: []wire.Member{
+		{Name: "BackupVaultName", Shape: shapeBackupVaultName},
+		{Name: "RecoveryPointArns", Required: true, Shape: shapeRecoveryPointArns},
+	}}
+	shapeDescribeDeletionOutput = &wire.Shape{Name: "DescribeDeletionOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeDeletionOutput](), Members: []wire.Member{
+		{Name: "RecoveryPoints", Required: true, Shape: shapePointDeletions},
+		{Name: "Vaults", Required: true, Shape: shapeVaultDeletions},
+	}}
 	shapeDescribeJobDetailInput = &wire.Shape{Name: "DescribeJobDetailInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeJobDetailInput](), Members: []wire.Member{
 		{Name: "JobId", Wire: "jobId", In: wire.Label, Required: true, Shape: shapeJobId},
 	}}
@@ -124,8 +132,12 @@ var (
 	}}
 	shapeGetVaultUsageOutput = &wire.Shape{Name: "GetVaultUsageOutput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultUsageOutput](), Members: []wire.Member{
 		{Name: "DeadBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "DeadPartBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "Epoch", Required: true, Shape: wire.PlainLong},
 		{Name: "LiveBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "LockedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "LogicalBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "MeasuredAt", Required: true, Shape: wire.PlainTimestamp},
 		{Name: "PhysicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
 	}}
@@ -276,7 +288,12 @@ var (
 		{Name: "Type", Shape: wire.PlainString},
 	}}
 	shapePath          = &wire.Shape{Name: "Path", Kind: wire.String, Bytes: true, Min: new(int64(1)), Max: new(int64(65536))}
-	shapeRecoveryPoint = &wire.Shape{Name: "RecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPoint](), Members: []wire.Member{
+	shapePointDeletion = &wire.Shape{Name: "PointDeletion", Kind: wire.Structure, Type: reflect.TypeFor[PointDeletion](), Members: []wire.Member{
+		{Name: "RecoveryPoint", Required: true, Shape: shapeRecoveryPoint},
+		{Name: "Refusal", Shape: wire.PlainString},
+	}}
+	shapePointDeletions = &wire.Shape{Name: "PointDeletions", Kind: wire.List, Item: shapePointDeletion}
+	shapeRecoveryPoint  = &wire.Shape{Name: "RecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPoint](), Members: []wire.Member{
 		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
 		{Name: "CompositeMemberIdentifier", Shape: wire.PlainString},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
@@ -291,7 +308,9 @@ var (
 		{Name: "StatusMessage", Shape: wire.PlainString},
 		{Name: "StoredBytes", Shape: wire.PlainLong},
 		{Name: "UniqueBytes", Shape: wire.PlainLong},
+		{Name: "UniquePartBytes", Shape: wire.PlainLong},
 	}}
+	shapeRecoveryPointArns     = &wire.Shape{Name: "RecoveryPointArns", Kind: wire.List, Min: new(int64(1)), Max: new(int64(1000)), Item: shapeArn}
 	shapeRecoveryPoints        = &wire.Shape{Name: "RecoveryPoints", Kind: wire.List, Item: shapeRecoveryPoint}
 	shapeRegisterResourceInput = &wire.Shape{Name: "RegisterResourceInput", Kind: wire.Structure, Type: reflect.TypeFor[RegisterResourceInput](), Members: []wire.Member{
 		{Name: "Members", Shape: shapeMemberNames},
@@ -401,8 +420,19 @@ var (
 		{Name: "TrailRecord", Required: true, Shape: wire.PlainString},
 		{Name: "UserName", Shape: wire.PlainString},
 	}}
-	shapeTrailEvents       = &wire.Shape{Name: "TrailEvents", Kind: wire.List, Item: shapeTrailEvent}
-	shapeTrailResources    = &wire.Shape{Name: "TrailResources", Kind: wire.List, Item: wire.PlainString}
-	shapeTrailText         = &wire.Shape{Name: "TrailText", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256))}
+	shapeTrailEvents    = &wire.Shape{Name: "TrailEvents", Kind: wire.List, Item: shapeTrailEvent}
+	shapeTrailResources = &wire.Shape{Name: "TrailResources", Kind: wire.List, Item: wire.PlainString}
+	shapeTrailText      = &wire.Shape{Name: "TrailText", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256))}
+	shapeVaultDeletion  = &wire.Shape{Name: "VaultDeletion", Kind: wire.Structure, Type: reflect.TypeFor[VaultDeletion](), Members: []wire.Member{
+		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
+		{Name: "Epoch", Required: true, Shape: wire.PlainLong},
+		{Name: "FreedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "FreedPartBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "PinnedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+		{Name: "SharedBundleBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "SharedBytes", Required: true, Shape: wire.PlainLong},
+	}}
+	shapeVaultDeletions    = &wire.Shape{Name: "VaultDeletions", Kind: wire.List, Item: shapeVaultDeletion}
 	shapeVerificationLevel = &wire.Shape{Name: "VerificationLevel", Kind: wire.Integer, Min: new(int64(0)), Max: new(int64(3))}
 )

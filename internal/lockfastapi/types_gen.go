@@ -67,6 +67,18 @@ func (v CreateAccountOutput) LogValue() slog.Value {
 	return wire.LogValue(shapeCreateAccountOutput, &v)
 }
 
+// DescribeDeletionInput is the input of DescribeDeletion. Without BackupVaultName, the vaults are found by the ARNs.
+type DescribeDeletionInput struct {
+	BackupVaultName   *string
+	RecoveryPointArns []string // required
+}
+
+// DescribeDeletionOutput is the output of DescribeDeletion.
+type DescribeDeletionOutput struct {
+	RecoveryPoints []PointDeletion // required
+	Vaults         []VaultDeletion // required
+}
+
 // DescribeJobDetailInput is the input of DescribeJobDetail.
 type DescribeJobDetailInput struct {
 	JobId string // label jobId, required
@@ -162,13 +174,17 @@ type GetVaultUsageInput struct {
 	BackupVaultName string // label backupVaultName, required
 }
 
-// GetVaultUsageOutput is the output of GetVaultUsage.
+// GetVaultUsageOutput is the output of GetVaultUsage. LiveBytes and DeadBytes are of packs; DeadBytes wait for a reclaim, and DeadPartBytes, which are counted before compression, for one that was asked for. LockedBytes are those of LiveBytes that only recovery points need which cannot be deleted now.
 type GetVaultUsageOutput struct {
-	DeadBytes      int64 // required
-	LiveBytes      int64 // required
-	LogicalBytes   int64 // required
-	PhysicalBytes  int64 // required
-	RecoveryPoints int64 // required
+	DeadBytes      int64     // required
+	DeadPartBytes  int64     // required
+	Epoch          int64     // required
+	LiveBytes      int64     // required
+	LockedBytes    int64     // required
+	LogicalBytes   int64     // required
+	MeasuredAt     time.Time // required
+	PhysicalBytes  int64     // required
+	RecoveryPoints int64     // required
 }
 
 // Item is one entry of a recovery point. Path is its name in bytes, DisplayPath the same as readable text.
@@ -343,7 +359,13 @@ type ListTrailEventsOutput struct {
 	TrailEvents []TrailEvent // required
 }
 
-// RecoveryPoint is a recovery point with its sizes. UniqueBytes is what deleting it alone would free.
+// PointDeletion is a recovery point that is to be deleted. Refusal says why it may not be; it is absent if it may.
+type PointDeletion struct {
+	RecoveryPoint RecoveryPoint // required
+	Refusal       *string
+}
+
+// RecoveryPoint is a recovery point with its sizes. StoredBytes is what the data takes that it uses, UniqueBytes what deleting it alone would free; UniquePartBytes, counted before compression, is what a reclaim that was asked for would free in addition. They are absent until computed, and sums over the members for the recovery point of a group.
 type RecoveryPoint struct {
 	BackupVaultName           string // required
 	CompositeMemberIdentifier *string
@@ -359,6 +381,7 @@ type RecoveryPoint struct {
 	StatusMessage             *string
 	StoredBytes               *int64
 	UniqueBytes               *int64
+	UniquePartBytes           *int64
 }
 
 // RegisterResourceInput is the input of RegisterResource. An EFS resource has a Path; a group, type CloudFormation, has a Name and Members, the names of declared resources.
@@ -515,4 +538,16 @@ type TrailEvent struct {
 	SourceIpAddress *string
 	TrailRecord     string // required
 	UserName        *string
+}
+
+// VaultDeletion is what a vault would free if the recovery points were deleted that may be. FreedBytes are free after a reclaim, PinnedBytes when jobs that run have ended. FreedPartBytes, which are counted before compression, stand in bundles that others need, too, and are free after a reclaim that was asked for. SharedBytes stay because other recovery points need them; SharedBundleBytes of them are such bundles.
+type VaultDeletion struct {
+	BackupVaultName   string // required
+	Epoch             int64  // required
+	FreedBytes        int64  // required
+	FreedPartBytes    int64  // required
+	PinnedBytes       int64  // required
+	RecoveryPoints    int64  // required
+	SharedBundleBytes int64  // required
+	SharedBytes       int64  // required
 }

@@ -18,6 +18,8 @@ type Reclaimer struct {
 	Delay time.Duration
 	// Threshold is the share of dead bytes that a reclaim leaves which nobody asked for.
 	Threshold float64
+	// Reclaimed, if not nil, is called after a reclaim that nobody asked for has freed space.
+	Reclaimed func(ctx context.Context, vaultUUID string)
 
 	mu   sync.Mutex
 	due  map[string]time.Time  // vaults to reclaim in the background; guarded by mu
@@ -102,6 +104,9 @@ func (r *Reclaimer) background(ctx context.Context, vaultUUID string) {
 		report, err := r.Reclaim(ctx, vaultUUID, repo.ReclaimOptions{Threshold: r.Threshold})
 		if err == nil && report.PacksRemoved+report.ObjectsSwept > 0 {
 			log.InfoContext(ctx, "space reclaimed", "bytes_freed", report.BytesRemoved-report.BytesWritten, "packs_removed", report.PacksRemoved)
+			if r.Reclaimed != nil {
+				r.Reclaimed(ctx, vaultUUID)
+			}
 		}
 		return err
 	})

@@ -290,8 +290,10 @@ func (p *parts) makeRunners(context.Context) error {
 		private = p.o.Now().Truncate(time.Microsecond) // as precise as the records
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
-	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
-	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
+	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
+	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log, Background: !p.o.Private}
+	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
+		Reclaimed: r.sizes.Changed}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience,
 		Deleted: func(ctx context.Context, vaultUUID string) {
@@ -393,9 +395,12 @@ func (p *parts) ready(ctx context.Context) error {
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.sizes.Run(ctx) })
+	stored := p.storedVaults(ctx)
+	g.Go(func() error { return r.sizes.Run(ctx, stored) })
 	g.Go(func() error {
-		p.reclaimAll(ctx)
+		for _, id := range stored { // for what a killed server may have left
+			r.reclaimer.Later(id)
+		}
 		return r.reclaimer.Run(ctx)
 	})
 	g.Go(func() error {
@@ -427,15 +432,13 @@ func (p *parts) background(ctx context.Context) error {
 	return g.Wait()
 }
 
-// reclaimAll has every vault reclaimed once, for what a killed server may have left.
-func (p *parts) reclaimAll(ctx context.Context) {
+// storedVaults returns the vaults that have been written to.
+func (p *parts) storedVaults(ctx context.Context) []string {
 	vaults, err := p.ledgers.Vaults(ctx)
 	if err != nil && ctx.Err() == nil {
-		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim", "error", err)
+		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim and sizes", "error", err)
 	}
-	for _, id := range vaults {
-		p.runners.reclaimer.Later(id)
-	}
+	return vaults
 }
 
 // single reports whether no other server can work on the database: SQLite belongs to the data directory's owner.
