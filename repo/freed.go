@@ -2,9 +2,7 @@ package repo
 
 import (
 	"context"
-	"errors"
 
-	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
 )
@@ -20,45 +18,36 @@ type Freed struct {
 	BundleBytes int64  // of SharedBytes, bundles with such parts
 }
 
-// WouldFree says what deleting points would free. Those that there are not are left out.
+// WouldFree says what deleting points would free. Those that there are not are left out. Like [Vault.Measure], it may have
+// to begin again.
 func (v *Vault) WouldFree(ctx context.Context, points []PointID) (Freed, error) {
-	if err := v.writable(); err != nil {
-		return Freed{}, err
-	}
-	for try := 0; ; try++ {
-		f, err := v.wouldFree(ctx, points)
-		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
-			return f, err
-		}
-	}
-}
-
-func (v *Vault) wouldFree(ctx context.Context, points []PointID) (Freed, error) {
 	goes := map[PointID]bool{}
 	for _, id := range points {
 		goes[id] = true
 	}
-	a, err := v.account(ctx, func(id PointID) bool { return goes[id] }) // held is who goes
+	var out Freed
+	err := v.accounted(ctx, func(id PointID) bool { return goes[id] }, func(a *account) error {
+		f := whatIf{account: a}
+		f.Epoch = a.snapshot.Epoch
+		for _, goes := range a.held {
+			if goes {
+				f.Points++
+			}
+		}
+		err := a.list(ctx)
+		if err == nil {
+			err = a.ranges(func(from, to uint32, window *lengthWindow) error { return f.between(ctx, from, to, window) })
+		}
+		if err == nil {
+			err = f.parts(ctx)
+		}
+		out = f.Freed
+		return err
+	})
 	if err != nil {
 		return Freed{}, err
 	}
-	if err := a.list(ctx); err != nil {
-		return Freed{}, err
-	}
-	f := whatIf{account: a}
-	f.Epoch = a.snapshot.Epoch
-	for _, held := range a.held {
-		if held {
-			f.Points++
-		}
-	}
-	if err := a.ranges(func(from, to uint32, window *lengthWindow) error { return f.between(ctx, from, to, window) }); err != nil {
-		return Freed{}, err
-	}
-	if err := f.parts(ctx); err != nil {
-		return Freed{}, err
-	}
-	return f.Freed, nil
+	return out, nil
 }
 
 // whatIf is one calculation of what points would free. Those that account holds are the ones to go.

@@ -149,3 +149,58 @@ func TestMeasure_IsKeptUntilSomethingChanges(t *testing.T) {
 		t.Errorf("after the deletion = %+v", m)
 	}
 }
+
+// Beside backups, deletions and reclaims a measure may have to begin again, but never takes what moves for damage.
+func TestMeasure_BesideEverything(t *testing.T) {
+	t.Parallel()
+	v, _, l := newVault(t)
+	g := newGenerator(13)
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		have := g.files(30)
+		var last repo.PointID
+		for i := range 30 {
+			next := g.change(have)
+			id, err := backup(t.Context(), v, last, next, have)
+			if err == nil && i%3 > 0 {
+				err = remove(t.Context(), v, l, last)
+			}
+			if err == nil && i%2 == 0 {
+				_, err = v.Reclaim(t.Context(), repo.ReclaimOptions{})
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+			last, have = id, next
+		}
+	}()
+	for n := 0; ; n++ {
+		m, err := v.Measure(t.Context(), nil)
+		if err == nil && n%2 == 0 {
+			for id := range m.Sizes {
+				if _, err = v.WouldFree(t.Context(), []repo.PointID{id}); err != nil {
+					break
+				}
+			}
+		}
+		if err != nil {
+			t.Errorf("measure %d gave up: %v", n, err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sound(t.Context(), v); err != nil {
+				t.Error(err)
+			}
+			if _, err := v.Measure(t.Context(), nil); err != nil {
+				t.Errorf("measure of what rests: %v", err)
+			}
+			return
+		default:
+		}
+	}
+}

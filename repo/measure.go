@@ -38,39 +38,63 @@ type lastMeasure struct {
 
 // Measure measures the vault. held, if not nil, says which points cannot be deleted now. Nothing is kept from measure to
 // measure but the last one, which is answered again as long as nothing has changed. It holds up neither backups nor
-// reclaims; beside them it may have to begin again, and gives up with an error after a few times.
+// reclaims; beside deletions and reclaims it may have to begin again, and fails if that happens too often.
 func (v *Vault) Measure(ctx context.Context, held func(PointID) bool) (Measure, error) {
-	if err := v.writable(); err != nil {
-		return Measure{}, err
-	}
 	v.measured.mu.Lock()
 	defer v.measured.mu.Unlock()
-	for try := 0; ; try++ {
-		m, err := v.measure(ctx, held)
-		// A point deleted meanwhile takes its refset along, and a reclaim replaces some.
-		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
-			return m, err
+	var m Measure
+	err := v.accounted(ctx, held, func(a *account) (err error) {
+		m, err = v.measure(ctx, a)
+		return err
+	})
+	return m, err
+}
+
+// measureTries is how often a measure begins.
+const measureTries = 10
+
+// accounted calls fn with the state of the ledger, and again when that changed under its hands: a point deleted meanwhile
+// takes its refset along, and a reclaim replaces some and removes packs.
+func (v *Vault) accounted(ctx context.Context, held func(PointID) bool, fn func(*account) error) error {
+	if err := v.writable(); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		a, err := v.account(ctx, held)
+		if err != nil {
+			return err
+		}
+		err = fn(a)
+		if err == nil || !isDamage(err) || try == measureTries {
+			return err
+		}
+		if errors.Is(err, blob.ErrNotExist) {
+			continue // a reclaim that had retired packs before may only now replace the refsets that name them
+		}
+		if moved, merr := a.moved(ctx); !moved || merr != nil {
+			return errors.Join(err, merr)
 		}
 	}
 }
 
-func (v *Vault) measure(ctx context.Context, held func(PointID) bool) (Measure, error) {
-	a, err := v.account(ctx, held)
+// moved reports whether points came or went, or a reclaim got on.
+func (a *account) moved(ctx context.Context) (bool, error) {
+	now, err := a.v.ledger.Snapshot(ctx)
 	if err != nil {
-		return Measure{}, err
+		return false, fmt.Errorf("read ledger: %w", err)
 	}
+	return now.Epoch != a.snapshot.Epoch || !slices.Equal(now.Points, a.snapshot.Points), nil
+}
+
+func (v *Vault) measure(ctx context.Context, a *account) (Measure, error) {
 	now := a.fingerprint()
 	if now == v.measured.of {
 		return v.measured.was, nil
 	}
-	if err := a.list(ctx); err != nil {
-		return Measure{}, err
-	}
-	if err := a.slots(ctx); err != nil {
-		return Measure{}, err
-	}
-	if err := a.parts(ctx); err != nil {
-		return Measure{}, err
+	for _, step := range []func(context.Context) error{a.list, a.slots, a.parts} {
+		if err := step(ctx); err != nil {
+			return Measure{}, err
+		}
 	}
 	m := Measure{Epoch: a.snapshot.Epoch, Usage: a.usage, Sizes: make(map[PointID]Sizes, len(a.points))}
 	for i, id := range a.points {
@@ -80,7 +104,10 @@ func (v *Vault) measure(ctx context.Context, held func(PointID) bool) (Measure, 
 	return m, nil
 }
 
-// account is one measure.
+// account is one measure. Of what grows with the vault it holds three sets of slots (12 bytes for each pack, and a bit
+// for each slot of packs that are not in them whole), three bits for each entry of the index, the refsets of a range of
+// packs and the lengths of a window of slots. For 100 million chunks in 800,000 packs that is about 350 MiB beside the
+// index itself.
 type account struct {
 	v        *Vault
 	snapshot Snapshot
@@ -187,7 +214,11 @@ func (a *account) list(ctx context.Context) error {
 }
 
 // refsetMemory is how many bytes of refsets a measure holds at once, about.
-const refsetMemory = 128 << 20
+const refsetMemory = 64 << 20
+
+// largeRefset is the average length from which on refsets are read one at a time, because one that is read takes about
+// ten times its length.
+const largeRefset = 4 << 20
 
 // slots adds up the slots of the vault.
 func (a *account) slots(ctx context.Context) error {
@@ -276,6 +307,9 @@ func (a *account) refsets(ctx context.Context, points []PointID, from, to uint32
 	sets := make([]refset.Set, len(points))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
+	if a.refsetBytes > largeRefset*int64(len(a.points)) {
+		g.SetLimit(1)
+	}
 	for i, id := range points {
 		g.Go(func() error {
 			set, err := a.v.currentOf(gctx, id, a.generations[id])

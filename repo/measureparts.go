@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
@@ -50,10 +49,10 @@ func (a *account) roots(ctx context.Context) (roots []ID, unknown []PointID, err
 	roots = make([]ID, len(a.points))
 	for i, id := range a.points {
 		m, err := a.v.readManifest(ctx, id)
-		if errors.Is(err, blob.ErrNotExist) && a.v.deleted(ctx, id) {
-			return nil, nil, fmt.Errorf("recovery point %s: %w", id, err)
-		}
 		if err = missingIsDamage(err); isDamage(err) {
+			if moved, merr := a.moved(ctx); moved || merr != nil {
+				return nil, nil, fmt.Errorf("recovery point %s: %w", id, errors.Join(err, merr))
+			}
 			a.v.log.Warn("recovery point is measured without its manifest", "object", manifestName(id), "error", err)
 			unknown = append(unknown, id)
 			continue
@@ -74,16 +73,14 @@ func (a *account) fixed(ctx context.Context, unknown []PointID) (refset.Set, err
 	return unionAll(sets), err
 }
 
-// broken decides about a tree that cannot be read. If a point was deleted meanwhile, the measure begins again. Else all
-// bundles stay whole as long as that is so, as they do in a reclaim, and no part is dead.
+// broken decides about a tree that cannot be read. If something moved meanwhile, the measure begins again. Else all bundles
+// stay whole as long as that is so, as they do in a reclaim, and no part is dead.
 func (a *account) broken(ctx context.Context, err error) error {
 	if !isDamage(err) {
 		return err
 	}
-	for _, id := range a.points {
-		if a.v.deleted(ctx, id) {
-			return fmt.Errorf("recovery point %s was deleted: %w", id, blob.ErrNotExist)
-		}
+	if moved, merr := a.moved(ctx); moved || merr != nil {
+		return errors.Join(err, merr)
 	}
 	a.v.log.Warn("parts of bundles are not measured, because the tree of a recovery point cannot be read", "error", err)
 	a.usage.DeadPartBytes = 0
