@@ -235,6 +235,24 @@ func TestBackup_SeveralPathsOfWhichOneIsBad(t *testing.T) {
 	}
 }
 
+// Sizes are computed once for a command, however many recovery points it makes.
+func TestBackup_SeveralPathsHaveSizes(t *testing.T) {
+	c := newCLI(t)
+	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")
+	write(t, one, map[string]string{"one": strings.Repeat("1", 5000)})
+	write(t, two, map[string]string{"two": "2"})
+	c.lines(exitDone, "result", "backup", one, two)
+	listed := c.lines(exitDone, "result", "list")
+	if len(listed) != 2 {
+		t.Fatalf("list = %v", listed)
+	}
+	for _, p := range listed {
+		if p["logical_bytes"] == nil || p["stored_bytes"] == nil || p["unique_bytes"] == nil || p["unique_part_bytes"] == nil {
+			t.Errorf("list = %v, want all sizes", p)
+		}
+	}
+}
+
 func TestCopy(t *testing.T) {
 	c := newCLI(t)
 	home := filepath.Join(t.TempDir(), "home")

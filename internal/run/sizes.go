@@ -17,8 +17,6 @@ type Sizes struct {
 	Vaults *vault.Service
 	Store  *Store
 	Log    *slog.Logger
-	// Background says that [Sizes.Run] is at work, so that nobody else has to wait for sizes.
-	Background bool
 
 	mu    sync.Mutex
 	dirty map[string]bool      // vaults to compute anew; guarded by mu
@@ -34,23 +32,15 @@ const (
 	sizesRetry = time.Minute
 )
 
-// Changed says that recovery points of a vault, or what it takes, came or went. [Sizes.Run] computes it, once for a burst
-// of changes. If that does not run, it is computed before Changed returns, unless that was done just before.
-func (s *Sizes) Changed(ctx context.Context, vaultUUID string) {
+// Changed says that recovery points of a vault, or what it takes, came or went. Nobody waits for sizes: [Sizes.Run] computes
+// them soon, once for a burst of changes, or [Sizes.Settle] in the end.
+func (s *Sizes) Changed(_ context.Context, vaultUUID string) {
 	s.mu.Lock()
-	s.init()
-	s.dirty[vaultUUID] = true
-	s.mu.Unlock()
-	if !s.Background && s.claim(vaultUUID) {
-		s.compute(ctx, vaultUUID)
-	}
-}
-
-// init makes the maps. The caller holds mu.
-func (s *Sizes) init() {
+	defer s.mu.Unlock()
 	if s.dirty == nil {
 		s.dirty, s.rest = map[string]bool{}, map[string]time.Time{}
 	}
+	s.dirty[vaultUUID] = true
 }
 
 // Run computes what is due until ctx is done. It begins with vaults, which may have changed since they were recorded.
@@ -72,6 +62,15 @@ func (s *Sizes) Run(ctx context.Context, vaults []string) error {
 		})
 	}
 	return g.Wait()
+}
+
+// Settle computes what is due before a server ends that does not call Run.
+func (s *Sizes) Settle(ctx context.Context) {
+	for _, id := range s.due() {
+		if s.claim(id) {
+			s.compute(ctx, id)
+		}
+	}
 }
 
 func (s *Sizes) due() (ids []string) {

@@ -15,8 +15,9 @@ import (
 
 // How long the steps of stopping take at most; together less than the 30 s that an init system grants.
 const (
-	httpGrace = 3 * time.Second  // for requests under way
-	workGrace = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
+	httpGrace  = 3 * time.Second  // for requests under way
+	sizesGrace = 10 * time.Second // for sizes that a private server has not recorded; nobody waits for its end but a command
+	workGrace  = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
 )
 
 // Options says which server to open.
@@ -119,7 +120,13 @@ func (s *Server) stop(ctx context.Context) error {
 	}
 	workCtx, cancel := context.WithTimeout(ctx, s.o.grace)
 	defer cancel()
-	return errors.Join(err, s.parts.workers.Stop(workCtx))
+	err = errors.Join(err, s.parts.workers.Stop(workCtx))
+	if s.o.Private {
+		sizesCtx, cancel := context.WithTimeout(ctx, sizesGrace)
+		defer cancel()
+		s.parts.runners.sizes.Settle(sizesCtx)
+	}
+	return err
 }
 
 // close releases what open took, as far as it came.

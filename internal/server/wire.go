@@ -291,7 +291,7 @@ func (p *parts) makeRunners(context.Context) error {
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
-	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log, Background: !p.o.Private}
+	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
 		Reclaimed: r.sizes.Changed}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
