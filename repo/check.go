@@ -56,11 +56,18 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) 
 	if o.Level < CheckNames || o.Level > CheckBytes {
 		return CheckReport{}, fmt.Errorf("check level %d: want %d to %d", o.Level, CheckNames, CheckBytes)
 	}
+	v.observed.forget(nil)
 	c := &check{v: v, o: o, damages: map[string]*Damage{}, slots: map[uint32]*badPack{}}
 	c.report.Level = o.Level
-	for _, step := range []func(context.Context) error{c.names, c.segments, c.packs, c.points} {
+	for _, step := range []func(context.Context) error{c.names, c.small, c.segments, c.packs, c.points} {
 		if err := step(ctx); err != nil {
 			return CheckReport{}, fmt.Errorf("check vault: %w", err)
+		}
+	}
+	for _, d := range v.observed.all() { // read all the same, by parity or from other objects
+		known := c.damaged(blob.Name(d.Object), d.Err)
+		if len(known.Points) == 0 {
+			known.Points = d.Points
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.damages)) {
@@ -136,7 +143,7 @@ func (c *check) names(ctx context.Context) error {
 		return err
 	}
 	sizes := map[string]int64{}
-	for _, prefix := range []string{"d/", "m/"} {
+	for _, prefix := range packPrefixes {
 		for info, err := range c.v.store.List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("list packs: %w", err)
@@ -150,6 +157,11 @@ func (c *check) names(ctx context.Context) error {
 		}
 		name := packName(row.kind, row.id)
 		size, ok := sizes[string(name)]
+		if !ok { // a list may lack what is new
+			if info, err := c.v.store.Stat(ctx, name); err == nil {
+				size, ok = info.Size, true
+			}
+		}
 		c.report.Packs++
 		c.report.Bytes += size
 		switch {
@@ -278,6 +290,9 @@ func (c *check) pack(ctx context.Context, n uint32, row packRow) error {
 	}
 	if c.o.Level < CheckBytes {
 		return nil
+	}
+	if row.kind == ObjectCold {
+		return c.coldPack(ctx, n, row, p)
 	}
 	b, err := readRange(ctx, c.v.store, blob.Name(p.Name()), 0, p.Size, nil)
 	if err != nil {

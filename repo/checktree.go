@@ -39,16 +39,7 @@ func (c *check) pointIDs(ctx context.Context) ([]PointID, error) {
 	if c.v.ledger != nil {
 		return c.v.PointIDs(ctx)
 	}
-	var out []PointID
-	for info, err := range c.v.store.List(ctx, "r/") {
-		if err != nil {
-			return nil, fmt.Errorf("list recovery points: %w", err)
-		}
-		if id, ok := parseManifestName(info.Name); ok {
-			out = append(out, id)
-		}
-	}
-	return out, nil
+	return c.v.manifests(ctx)
 }
 
 // point checks one recovery point and reports whether it was deleted meanwhile.

@@ -7,15 +7,18 @@ import (
 	"github.com/lockfast/lockfast/repo/refset"
 )
 
-// Freed is what becomes of the data of some points if they are deleted, all together (docs/format.md section 16.3).
+// Freed is what becomes of the data of some points if they are deleted, all together (docs/format.md section 16.5).
 type Freed struct {
 	Epoch       uint64 // gc epoch of the ledger
 	Points      int    // how many of them there are
-	SlotBytes   int64  // stored bytes of slots that nothing else needs: a reclaim frees them
+	SlotBytes   int64  // stored bytes of slots that nothing else needs: a reclaim frees them, but ColdBytes when it suits
 	PinnedBytes int64  // stored bytes of slots that sessions need, and no other points: free when these have ended
 	PartBytes   int64  // plain bytes of parts that nothing else needs, in bundles that stay: a reclaim of everything frees them
 	SharedBytes int64  // stored bytes of slots that other points need, too, and that stay
 	BundleBytes int64  // of SharedBytes, bundles with such parts
+
+	ColdBytes     int64 // of SlotBytes, in cold packs: free when little of the pack is needed (docs/format.md section 16.4)
+	ColdPartBytes int64 // of PartBytes, likewise
 }
 
 // WouldFree says what deleting points would free. Those that there are not are left out. Like [Vault.Measure], it may have
@@ -71,7 +74,9 @@ func (f *whatIf) between(ctx context.Context, from, to uint32, window *lengthWin
 	whole := refset.UnionAll(append(pinned, within(f.pins, from, to))...)
 	gone, stay := f.sides(sets)
 	only, shared := refset.AndNot(gone, stay), refset.Intersect(gone, stay)
-	f.SlotBytes += refset.AndNot(only, whole).Bytes(window.of)
+	free := refset.AndNot(only, whole)
+	f.SlotBytes += free.Bytes(window.of)
+	f.ColdBytes += refset.Only(free, f.v.catalog.isCold).Bytes(window.of)
 	f.PinnedBytes += refset.Intersect(only, whole).Bytes(window.of)
 	f.SharedBytes += shared.Bytes(window.of)
 	f.live = refset.Union(f.live, stay)
@@ -116,12 +121,21 @@ func (f *whatIf) parts(ctx context.Context) error {
 		return true
 	}
 	tally.Begin()
-	var n int64
+	var all, cold int64
+	count := func(loc index.Location) {
+		if !stays(loc) {
+			return
+		}
+		all += int64(loc.PartLength)
+		if f.v.catalog.isCold(loc.Pack) {
+			cold += int64(loc.PartLength)
+		}
+	}
 	for i, root := range roots {
 		if !f.held[i] {
 			continue
 		}
-		if err := f.v.soleParts(ctx, tally, root, stays, &n); err != nil {
+		if err := f.v.soleParts(ctx, tally, root, count); err != nil {
 			return f.broken(ctx, err)
 		}
 	}
@@ -129,6 +143,6 @@ func (f *whatIf) parts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.PartBytes, f.BundleBytes = n, set.Bytes(f.window.of)
+	f.PartBytes, f.ColdPartBytes, f.BundleBytes = all, cold, set.Bytes(f.window.of)
 	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/localledger"
 )
 
 // What a session pins is free only when it has ended, and no part of it before.
@@ -83,7 +85,12 @@ func TestMeasure_WhenATreeIsDamaged(t *testing.T) {
 	v.Close()
 	for _, name := range names(t, s)["m"] {
 		if !slices.Contains(before, name) {
-			overwrite(t, s, name, func(b []byte) []byte { b[200]++; return b })
+			overwrite(t, s, name, func(b []byte) []byte {
+				for i := 200; i < len(b); i += 500 { // more than parity restores
+					b[i]++
+				}
+				return b
+			})
 		}
 	}
 	v, err = repo.Open(t.Context(), s, l, testKey, repo.Options{Workers: 2})
@@ -202,5 +209,43 @@ func TestMeasure_BesideEverything(t *testing.T) {
 			return
 		default:
 		}
+	}
+}
+
+// What is in cold storage counts as any other, uniquely too, and apart.
+func TestMeasure_CountsColdStorage(t *testing.T) {
+	t.Parallel()
+	s, l := mem.New(), localledger.New(localledger.Options{})
+	v := create(t, s, l, coldOptions())
+	g := newGenerator(21)
+	old := g.files(60)
+	first := mustBackup(t, v, "", old, nil)
+	second := mustBackup(t, v, first, g.change(old), old)
+	cold := mustMoveToCold(t, v, l, first)
+	reclaimAll(t, v)
+	m, err := v.Measure(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, z := m.Cold, m.Sizes[cold]
+	if c.Points != 1 || c.LiveBytes == 0 || c.LiveBytes >= m.LiveBytes || c.DeadBytes != 0 || c.DeadPartBytes != 0 {
+		t.Errorf("cold storage has %+v of %+v", c, m.Usage)
+	}
+	if z.Unique == 0 || z.Unique > z.Referenced || z.Logical == 0 || m.Sizes[second].Unique == 0 {
+		t.Errorf("sizes = %+v", m.Sizes)
+	}
+	f, err := v.WouldFree(t.Context(), []repo.PointID{cold})
+	if err != nil || f.SlotBytes != z.Unique || f.ColdBytes == 0 || f.ColdBytes > f.SlotBytes {
+		t.Errorf("WouldFree = %+v, %v, want %d bytes, most of them cold", f, err, z.Unique)
+	}
+	if err := remove(t.Context(), v, l, cold); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := v.ColdUsage(t.Context()); err != nil || u != (repo.ColdUsage{DeadBytes: c.LiveBytes}) {
+		t.Errorf("ColdUsage = %+v, %v after the deletion, want %d dead bytes", u, err, c.LiveBytes)
+	}
+	reclaimAll(t, v)
+	if u, err := v.ColdUsage(t.Context()); err != nil || u != (repo.ColdUsage{}) {
+		t.Errorf("ColdUsage = %+v, %v after a reclaim, want nothing", u, err)
 	}
 }

@@ -161,7 +161,7 @@ func (v *Vault) account(ctx context.Context, held func(PointID) bool) (*account,
 		}
 		pins = append(pins, set)
 	}
-	a.pins = unionAll(pins)
+	a.pins = refset.UnionAll(pins...)
 	return a, nil
 }
 
@@ -203,7 +203,7 @@ func (a *account) list(ctx context.Context) error {
 			}
 			row := a.v.catalog.row(n)
 			if row.state == ObjectRetired || row.state == ObjectReserved && ended[row.session] {
-				a.usage.DeadBytes += info.Size
+				a.usage.dead(row.kind, info.Size)
 			}
 		}
 	}
@@ -288,18 +288,32 @@ func (a *account) weigh(from, to uint32, live, locked refset.Set, window *length
 			continue
 		}
 		used, ok := live.Pack(n)
+		dead := int64(0)
 		switch {
 		case a.owned[row.session]:
-			a.usage.LiveBytes += row.size
 		case !ok:
-			a.usage.DeadBytes += row.size
+			dead = row.size
 		default:
-			dead := deadBytes(window.of(n), used)
-			a.usage.DeadBytes += dead
-			a.usage.LiveBytes += row.size - dead
+			dead = deadBytes(window.of(n), used)
 		}
+		a.usage.dead(row.kind, dead)
+		a.usage.live(row.kind, row.size-dead)
 	}
 	a.usage.LockedBytes += locked.Bytes(window.of)
+}
+
+func (u *Usage) live(kind ObjectKind, n int64) {
+	u.LiveBytes += n
+	if kind == ObjectCold {
+		u.Cold.LiveBytes += n
+	}
+}
+
+func (u *Usage) dead(kind ObjectKind, n int64) {
+	u.DeadBytes += n
+	if kind == ObjectCold {
+		u.Cold.DeadBytes += n
+	}
 }
 
 // refsets reads what points need in a range of packs, several at once.

@@ -20,12 +20,12 @@ import (
 	"github.com/lockfast/lockfast/repo/pack"
 )
 
-// counter counts in an inventory, by brute force.
-type counter struct{ repo.Inventory }
+// counter counts what there is, by brute force.
+type counter struct{ repo.Holdings }
 
 func take(ctx context.Context, v *repo.Vault) (counter, error) {
-	in, err := repo.TakeInventory(ctx, v)
-	return counter{in}, err
+	h, err := repo.TakeHoldings(ctx, v)
+	return counter{h}, err
 }
 
 // uses returns how many of the points need a slot.
@@ -67,6 +67,9 @@ func (c counter) freed(gone map[repo.PointID]bool) (f repo.Freed) {
 		switch {
 		case here > 0 && there == 0:
 			f.SlotBytes += int64(s.Stored)
+			if c.Cold[at.Pack] {
+				f.ColdBytes += int64(s.Stored)
+			}
 		case here > 0:
 			f.SharedBytes += int64(s.Stored)
 		}
@@ -78,6 +81,9 @@ func (c counter) freed(gone map[repo.PointID]bool) (f repo.Freed) {
 			if c.names(p.ID, gone) && !c.names(p.ID, stay) {
 				f.PartBytes += int64(p.Length)
 				bundle = true
+				if c.Cold[at.Pack] {
+					f.ColdPartBytes += int64(p.Length)
+				}
 			}
 		}
 		if bundle && here > 0 {
@@ -91,6 +97,14 @@ func (c counter) freed(gone map[repo.PointID]bool) (f repo.Freed) {
 func (c counter) sizes(id repo.PointID) (s repo.Sizes) {
 	f := c.freed(map[repo.PointID]bool{id: true})
 	return repo.Sizes{Referenced: f.SlotBytes + f.SharedBytes, Unique: f.SlotBytes, UniqueParts: f.PartBytes}
+}
+
+// in returns what is in cold packs, or in the others.
+func (c counter) in(cold bool) counter {
+	out := counter{repo.Holdings{Packs: maps.Clone(c.Packs), Cold: c.Cold, Slots: maps.Clone(c.Slots), Needs: c.Needs, Names: c.Names}}
+	maps.DeleteFunc(out.Packs, func(id pack.ID, _ int64) bool { return c.Cold[id] != cold })
+	maps.DeleteFunc(out.Slots, func(at repo.SlotAt, _ pack.Slot) bool { return c.Cold[at.Pack] != cold })
+	return out
 }
 
 // dead counts what nothing needs.
@@ -141,11 +155,12 @@ type changing struct {
 	l      *localledger.Ledger
 	g      generator
 	lines  map[int]line
+	cold   map[repo.PointID]bool
 }
 
 // step does one thing that changes what the vault holds.
 func (h *changing) step(ctx context.Context) error {
-	switch rapid.SampledFrom([]string{"backup", "backup", "backup", "delete", "delete", "copy", "reclaim"}).Draw(h.t, "step") {
+	switch rapid.SampledFrom([]string{"backup", "backup", "backup", "delete", "delete", "copy", "cold", "reclaim"}).Draw(h.t, "step") {
 	case "backup":
 		_, err := h.backup(ctx, h.v, rapid.IntRange(0, 2).Draw(h.t, "resource"))
 		return err
@@ -155,6 +170,8 @@ func (h *changing) step(ctx context.Context) error {
 			return err
 		}
 		return h.remove(ctx, ids)
+	case "cold":
+		return h.freeze(ctx)
 	case "copy":
 		id, err := h.backup(ctx, h.far, rapid.IntRange(3, 4).Draw(h.t, "resource"))
 		if err == nil {
@@ -163,6 +180,20 @@ func (h *changing) step(ctx context.Context) error {
 		return err
 	}
 	_, err := h.v.Reclaim(ctx, repo.ReclaimOptions{Threshold: rapid.SampledFrom([]float64{0, 0.1, 0.5}).Draw(h.t, "threshold")})
+	return err
+}
+
+// freeze moves a warm point, if there is one, to cold storage.
+func (h *changing) freeze(ctx context.Context) error {
+	ids, err := h.v.PointIDs(ctx)
+	ids = slices.DeleteFunc(ids, func(id repo.PointID) bool { return h.cold[id] })
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	id := rapid.SampledFrom(ids).Draw(h.t, "moved")
+	cold, err := moveToCold(ctx, h.v, h.l, id)
+	h.cold[cold] = true
+	h.forget(id)
 	return err
 }
 
@@ -197,13 +228,18 @@ func (h *changing) remove(ctx context.Context, ids []repo.PointID) error {
 		if err := remove(ctx, h.v, h.l, id); err != nil {
 			return err
 		}
-		for i, x := range h.lines {
-			if x.id == id {
-				h.lines[i] = line{have: x.have} // the next one has no parent, and finds what is still there
-			}
-		}
+		h.forget(id)
 	}
 	return nil
+}
+
+// forget says that a point cannot be a parent: the next one has none, and finds what is still there.
+func (h *changing) forget(id repo.PointID) {
+	for i, x := range h.lines {
+		if x.id == id {
+			h.lines[i] = line{have: x.have}
+		}
+	}
 }
 
 // check compares a measure with what counting gives.
@@ -224,16 +260,16 @@ func (h *changing) check(ctx context.Context) error {
 	}
 	want := repo.Usage{Points: int64(len(c.Needs)), LockedBytes: c.freed(held).SlotBytes}
 	want.DeadBytes, want.DeadPartBytes = c.dead()
+	frozen := c.in(true)
+	want.Cold.DeadBytes, want.Cold.DeadPartBytes = frozen.dead()
+	want.Cold.LiveBytes = frozen.physical() - want.Cold.DeadBytes
 	for info, err := range h.s.List(ctx, "") {
 		if err != nil {
 			return err
 		}
 		want.PhysicalBytes += info.Size
 	}
-	for _, size := range c.Packs {
-		want.LiveBytes += size
-	}
-	want.LiveBytes -= want.DeadBytes
+	want.LiveBytes = c.physical() - want.DeadBytes
 	sizes := map[repo.PointID]repo.Sizes{}
 	for id := range c.Needs {
 		p, err := h.v.OpenPoint(ctx, id)
@@ -242,6 +278,9 @@ func (h *changing) check(ctx context.Context) error {
 		}
 		s := c.sizes(id)
 		s.Logical = p.Stats().LogicalBytes
+		if p.Cold() {
+			want.Cold.Points++
+		}
 		p.Close()
 		sizes[id] = s
 		want.LogicalBytes += s.Logical
@@ -265,7 +304,7 @@ func (h *changing) free(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if slots, parts := before.dead(); slots+parts != 0 {
+	if slots, parts := before.in(false).dead(); slots+parts != 0 {
 		return fmt.Errorf("%d bytes and %d bytes of parts are dead after a reclaim", slots, parts)
 	}
 	said, err := h.v.WouldFree(ctx, ids)
@@ -292,11 +331,36 @@ func (h *changing) free(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return freedAsSaid(before, after, gone, said, r)
+	return errors.Join(freedAsSaid(before.in(false), after.in(false), gone, said, r), coldStays(before, after, gone))
 }
 
-// freedAsSaid compares the packs before and after a deletion and a reclaim with what was said about it
-// (docs/format.md section 16.3).
+// coldStays demands that of cold storage everything is there that is needed, and no pack of which nothing is.
+func coldStays(before, after counter, gone map[repo.PointID]bool) error {
+	plain := func(c counter, of map[repo.PointID]bool) (n int64) { // what is no bundle is moved as it is
+		for at, s := range c.in(true).Slots {
+			if s.Kind != chunk.Bundle && c.uses(at, of) > 0 {
+				n += int64(s.Stored)
+			}
+		}
+		return n
+	}
+	if was, is := plain(before, before.points(gone)), plain(after, after.points(nil)); was != is {
+		return fmt.Errorf("cold slots that are needed took %d bytes, and take %d", was, is)
+	}
+	needed := map[pack.ID]bool{}
+	for at := range after.Slots {
+		needed[at.Pack] = needed[at.Pack] || after.uses(at, after.points(nil)) > 0
+	}
+	for id := range after.in(true).Packs {
+		if !needed[id] {
+			return fmt.Errorf("cold pack %s stays, of which nothing is needed", id)
+		}
+	}
+	return nil
+}
+
+// freedAsSaid compares the packs, but cold ones, before and after a deletion and a reclaim with what was said about it
+// (docs/format.md section 16.5).
 func freedAsSaid(before, after counter, gone map[repo.PointID]bool, said repo.Freed, r repo.ReclaimReport) error {
 	stored, plain, bundles := before.total()
 	storedNow, plainNow, bundlesNow := after.total()
@@ -311,17 +375,19 @@ func freedAsSaid(before, after counter, gone map[repo.PointID]bool, said repo.Fr
 			freedBundles += int64(s.Stored)
 		}
 	}
+	slots, parts := said.SlotBytes-said.ColdBytes, said.PartBytes-said.ColdPartBytes
 	// Whatever is not a bundle is moved as it is, and bundles are, too, if none is split.
 	split := bundles - freedBundles - bundlesNow
-	if stored-storedNow != said.SlotBytes+split || r.BundlesSplit == 0 && split != 0 {
+	if stored-storedNow != slots+split || r.BundlesSplit == 0 && split != 0 {
 		return fmt.Errorf("slots took %d bytes and take %d, of which splitting %d bundles saved %d; said was %+v",
 			stored, storedNow, r.BundlesSplit, split, said)
 	}
-	if plain-plainNow != freedPlain+said.PartBytes {
+	if plain-plainNow != freedPlain+parts {
 		return fmt.Errorf("slots held %d plain bytes and hold %d, %d were in slots that went; said was %+v",
 			plain, plainNow, freedPlain, said)
 	}
-	if (r.BundlesSplit == 0) != (said.PartBytes == 0) {
+	frozen := slices.Contains(slices.Collect(maps.Values(before.Cold)), true) // whose dead parts may be split off as well
+	if r.BundlesSplit == 0 && parts != 0 || r.BundlesSplit != 0 && parts == 0 && !frozen {
 		return fmt.Errorf("%d bundles were split; said was %+v", r.BundlesSplit, said)
 	}
 	// The object of a pack is larger than its slots by something that is known in advance, up to a bound.
@@ -342,19 +408,32 @@ func (c counter) physical() (n int64) {
 }
 
 // overhead bounds what packs take beside their slots: header, footer and trailer with 12 bytes of head and two tags; the
-// table with at most 12 bytes and an id for each slot, 3 bytes and an id for each part, and the frame of zstd; padding.
+// table with at most 12 bytes and an id for each slot, 3 bytes and an id for each part, and the frame of zstd; parity, of
+// meta packs over everything; padding.
 func (c counter) overhead() (least, most int64) {
-	slots, table := map[pack.ID]int64{}, map[pack.ID]int64{}
+	slots, table, whole := map[pack.ID]int64{}, map[pack.ID]int64{}, map[pack.ID]bool{}
 	for at, s := range c.Slots {
 		slots[at.Pack] += int64(s.Stored)
 		table[at.Pack] += 12 + 16 + int64(len(s.Parts))*(3+16) + 3
+		whole[at.Pack] = s.Kind == chunk.Node || s.Kind == chunk.List
 	}
 	for id := range c.Packs {
 		least += 96 + 64
 		used := slots[id] + 96 + 64 + 12 + 16 + table[id] + table[id]/128 + 64
-		most += padded(used) - slots[id]
+		covered := used
+		if !whole[id] {
+			covered -= slots[id]
+		}
+		most += padded(used+parity(covered)) - slots[id]
 	}
 	return least, most
+}
+
+// parity is how much longer n covered bytes make a pack at most (docs/format.md sections 5.7 and 7.6): a copy of the
+// footer, two shards, two tables, and less than a shard of padding.
+func parity(n int64) int64 {
+	shard := 4096 * (1 + n/131072)
+	return 64 + 3*shard + 8*(32+3)
 }
 
 // padded is docs/format.md section 7.5.
@@ -372,7 +451,7 @@ func TestMeasure_IsWhatCountingGives(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := context.Background()
 		s, l := mem.New(), localledger.New(localledger.Options{})
-		v, err := repo.Create(ctx, s, l, testKey, small())
+		v, err := repo.Create(ctx, s, l, testKey, coldOptions())
 		far, ferr := repo.Create(ctx, mem.New(), localledger.New(localledger.Options{}), testKey, other())
 		if err := errors.Join(err, ferr); err != nil {
 			rt.Fatal(err)
@@ -382,7 +461,7 @@ func TestMeasure_IsWhatCountingGives(t *testing.T) {
 		if rapid.Bool().Draw(rt, "bounded") {
 			repo.BoundMeasures(v, 1, 10)
 		}
-		h := &changing{t: rt, v: v, far: far, s: s, l: l, lines: map[int]line{},
+		h := &changing{t: rt, v: v, far: far, s: s, l: l, lines: map[int]line{}, cold: map[repo.PointID]bool{},
 			g: newGenerator(rapid.Uint64().Draw(rt, "seed"))}
 		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
 			if err := errors.Join(h.step(ctx), h.check(ctx)); err != nil {

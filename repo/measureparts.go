@@ -39,6 +39,9 @@ func (a *account) parts(ctx context.Context) error {
 	for loc := range tally.Unnamed() {
 		if a.live.Has(loc.Pack, int(loc.Slot)) && !a.whole.Has(loc.Pack, int(loc.Slot)) && !fixed.Has(loc.Pack, int(loc.Slot)) {
 			a.usage.DeadPartBytes += int64(loc.PartLength)
+			if a.v.catalog.isCold(loc.Pack) {
+				a.usage.Cold.DeadPartBytes += int64(loc.PartLength)
+			}
 		}
 	}
 	return nil
@@ -63,6 +66,9 @@ func (a *account) roots(ctx context.Context) (roots []ID, unknown []PointID, err
 		roots[i] = m.root
 		a.sizes[i].Logical = m.stats.LogicalBytes
 		a.usage.LogicalBytes += m.stats.LogicalBytes
+		if m.warm != "" {
+			a.usage.Cold.Points++
+		}
 	}
 	return roots, unknown, nil
 }
@@ -70,7 +76,7 @@ func (a *account) roots(ctx context.Context) (roots []ID, unknown []PointID, err
 // fixed returns the slots of points whose trees are not known. Their bundles stay whole.
 func (a *account) fixed(ctx context.Context, unknown []PointID) (refset.Set, error) {
 	sets, err := a.refsets(ctx, unknown, 0, allPacks)
-	return unionAll(sets), err
+	return refset.UnionAll(sets...), err
 }
 
 // broken decides about a tree that cannot be read. If something moved meanwhile, the measure begins again. Else all bundles
@@ -83,7 +89,7 @@ func (a *account) broken(ctx context.Context, err error) error {
 		return errors.Join(err, merr)
 	}
 	a.v.log.Warn("parts of bundles are not measured, because the tree of a recovery point cannot be read", "error", err)
-	a.usage.DeadPartBytes = 0
+	a.usage.DeadPartBytes, a.usage.Cold.DeadPartBytes = 0, 0
 	for i := range a.sizes {
 		a.sizes[i].UniqueParts = 0
 	}
@@ -123,32 +129,35 @@ func (a *account) sole(ctx context.Context, t *index.Tally, id PointID, root ID,
 		return a.live.Has(no, slot) && !fixed.Has(no, slot) && !(a.single.Has(no, slot) && sets[0].Has(no, slot))
 	}
 	t.Begin()
-	err = a.v.soleParts(ctx, t, root, stays, &n)
+	err = a.v.soleParts(ctx, t, root, func(loc index.Location) {
+		if stays(loc) {
+			n += int64(loc.PartLength)
+		}
+	})
 	return n, err
 }
 
-// soleParts adds to n the parts in a tree that no other owner of the tally names, in bundles for which in is true.
-func (v *Vault) soleParts(ctx context.Context, t *index.Tally, root ID, in func(index.Location) bool, n *int64) error {
+// soleParts calls found for every copy of the parts in a tree that no other owner of the tally names.
+func (v *Vault) soleParts(ctx context.Context, t *index.Tally, root ID, found func(index.Location)) error {
 	return tree.Walk(ctx, pointStore{v}, root, namer{ctx, func(id ID) bool {
 		if !t.Sole(id) {
 			return false
 		}
-		*n += v.partBytes(id, in)
+		v.eachCopy(id, found)
 		return true
 	}})
 }
 
-// partBytes adds up the copies of a part in bundles for which in is true.
-func (v *Vault) partBytes(id ID, in func(index.Location) bool) (n int64) {
+// eachCopy calls found for every copy of a part, each once, however many segments describe it.
+func (v *Vault) eachCopy(id ID, found func(index.Location)) {
 	var seen []index.Location
 	for loc := range v.catalog.set.Places(id) {
-		if !loc.Part || !readable(v.catalog.row(loc.Pack).state) || !in(loc) || known(seen, loc) {
+		if !loc.Part || !readable(v.catalog.row(loc.Pack).state) || known(seen, loc) {
 			continue
 		}
 		seen = append(seen, loc)
-		n += int64(loc.PartLength)
+		found(loc)
 	}
-	return n
 }
 
 // known reports whether another segment has described the same part.

@@ -19,6 +19,10 @@ type ReclaimOptions struct {
 	// go. Zero frees everything that can be freed, also the parts of bundles that nothing needs, for which all trees are
 	// read; above zero, a bundle stays whole while anything in it is needed.
 	Threshold float64
+	// ColdMinimum is how long a cold pack stays at least, because leaving cold storage earlier would cost as much. Whatever
+	// Threshold says, of older ones only those go in which less than a fifth is needed.
+	ColdMinimum time.Duration
+	Now         time.Time // for ColdMinimum; zero = the time of the clock
 	// Progress, if not nil, is told now and then how far it is.
 	Progress func(ReclaimProgress)
 }
@@ -37,6 +41,8 @@ type ReclaimReport struct {
 	ObjectsSwept   int64 // leftovers of sessions that ended without a recovery point, and of deleted points
 	ForeignObjects int64 // manifests and refsets that the ledger knows nothing of; they are left alone
 	DamagedPacks   int64 // could not be rewritten and stay; see Check
+	PacksRetained  int64 // dead ones that the store retains, not among those removed; a later reclaim removes them
+	BytesRetained  int64 // of them
 	BundlesSplit   int64 // bundles of which only the needed parts were kept
 }
 
@@ -45,7 +51,12 @@ type ReclaimReport struct {
 // meanwhile; it waits until each has acknowledged that packs are to go. When it returns, everything is gone that could
 // go. The error wraps [ErrBusy] when another process reclaims. After an error, or a crash, the next Reclaim goes on.
 func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
-	if err := v.writable(); err != nil {
+	return v.collect(ctx, o, (*reclaim).run)
+}
+
+// collect runs something in a session that may condemn and retire packs.
+func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim, context.Context) error) (ReclaimReport, error) {
+	if err := v.mayWrite(ctx); err != nil {
 		return ReclaimReport{}, err
 	}
 	v.reclaiming.Lock()
@@ -54,13 +65,13 @@ func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, e
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, parts: map[ID]*newBundle{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, parts: map[tierID]*newBundle{}}
 	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	err = r.run(r.w.ctx)
+	err = run(r, r.w.ctx)
 	if err != nil && r.w.ctx.Err() != nil {
 		err = r.w.err()
 	}
@@ -81,20 +92,27 @@ func (v *Vault) collectorPacks() int {
 
 // reclaim is one run, a session of its own. w writes the packs that take what is moved.
 type reclaim struct {
-	v      *Vault
-	o      ReclaimOptions
-	s      *session
-	w      *Writer
-	report ReclaimReport
-	before Snapshot // taken before refsets were rewritten
+	v       *Vault
+	o       ReclaimOptions
+	s       *session
+	w       *Writer
+	report  ReclaimReport
+	refsets int64    // rewritten
+	before  Snapshot // taken before refsets were rewritten
 
 	marks marks // the last ones
 
-	mu       sync.Mutex        // guards what follows
-	moved    map[ID]place      // where chunks went
-	remaps   map[ID][]byte     // of victims
-	parts    map[ID]*newBundle // where the needed parts of bundles went, by the old bundle
-	bundlers []*bundleMover    // those that nobody uses
+	retiredNow map[ID]bool // packs that this reclaim retired
+
+	mu       sync.Mutex            // guards what follows
+	moved    map[tierID]place      // where chunks went
+	remaps   map[ID][]byte         // of victims
+	parts    map[tierID]*newBundle // where the needed parts of bundles went, by the old bundle
+	bundlers []*bundleMover        // those that nobody uses
+
+	relocated  map[uint32]map[int]place // slots of packs that stay, damaged, and where their contents went; see Repair
+	unreadable bool                     // a refset could not be rewritten and may name retired packs; see Repair
+	derive     map[PointID]bool         // points whose refsets are to be computed anew; see Repair
 
 	done  int64 // bytes of packs
 	total int64
@@ -240,6 +258,15 @@ func (r *reclaim) choose(rows []packRow) []victim {
 		x := victim{number: uint32(n), packRow: row}
 		x.live, _ = m.live.Pack(x.number)
 		x.parts = parts[x.number]
+		if row.kind == ObjectCold && row.state == ObjectLive {
+			switch r.weighCold(&x, lengths[x.number]) {
+			case coldGoes:
+				victims = append(victims, x)
+			case coldMerges:
+				small[row.kind] = append(small[row.kind], x)
+			}
+			continue
+		}
 		all += row.size
 		switch {
 		case x.live.Total == 0:
@@ -275,8 +302,11 @@ func (r *reclaim) choose(rows []packRow) []victim {
 }
 
 func (r *reclaim) packTarget(k ObjectKind) int64 {
-	if k == ObjectMeta {
+	switch k {
+	case ObjectMeta:
 		return int64(r.v.format.MetaPack)
+	case ObjectCold:
+		return int64(r.v.format.ColdPack)
 	}
 	return int64(r.v.format.DataPack)
 }

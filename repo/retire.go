@@ -31,6 +31,7 @@ func (r *reclaim) retire(ctx context.Context, victims []victim) error {
 	r.report.PacksRemoved += int64(len(victims))
 	for _, x := range victims {
 		r.report.BytesRemoved += x.size
+		r.retiredNow[x.id] = true
 	}
 	return r.v.catalog.refresh(ctx)
 }
@@ -94,11 +95,12 @@ func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemn
 func (c *catalog) mergeable() (old []ID, segments []*index.Segment, damaged bool) {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
-	for id := range c.segments {
+	for id, level := range c.segments {
 		old = append(old, id)
+		damaged = damaged || c.v.observed.has(segmentName(level, id)) // only its parity made it readable
 	}
 	for id := range c.damaged {
 		old = append(old, id)
 	}
-	return old, c.set.Segments(), len(c.damaged) > 0
+	return old, c.set.Segments(), damaged || len(c.damaged) > 0
 }

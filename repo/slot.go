@@ -64,6 +64,9 @@ func (v *Vault) chunk(ctx context.Context, id ID) ([]byte, error) {
 			continue
 		}
 		plain, err := v.readContent(ctx, id, loc)
+		if errors.Is(err, ErrDamaged) && ctx.Err() == nil {
+			plain, err = v.mendContent(ctx, id, loc, err)
+		}
 		switch {
 		case err == nil:
 			v.cache.put(id, plain)

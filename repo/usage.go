@@ -7,7 +7,7 @@ import (
 	"github.com/lockfast/lockfast/repo/index"
 )
 
-// Usage is what a vault takes and holds (docs/format.md section 16.3).
+// Usage is what a vault takes and holds (docs/format.md section 16.5).
 type Usage struct {
 	PhysicalBytes int64 // of all objects of the vault
 	LiveBytes     int64 // of packs that are needed by points, or by sessions that run, without dead slots
@@ -15,7 +15,17 @@ type Usage struct {
 	DeadPartBytes int64 // plain bytes of parts that nothing needs in bundles that something needs: Reclaim frees them when asked to free everything
 	LockedBytes   int64 // of LiveBytes, slots that only points need which are held
 	Points        int64
-	LogicalBytes  int64 // sum over the points
+	LogicalBytes  int64     // sum over the points
+	Cold          ColdUsage // of all these, what is in cold storage
+}
+
+// ColdUsage is what cold storage takes of a vault, in bytes of cold packs. It is part of [Usage]. Reclaim leaves what is
+// dead of a cold pack while much of the pack is needed, whatever it is asked for.
+type ColdUsage struct {
+	LiveBytes     int64 // in use, by points or by sessions that run
+	DeadBytes     int64 // not in use
+	DeadPartBytes int64
+	Points        int64 // that are in cold storage
 }
 
 // Sizes are the sizes of a recovery point in bytes.
@@ -30,6 +40,12 @@ type Sizes struct {
 func (v *Vault) Usage(ctx context.Context) (Usage, error) {
 	m, err := v.Measure(ctx, nil)
 	return m.Usage, err
+}
+
+// ColdUsage adds up what cold storage takes.
+func (v *Vault) ColdUsage(ctx context.Context) (ColdUsage, error) {
+	u, err := v.Usage(ctx)
+	return u.Cold, err
 }
 
 // PointSizes computes the sizes of all points at once.

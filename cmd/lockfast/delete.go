@@ -42,6 +42,8 @@ type freedResult struct {
 	PinnedBytes       int64  `json:"pinned_bytes"`
 	SharedBytes       int64  `json:"shared_bytes"`
 	SharedBundleBytes int64  `json:"shared_bundle_bytes"`
+	ColdFreedBytes    int64  `json:"cold_freed_bytes"`
+	ColdFreedParts    int64  `json:"cold_freed_part_bytes"`
 }
 
 func newDelete(a *app) *cobra.Command {
@@ -198,10 +200,13 @@ func (a *app) printFreed(v *lockfastapi.VaultDeletion) error {
 	if a.out.json {
 		return a.out.line(freedResult{Type: "result", Vault: v.BackupVaultName, DryRun: true, RecoveryPoints: v.RecoveryPoints,
 			FreedBytes: v.FreedBytes, FreedPartBytes: v.FreedPartBytes, PinnedBytes: v.PinnedBytes, SharedBytes: v.SharedBytes,
-			SharedBundleBytes: v.SharedBundleBytes})
+			SharedBundleBytes: v.SharedBundleBytes, ColdFreedBytes: v.ColdFreedBytes, ColdFreedParts: v.ColdFreedPartBytes})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: deleting %d recovery points frees %s", v.BackupVaultName, v.RecoveryPoints, size(v.FreedBytes))
+	if v.ColdFreedBytes > 0 {
+		fmt.Fprintf(&b, " (%s of it in cold storage, when little of what it stands in is needed)", size(v.ColdFreedBytes))
+	}
 	if v.PinnedBytes > 0 {
 		fmt.Fprintf(&b, ", and %s when the jobs have ended that use it", size(v.PinnedBytes))
 	}

@@ -22,6 +22,7 @@ type pointLine struct {
 	Vault            string    `json:"vault"`
 	Status           string    `json:"status"`
 	StatusMessage    string    `json:"status_message"`
+	StorageClass     string    `json:"storage_class"`
 	Created          time.Time `json:"created"`
 	LogicalBytes     *int64    `json:"logical_bytes"`
 	StoredBytes      *int64    `json:"stored_bytes"`
@@ -41,9 +42,9 @@ func newList(a *app) *cobra.Command {
 
 LOGICAL is the size of the files, STORED what the data takes that they use in the vault, UNIQUE what deleting this recovery
 point alone would free. A reclaim that is asked for frees PARTS in addition: small files, by their size before compression,
-in bundles with files that others need. The recovery point of a group has no data of its own and shows the sums of its
-members, which follow it, indented. Sizes show - until they are computed, some seconds after a change. REASON says why a
-recovery point could not be deleted (EXPIRED), or lacks something.`,
+in bundles with files that others need. CLASS is WARM, or COLD for what is in cold storage. The recovery point of a group has
+no data of its own and shows the sums of its members, which follow it, indented. Sizes show - until they are computed, some
+seconds after a change. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
 		Args: positional(cobra.NoArgs),
@@ -87,7 +88,7 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 func (a *app) printLine(p *lockfastapi.RecoveryPoint) error {
 	return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
 		ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
-		StatusMessage: deref(p.StatusMessage), Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
+		StatusMessage: deref(p.StatusMessage), StorageClass: p.StorageClass, Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
 		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes, IsParent: p.IsParent,
 		ParentARN: deref(p.ParentRecoveryPointArn), Member: deref(p.CompositeMemberIdentifier)})
 }
@@ -101,7 +102,7 @@ func printTable(w io.Writer, all []lockfastapi.RecoveryPoint) error {
 		children[parent] = append(children[parent], &all[i])
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tPARTS\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
+	fmt.Fprintln(table, "CREATED\tSTATUS\tCLASS\tLOGICAL\tSTORED\tUNIQUE\tPARTS\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
 	var show func(p *lockfastapi.RecoveryPoint, depth int)
 	show = func(p *lockfastapi.RecoveryPoint, depth int) {
 		printPoint(table, p, depth)
@@ -123,7 +124,7 @@ func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	if resource == "" {
 		resource = p.ResourceArn
 	}
-	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status,
+	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status, p.StorageClass,
 		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), sizeOr(p.UniqueBytes), sizeOr(p.UniquePartBytes), p.BackupVaultName,
 		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, deref(p.StatusMessage))
 }

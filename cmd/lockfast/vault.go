@@ -37,6 +37,9 @@ type statsLine struct {
 	DeadBytes      int64     `json:"dead_bytes"`
 	DeadPartBytes  int64     `json:"dead_part_bytes"`
 	LockedBytes    int64     `json:"locked_bytes"`
+	ColdLive       int64     `json:"cold_live_bytes"`
+	ColdDead       int64     `json:"cold_dead_bytes"`
+	ColdDeadPart   int64     `json:"cold_dead_part_bytes"`
 	Epoch          int64     `json:"epoch"`
 	MeasuredAt     time.Time `json:"measured_at"`
 }
@@ -51,7 +54,7 @@ type taskLine struct {
 
 func newVault(a *app) *cobra.Command {
 	return group("vault", "Look after vaults", "  lockfast vault list\n  lockfast vault reclaim Default",
-		newVaultList(a), newVaultVerify(a), newVaultReclaim(a), newVaultStats(a))
+		newVaultList(a), newVaultVerify(a), newVaultRepair(a), newVaultReclaim(a), newVaultStats(a))
 }
 
 // overVaults makes a command that does something with the vault that is named, or with every vault.
@@ -146,7 +149,8 @@ func newVaultStats(a *app) *cobra.Command {
 		`Show what a vault stores, or every vault. LOGICAL is the size of the files in all recovery points, PHYSICAL what the vault
 takes. LIVE is needed, DEAD waits for a reclaim; the rest is the index and the like. PARTS are small files that no recovery
 point needs, by their size before compression, in bundles with others: a reclaim that is asked for frees them. LOCKED is
-what only recovery points need that must not be deleted.`,
+what only recovery points need that must not be deleted. COLD is what is live in cold storage, COLD DEAD what nothing needs
+there; a reclaim leaves it while much of its pack is needed. Both count in LIVE and DEAD.`,
 		"  lockfast vault stats\n  lockfast vault stats Default --json", func(ctx context.Context, c *client, vault string) error {
 			return a.vaultStats(ctx, c, vault, table)
 		})
@@ -154,7 +158,7 @@ what only recovery points need that must not be deleted.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		table.Init(a.out.stdout, 0, 0, 2, ' ', 0)
 		if !a.out.json {
-			fmt.Fprintln(table, "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED")
+			fmt.Fprintln(table, "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED\tCOLD\tCOLD DEAD")
 		}
 		err := run(cmd, args)
 		return cmp.Or(err, table.Flush())
@@ -170,10 +174,11 @@ func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.
 	if a.out.json {
 		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,
 			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes,
-			DeadPartBytes: u.DeadPartBytes, LockedBytes: u.LockedBytes, Epoch: u.Epoch, MeasuredAt: u.MeasuredAt.UTC()})
+			DeadPartBytes: u.DeadPartBytes, LockedBytes: u.LockedBytes,
+			ColdLive: u.ColdLiveBytes, ColdDead: u.ColdDeadBytes, ColdDeadPart: u.ColdDeadPartBytes, Epoch: u.Epoch, MeasuredAt: u.MeasuredAt.UTC()})
 	}
-	_, err = fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", vault, u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes),
-		size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes))
+	_, err = fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", vault, u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes),
+		size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes), size(u.ColdLiveBytes), size(u.ColdDeadBytes))
 	return err
 }
 
@@ -197,7 +202,11 @@ func (a *app) reclaim(ctx context.Context, c *client, vault string) error {
 		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "reclaim", Report: figures(task.Report)})
 	}
 	freed, _ := strconv.ParseInt(task.Report["bytes_freed"], 10, 64)
-	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s\n", vault, size(freed))
+	locked := ""
+	if n, _ := strconv.ParseInt(task.Report["bytes_retained"], 10, 64); n > 0 {
+		locked = fmt.Sprintf("; %s are dead and locked in the bucket, and go when the locks end", size(n))
+	}
+	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s%s\n", vault, size(freed), locked)
 	return err
 }
 
@@ -214,8 +223,8 @@ func newVaultVerify(a *app) *cobra.Command {
 }
 
 func (a *app) verify(ctx context.Context, c *client, vault string, level int) error {
-	if level < 0 || level > 3 {
-		return usagef("--level: %d is not between 0 and 3", level)
+	if err := checkLevel(level); err != nil {
+		return err
 	}
 	out, err := call(ctx, c, lockfastapi.StartVerification,
 		&lockfastapi.StartVerificationInput{BackupVaultName: vault, Level: &level})
@@ -234,7 +243,7 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	return err
 }
 
-// await follows a task to its end. A task that failed is an error.
+// await follows a task to its end. A task that failed is an error, beside which it is returned.
 func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfastapi.DescribeTaskOutput, error) {
 	p := a.out.progress(subject, true)
 	defer p.finish()
@@ -249,7 +258,7 @@ func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfa
 			return task, nil
 		case lockfastapi.TaskStateFailed:
 			p.finish()
-			return nil, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
+			return task, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
 		}
 		if err := pause(ctx, p.start); err != nil {
 			return nil, err

@@ -15,6 +15,16 @@ type Account struct {
 	CreationDate time.Time // required
 }
 
+// AdvanceClockInput is the input of AdvanceClock.
+type AdvanceClockInput struct {
+	Seconds int64 // required
+}
+
+// AdvanceClockOutput is the output of AdvanceClock.
+type AdvanceClockOutput struct {
+	Now time.Time // required
+}
+
 // Change is an entry in which two recovery points differ.
 type Change struct {
 	Change      ChangeType // required
@@ -65,6 +75,16 @@ type CreateAccountOutput struct {
 // LogValue is the value without what must not be logged.
 func (v CreateAccountOutput) LogValue() slog.Value {
 	return wire.LogValue(shapeCreateAccountOutput, &v)
+}
+
+// DescribeClockInput is the input of DescribeClock.
+type DescribeClockInput struct {
+}
+
+// DescribeClockOutput is the output of DescribeClock.
+type DescribeClockOutput struct {
+	Now     time.Time // required
+	Virtual bool      // required
 }
 
 // DescribeDeletionInput is the input of DescribeDeletion. Without BackupVaultName, the vaults are found by the ARNs.
@@ -153,6 +173,39 @@ type Event struct {
 	VaultEvent       *string
 }
 
+// ExplainBackupPlanInput is the input of ExplainBackupPlan.
+type ExplainBackupPlanInput struct {
+	BackupPlanId string  // label backupPlanId, required
+	MaxResults   *int    // query maxResults
+	NextToken    *string // query nextToken
+	ResourceArn  *string // query resourceArn
+}
+
+// ExplainBackupPlanOutput is the output of ExplainBackupPlan.
+type ExplainBackupPlanOutput struct {
+	BackupPlanName string // required
+	NextToken      *string
+	Resources      []ExplainedResource // required
+	Rules          []ExplainedRule     // required
+}
+
+// ExplainedResource is a declared resource with what the selections of a plan say of it.
+type ExplainedResource struct {
+	IamRoleArn    *string
+	ResourceArn   string // required
+	ResourceName  string // required
+	ResourceType  string // required
+	Selected      bool   // required
+	SelectionName *string
+	Verdicts      []SelectionVerdict // required
+}
+
+// ExplainedRule says when a rule next makes backups. Firings that are dropped in favour of a rule with a longer retention are passed over.
+type ExplainedRule struct {
+	NextBackup *time.Time
+	RuleName   string // required
+}
+
 // GetItemInput is the input of GetItem.
 type GetItemInput struct {
 	Path             string // query path, required
@@ -174,17 +227,20 @@ type GetVaultUsageInput struct {
 	BackupVaultName string // label backupVaultName, required
 }
 
-// GetVaultUsageOutput is the output of GetVaultUsage. LiveBytes and DeadBytes are of packs; DeadBytes wait for a reclaim, and DeadPartBytes, which are counted before compression, for one that was asked for. LockedBytes are those of LiveBytes that only recovery points need which cannot be deleted now.
+// GetVaultUsageOutput is the output of GetVaultUsage. LiveBytes and DeadBytes are of packs; DeadBytes wait for a reclaim, and DeadPartBytes, which are counted before compression, for one that was asked for. LockedBytes are those of LiveBytes that only recovery points need which cannot be deleted now. The bytes of cold packs count in these, too, and apart: a reclaim leaves what is dead of one as long as a fifth of it is needed, and for a minimum time.
 type GetVaultUsageOutput struct {
-	DeadBytes      int64     // required
-	DeadPartBytes  int64     // required
-	Epoch          int64     // required
-	LiveBytes      int64     // required
-	LockedBytes    int64     // required
-	LogicalBytes   int64     // required
-	MeasuredAt     time.Time // required
-	PhysicalBytes  int64     // required
-	RecoveryPoints int64     // required
+	ColdDeadBytes     int64     // required
+	ColdDeadPartBytes int64     // required
+	ColdLiveBytes     int64     // required
+	DeadBytes         int64     // required
+	DeadPartBytes     int64     // required
+	Epoch             int64     // required
+	LiveBytes         int64     // required
+	LockedBytes       int64     // required
+	LogicalBytes      int64     // required
+	MeasuredAt        time.Time // required
+	PhysicalBytes     int64     // required
+	RecoveryPoints    int64     // required
 }
 
 // Item is one entry of a recovery point. Path is its name in bytes, DisplayPath the same as readable text.
@@ -379,6 +435,7 @@ type RecoveryPoint struct {
 	ResourceType              string // required
 	Status                    string // required
 	StatusMessage             *string
+	StorageClass              string // required
 	StoredBytes               *int64
 	UniqueBytes               *int64
 	UniquePartBytes           *int64
@@ -446,6 +503,7 @@ type RestoreToDirectoryInput struct {
 	Directory        string // required
 	IamRoleArn       *string
 	IdempotencyToken *string // idempotency token
+	Intact           *bool
 	Items            []string
 	RecoveryPointArn string // required
 }
@@ -466,6 +524,13 @@ type RotateKeyOutput struct {
 	Version *int
 }
 
+// SelectionVerdict is what one selection says of a resource.
+type SelectionVerdict struct {
+	Reason        string // required
+	Selected      bool   // required
+	SelectionName string // required
+}
+
 // SkippedItem is an entry that a job left out, and why.
 type SkippedItem struct {
 	DisplayPath string // required
@@ -480,6 +545,18 @@ type StartReclaimInput struct {
 
 // StartReclaimOutput is the output of StartReclaim.
 type StartReclaimOutput struct {
+	TaskId string // required
+}
+
+// StartRepairInput is the input of StartRepair. Level is that of a verification with which it begins; if it is left out, that is 3, and takes place only if no damage is known.
+type StartRepairInput struct {
+	BackupVaultName       string // label backupVaultName, required
+	Level                 *int
+	SourceBackupVaultName *string
+}
+
+// StartRepairOutput is the output of StartRepair.
+type StartRepairOutput struct {
 	TaskId string // required
 }
 
@@ -501,6 +578,7 @@ type TaskKind string
 const (
 	TaskKindReclaim      TaskKind = "RECLAIM"
 	TaskKindVerification TaskKind = "VERIFICATION"
+	TaskKindRepair       TaskKind = "REPAIR"
 )
 
 // TaskState is an enum of the Lockfast API.
@@ -540,14 +618,16 @@ type TrailEvent struct {
 	UserName        *string
 }
 
-// VaultDeletion is what a vault would free if the recovery points were deleted that may be. FreedBytes are free after a reclaim, PinnedBytes when jobs that run have ended. FreedPartBytes, which are counted before compression, stand in bundles that others need, too, and are free after a reclaim that was asked for. SharedBytes stay because other recovery points need them; SharedBundleBytes of them are such bundles.
+// VaultDeletion is what a vault would free if the recovery points were deleted that may be. FreedBytes are free after a reclaim, PinnedBytes when jobs that run have ended. FreedPartBytes, which are counted before compression, stand in bundles that others need, too, and are free after a reclaim that was asked for. SharedBytes stay because other recovery points need them; SharedBundleBytes of them are such bundles. Of FreedBytes and FreedPartBytes, those in cold storage are free later: when little of their pack is needed and its minimum time is over.
 type VaultDeletion struct {
-	BackupVaultName   string // required
-	Epoch             int64  // required
-	FreedBytes        int64  // required
-	FreedPartBytes    int64  // required
-	PinnedBytes       int64  // required
-	RecoveryPoints    int64  // required
-	SharedBundleBytes int64  // required
-	SharedBytes       int64  // required
+	BackupVaultName    string // required
+	ColdFreedBytes     int64  // required
+	ColdFreedPartBytes int64  // required
+	Epoch              int64  // required
+	FreedBytes         int64  // required
+	FreedPartBytes     int64  // required
+	PinnedBytes        int64  // required
+	RecoveryPoints     int64  // required
+	SharedBundleBytes  int64  // required
+	SharedBytes        int64  // required
 }

@@ -42,6 +42,9 @@ func NewVaultMetrics(reg prometheus.Registerer, vaults *vault.Service, log *slog
 	add("locked_bytes", "Live bytes that only recovery points need which cannot be deleted now.",
 		func(u vault.Usage) float64 { return float64(u.LockedBytes) })
 	add("logical_bytes", "Sum of the sizes of the recovery points of a vault.", func(u vault.Usage) float64 { return float64(u.LogicalBytes) })
+	add("cold_live_bytes", "Live bytes in cold storage.", func(u vault.Usage) float64 { return float64(u.Cold.LiveBytes) })
+	add("cold_dead_bytes", "Dead bytes in cold storage.", func(u vault.Usage) float64 { return float64(u.Cold.DeadBytes) })
+	add("cold_dead_part_bytes", "Dead part bytes in cold storage.", func(u vault.Usage) float64 { return float64(u.Cold.DeadPartBytes) })
 	add("recovery_points", "Recovery points of a vault, whatever their status.", func(u vault.Usage) float64 { return float64(u.Points) })
 	add("measured_timestamp_seconds", "When the bytes of a vault were measured.",
 		func(u vault.Usage) float64 { return float64(u.MeasuredAt.UnixMicro()) / 1e6 })

@@ -20,6 +20,9 @@ type Reclaimer struct {
 	Threshold float64
 	// Reclaimed, if not nil, is called after a reclaim that nobody asked for has freed space.
 	Reclaimed func(ctx context.Context, vaultUUID string)
+	// ColdMinimum is how long a cold pack stays at least, by Now, the policy's clock.
+	ColdMinimum time.Duration
+	Now         func() time.Time // nil = time.Now
 
 	mu   sync.Mutex
 	due  map[string]time.Time  // vaults to reclaim in the background; guarded by mu
@@ -43,6 +46,10 @@ func (r *Reclaimer) Reclaim(ctx context.Context, vaultUUID string, o repo.Reclai
 	v, err := r.Store.Existing(ctx, vaultUUID)
 	if err != nil || v == nil {
 		return repo.ReclaimReport{}, err
+	}
+	o.ColdMinimum = r.ColdMinimum
+	if r.Now != nil {
+		o.Now = r.Now()
 	}
 	for {
 		report, err := v.Reclaim(ctx, o)

@@ -17,7 +17,7 @@ import (
 	"github.com/lockfast/lockfast/repo"
 )
 
-// Tasks carries out reclaims and verifications that somebody asked for. It is the River worker of [task.Run].
+// Tasks carries out reclaims, verifications and repairs that somebody asked for. It is the River worker of [task.Run].
 type Tasks struct {
 	river.WorkerDefaults[task.Run]
 	Tasks     *task.Service
@@ -47,8 +47,11 @@ func (w *Tasks) Work(ctx context.Context, j *river.Job[task.Run]) error {
 	err = reporting(ctx, log, task.ErrNotRunning,
 		paced(heartbeatEvery, func(ctx context.Context) error { return w.Tasks.Progress(ctx, t.ID, done.Load(), total.Load()) }),
 		func(ctx context.Context) error {
-			if t.Kind == lockfastapi.TaskKindReclaim {
+			switch t.Kind {
+			case lockfastapi.TaskKindReclaim:
 				return w.reclaim(ctx, t, report, progress)
+			case lockfastapi.TaskKindRepair:
+				return w.repair(ctx, t, report, progress)
 			}
 			return w.verify(ctx, t, report, progress)
 		})
@@ -78,6 +81,10 @@ func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]stri
 	report["bytes_freed"] = strconv.FormatInt(r.BytesRemoved-r.BytesWritten, 10)
 	report["packs_removed"] = strconv.FormatInt(r.PacksRemoved, 10)
 	report["packs_written"] = strconv.FormatInt(r.PacksWritten, 10)
+	if r.PacksRetained > 0 {
+		report["packs_retained"] = strconv.FormatInt(r.PacksRetained, 10)
+		report["bytes_retained"] = strconv.FormatInt(r.BytesRetained, 10)
+	}
 	report["objects_swept"] = strconv.FormatInt(r.ObjectsSwept, 10)
 	w.Sizes.Changed(ctx, t.VaultUUID)
 	if r.DamagedPacks > 0 {

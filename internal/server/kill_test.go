@@ -25,10 +25,12 @@ import (
 	"github.com/lockfast/lockfast/internal/server"
 )
 
-// serveIn makes the test binary a server on a data directory, that can be killed, and metadataAt gives it a database.
+// serveIn makes the test binary a server on a data directory, that can be killed; metadataAt gives it a database, and
+// clockAhead puts its policy clock forward.
 const (
 	serveIn    = "LOCKFAST_TEST_SERVE_IN"
 	metadataAt = "LOCKFAST_TEST_METADATA"
+	clockAhead = "LOCKFAST_TEST_CLOCK_AHEAD"
 )
 
 func serveHere(dir string) {
@@ -39,11 +41,16 @@ func serveHere(dir string) {
 	if url := os.Getenv(metadataAt); url != "" {
 		c.Metadata = url
 	}
+	now := time.Now
+	if ahead, err := time.ParseDuration(os.Getenv(clockAhead)); err == nil {
+		now = func() time.Time { return time.Now().Add(ahead) }
+		c.LifecycleInterval = time.Second
+	}
 	err := c.Check()
 	if err == nil {
 		var s *server.Server
 		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		if s, err = server.Open(ctx, server.Options{Config: c, Log: log}); err == nil {
+		if s, err = server.Open(ctx, server.Options{Config: c, Now: now, Log: log}); err == nil {
 			fmt.Println(s.Address().URL)
 			err = s.Serve(ctx)
 		}

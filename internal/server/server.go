@@ -17,6 +17,7 @@ import (
 const (
 	httpGrace  = 3 * time.Second  // for requests under way
 	sizesGrace = 10 * time.Second // for sizes that a private server has not recorded; nobody waits for its end but a command
+	flushGrace = 5 * time.Second  // for states that are not in the store yet
 	workGrace  = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
 )
 
@@ -126,6 +127,9 @@ func (s *Server) stop(ctx context.Context) error {
 		defer cancel()
 		s.parts.runners.sizes.Settle(sizesCtx)
 	}
+	flushCtx, cancel := context.WithTimeout(ctx, flushGrace)
+	defer cancel()
+	s.parts.runners.states.Flush(flushCtx)
 	return err
 }
 

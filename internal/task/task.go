@@ -1,9 +1,9 @@
 // Package task is the noun behind the long maintenance work of a vault that an
-// operator asks for: reclaim and verification.
+// operator asks for: reclaim, verification and repair.
 //
 // A task runs from the moment it is asked for. A worker claims it with a lease,
 // which its reports of progress extend; a task whose lease ran out is started
-// again, since both kinds may be repeated at any time.
+// again, since every kind may be repeated at any time.
 package task
 
 import (
@@ -44,17 +44,18 @@ type Run struct {
 // Kind names the work.
 func (Run) Kind() string { return "task_run" }
 
-// Task is one reclaim or verification.
+// Task is one reclaim, verification or repair.
 type Task struct {
 	ID              string
 	Account, Region string
 	VaultUUID       string
 	VaultName       string
 	Kind            lockfastapi.TaskKind
-	Level           int // of a verification, 0 to 3
+	Level           int    // of a verification, or of that with which a repair begins, 0 to 3; -1 = only if no damage is known
+	SourceUUID      string // of a repair: the vault that may have what is lost; empty = none
 	State           lockfastapi.TaskState
 	StatusMessage   string
-	Done, Total     int64 // bytes
+	Done, Total     int64 // bytes; of a repair after its verification, damaged objects
 	Report          map[string]string
 	CreatedAt       time.Time
 	CompletedAt     time.Time // zero while it runs
@@ -90,10 +91,10 @@ func (s *Service) start(ctx context.Context, t Task) (string, error) {
 		if err != nil {
 			return fmt.Errorf("forget old tasks: %w", err)
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO task (id, account, region, vault_uuid, vault_name, kind, level, state,
-			status_message, done, total, report, created_at, completed_at, lease_until)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, '{}', ?, 0, 0)`, t.ID, t.Account, t.Region, t.VaultUUID, t.VaultName,
-			string(t.Kind), t.Level, string(lockfastapi.TaskStateRunning), meta.Micros(now))
+		_, err = tx.Exec(ctx, `INSERT INTO task (id, account, region, vault_uuid, vault_name, kind, level, source_uuid,
+			state, status_message, done, total, report, created_at, completed_at, lease_until)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, '{}', ?, 0, 0)`, t.ID, t.Account, t.Region, t.VaultUUID, t.VaultName,
+			string(t.Kind), t.Level, t.SourceUUID, string(lockfastapi.TaskStateRunning), meta.Micros(now))
 		if err != nil {
 			return fmt.Errorf("record task: %w", err)
 		}
@@ -102,7 +103,7 @@ func (s *Service) start(ctx context.Context, t Task) (string, error) {
 	return t.ID, err
 }
 
-const columns = `id, account, region, vault_uuid, vault_name, kind, level, state, status_message, done, total, report,
+const columns = `id, account, region, vault_uuid, vault_name, kind, level, source_uuid, state, status_message, done, total, report,
 	created_at, completed_at`
 
 func read(ctx context.Context, tx *meta.Tx, id, lock string) (Task, error) {
@@ -110,7 +111,8 @@ func read(ctx context.Context, tx *meta.Tx, id, lock string) (Task, error) {
 	var report string
 	var created, completed int64
 	err := tx.QueryRow(ctx, "SELECT "+columns+" FROM task WHERE id = ?"+lock, id).Scan(&t.ID, &t.Account, &t.Region,
-		&t.VaultUUID, &t.VaultName, &t.Kind, &t.Level, &t.State, &t.StatusMessage, &t.Done, &t.Total, &report, &created, &completed)
+		&t.VaultUUID, &t.VaultName, &t.Kind, &t.Level, &t.SourceUUID, &t.State, &t.StatusMessage, &t.Done, &t.Total, &report,
+		&created, &completed)
 	if err != nil {
 		return Task{}, err
 	}

@@ -62,6 +62,35 @@ func TestTask_RunsFromStartToEnd(t *testing.T) {
 	})
 }
 
+func TestStartRepair(t *testing.T) {
+	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
+		s := task.New(open(t, task.Migrations()), oneVault{}, time.Now)
+		ctx := caller.With(t.Context(), caller.Caller{Account: "000000000000", Region: "us-east-1"})
+		for name, level := range map[string]*int{"known first": nil, "verified": new(2)} {
+			started, err := s.StartRepair(ctx, &lockfastapi.StartRepairInput{BackupVaultName: "home", Level: level})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := -1
+			if level != nil {
+				want = *level
+			}
+			if claimed, err := s.Claim(ctx, started.TaskId); err != nil || claimed.Kind != lockfastapi.TaskKindRepair || claimed.Level != want {
+				t.Errorf("Claim of a repair, %s = %+v, %v, want level %d", name, claimed, err, want)
+			}
+		}
+		for name, in := range map[string]*lockfastapi.StartRepairInput{
+			"from itself":   {BackupVaultName: "home", SourceBackupVaultName: new("home")},
+			"from nowhere":  {BackupVaultName: "home", SourceBackupVaultName: new("away")},
+			"of what is no": {BackupVaultName: "away"},
+		} {
+			if out, err := s.StartRepair(ctx, in); err == nil {
+				t.Errorf("StartRepair %s = %+v, want an error", name, out)
+			}
+		}
+	})
+}
+
 func TestTask_IsStartedAgainAfterACrash(t *testing.T) {
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
 		s := task.New(open(t, task.Migrations()), oneVault{}, time.Now)

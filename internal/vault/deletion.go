@@ -172,7 +172,7 @@ func (s *Service) wouldFree(ctx context.Context, d *deletion) ([]lockfastapi.Vau
 		}
 		out = append(out, lockfastapi.VaultDeletion{BackupVaultName: p.VaultName, RecoveryPoints: points[p.VaultUUID],
 			FreedBytes: f.SlotBytes, FreedPartBytes: f.PartBytes, PinnedBytes: f.PinnedBytes, SharedBytes: f.SharedBytes,
-			SharedBundleBytes: f.BundleBytes, Epoch: int64(f.Epoch)})
+			SharedBundleBytes: f.BundleBytes, ColdFreedBytes: f.ColdBytes, ColdFreedPartBytes: f.ColdPartBytes, Epoch: int64(f.Epoch)})
 	}
 	return out, nil
 }

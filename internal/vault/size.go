@@ -12,7 +12,7 @@ func (s *Service) sized(ctx context.Context, tx *meta.Tx, p Point) (lockfastapi.
 	z, err := sizesOf(ctx, tx, p)
 	return lockfastapi.RecoveryPoint{
 		RecoveryPointArn: p.ARN, ResourceArn: p.ResourceARN, ResourceName: some(p.ResourceName),
-		ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status),
+		ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status), StorageClass: string(p.class()),
 		StatusMessage: some(p.StatusMessage), CreationDate: p.CreatedAt, LogicalBytes: z.logical,
 		StoredBytes: z.stored, UniqueBytes: z.unique, UniquePartBytes: z.parts, IsParent: p.IsParent,
 		ParentRecoveryPointArn: some(p.ParentARN), CompositeMemberIdentifier: some(p.MemberID),

@@ -43,6 +43,7 @@ func (s *Service) GetVaultUsage(ctx context.Context, in *lockfastapi.GetVaultUsa
 	return &lockfastapi.GetVaultUsageOutput{
 		PhysicalBytes: m.PhysicalBytes, LiveBytes: m.LiveBytes, DeadBytes: m.DeadBytes, DeadPartBytes: m.DeadPartBytes,
 		LockedBytes: m.LockedBytes, RecoveryPoints: v.Points, LogicalBytes: m.LogicalBytes, Epoch: int64(m.Epoch), MeasuredAt: s.now(),
+		ColdLiveBytes: m.Cold.LiveBytes, ColdDeadBytes: m.Cold.DeadBytes, ColdDeadPartBytes: m.Cold.DeadPartBytes,
 	}, nil
 }
 
@@ -68,7 +69,7 @@ func (s *Service) Held(ctx context.Context, vaultUUID string) (func(repo.PointID
 
 // Usage is what was last recorded of a vault.
 type Usage struct {
-	repo.Usage // but Points, which are those of the vault now
+	repo.Usage // but Points, which are those of the vault now, and Cold.Points, which are not recorded
 	Account    string
 	Region     string
 	Vault      string // its name
@@ -81,7 +82,7 @@ func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		all = nil
 		rows, err := tx.Query(ctx, `SELECT v.account, v.region, v.name, v.point_count, u.epoch, u.measured_at, u.physical_bytes, u.live_bytes,
-			u.dead_bytes, u.dead_part_bytes, u.locked_bytes, u.logical_bytes
+			u.dead_bytes, u.dead_part_bytes, u.locked_bytes, u.logical_bytes, u.cold_live_bytes, u.cold_dead_bytes, u.cold_dead_part_bytes
 			FROM vault_usage u JOIN vault v ON v.uuid = u.vault_uuid ORDER BY v.account, v.region, v.name`)
 		if err != nil {
 			return fmt.Errorf("list usage of vaults: %w", err)
@@ -90,7 +91,7 @@ func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 		for rows.Next() {
 			var u Usage
 			err := rows.Scan(&u.Account, &u.Region, &u.Vault, &u.Points, &u.Epoch, at{&u.MeasuredAt}, &u.PhysicalBytes, &u.LiveBytes,
-				&u.DeadBytes, &u.DeadPartBytes, &u.LockedBytes, &u.LogicalBytes)
+				&u.DeadBytes, &u.DeadPartBytes, &u.LockedBytes, &u.LogicalBytes, &u.Cold.LiveBytes, &u.Cold.DeadBytes, &u.Cold.DeadPartBytes)
 			if err != nil {
 				return fmt.Errorf("list usage of vaults: %w", err)
 			}
@@ -139,11 +140,14 @@ func (s *Service) setUsage(ctx context.Context, vaultUUID string, m repo.Measure
 			return err
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO vault_usage (vault_uuid, epoch, measured_at, physical_bytes, live_bytes, dead_bytes, dead_part_bytes,
-			locked_bytes, logical_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (vault_uuid) DO UPDATE SET epoch = excluded.epoch, measured_at = excluded.measured_at,
 			physical_bytes = excluded.physical_bytes, live_bytes = excluded.live_bytes, dead_bytes = excluded.dead_bytes,
-			dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes`,
-			vaultUUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes)
+			dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes,
+			cold_live_bytes = excluded.cold_live_bytes, cold_dead_bytes = excluded.cold_dead_bytes,
+			cold_dead_part_bytes = excluded.cold_dead_part_bytes`,
+			vaultUUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes,
+			m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes)
 		if err != nil {
 			return fmt.Errorf("record usage of vault %s: %w", vaultUUID, err)
 		}
@@ -171,11 +175,11 @@ func (s *Service) changedSizes(ctx context.Context, vaultUUID string, sizes map[
 
 func is(recorded *int64, n int64) bool { return recorded != nil && *recorded == n }
 
-// Parent returns the newest recovery point of a resource in a vault that another one can be captured against; false if
+// Parent returns the newest recovery point of a resource in a vault, out of cold storage, that another one can be captured against; false if
 // there is none.
 func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p Point, ok bool, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		found, err := selectPoints(ctx, tx, ` WHERE p.vault_uuid = ? AND p.resource_arn = ? AND p.status = 'COMPLETED'
+		found, err := selectPoints(ctx, tx, ` WHERE p.vault_uuid = ? AND p.resource_arn = ? AND p.status = 'COMPLETED' AND p.cold_since = 0
 			ORDER BY p.created_at DESC, p.arn DESC LIMIT 1`, vaultUUID, resourceARN)
 		if ok = len(found) > 0; ok {
 			p = found[0]
@@ -188,8 +192,8 @@ func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p 
 // TaggableTx reports whether the ARN names a vault of the account, or a recovery point in one, and locks the vault's row,
 // so that it is still there when the caller has changed its tags.
 func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name string) (bool, error) {
-	if part := strings.SplitN(name, ":", 7); len(part) == 7 && part[5] == "backup-vault" && name == arn.Vault(account, part[3], part[6]) {
-		_, err := byName(ctx, tx, account, part[3], part[6], tx.ForUpdate())
+	if region, vault, ok := parseVaultARN(name, account); ok {
+		_, err := byName(ctx, tx, account, region, vault, tx.ForUpdate())
 		if _, missing := errors.AsType[*backupapi.ResourceNotFoundException](err); missing {
 			return false, nil
 		}
@@ -203,4 +207,13 @@ func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name str
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// parseVaultARN returns the region and the name of a vault of an account.
+func parseVaultARN(name, account string) (region, vault string, ok bool) {
+	part := strings.SplitN(name, ":", 7)
+	if len(part) != 7 || part[5] != "backup-vault" || name != arn.Vault(account, part[3], part[6]) {
+		return "", "", false
+	}
+	return part[3], part[6], true
 }

@@ -57,6 +57,12 @@ func (o *others) DropTagsTx(_ context.Context, _ *meta.Tx, _, arn string) error 
 	return nil
 }
 
+func (o *others) TagsTx(_ context.Context, _ *meta.Tx, _, arn string) (map[string]string, error) {
+	o.Lock()
+	defer o.Unlock()
+	return o.tags[arn], nil
+}
+
 func (o *others) PutProtectedTx(_ context.Context, _ *meta.Tx, _, _, vaultUUID string, r backupapi.ProtectedResource) error {
 	o.Lock()
 	defer o.Unlock()

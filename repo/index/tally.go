@@ -2,6 +2,7 @@ package index
 
 import (
 	"iter"
+	"runtime"
 
 	"github.com/lockfast/lockfast/repo/chunk"
 )
@@ -72,6 +73,7 @@ func (m *Marks) before(segment int, id *chunk.ID, loc *Location) bool {
 // Slots yields every slot that a segment describes: bundles, then the others. Location.Pack is the row of the pack table.
 func (s *Segment) Slots() iter.Seq[Location] {
 	return func(yield func(Location) bool) {
+		defer runtime.KeepAlive(s)
 		for _, records := range [][]byte{s.bundles, s.entries} {
 			for i := 0; i < len(records); i += entrySize {
 				e := parseEntry(records[i:][:entrySize])

@@ -52,6 +52,9 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"RetireSegment", testRetireSegment},
 		{"ForgetDropsOnlyWhatEnded", testForget},
 		{"CollectorMethodsNeedCollector", testNeedsCollector},
+		{"DamageIsKeptUntilCleared", testDamage},
+		{"DamageGoesWithItsPack", testDamageForgotten},
+		{"VerificationPerLevel", testVerified},
 		{"CommitRacesFence", testCommitRace},
 		{"ReopenKeepsRows", testReopen},
 	} {

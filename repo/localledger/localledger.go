@@ -49,6 +49,8 @@ type rows struct {
 	sessions map[repo.SessionID]repo.Session
 	objects  map[repo.ID]object
 	points   map[repo.PointID]repo.PointState
+	damages  map[damageKey]repo.DamageRecord
+	verified map[verifiedKey]repo.Verification
 }
 
 type object struct {
@@ -66,6 +68,10 @@ type change struct {
 	GoneObjects   []repo.ID         `json:",omitempty"`
 	Points        []repo.PointState `json:",omitempty"`
 	RemovedPoints []repo.PointID    `json:",omitempty"`
+
+	Damages        []repo.DamageRecord `json:",omitempty"`
+	ClearedDamages []repo.DamageRecord `json:",omitempty"`
+	Verified       []repo.Verification `json:",omitempty"`
 }
 
 func newRows() rows {
@@ -73,6 +79,8 @@ func newRows() rows {
 		sessions: map[repo.SessionID]repo.Session{},
 		objects:  map[repo.ID]object{},
 		points:   map[repo.PointID]repo.PointState{},
+		damages:  map[damageKey]repo.DamageRecord{},
+		verified: map[verifiedKey]repo.Verification{},
 	}
 }
 
@@ -102,6 +110,7 @@ func (r *rows) apply(c change) {
 	for _, id := range c.RemovedPoints {
 		delete(r.points, id)
 	}
+	r.applyFindings(c)
 }
 
 // New returns an empty ledger in memory.

@@ -12,17 +12,18 @@ type SlotAt struct {
 	Slot int
 }
 
-// Inventory is everything that is in the packs of a vault, and what its points say they need.
-type Inventory struct {
+// Holdings is everything that is in the packs of a vault, and what its points say they need.
+type Holdings struct {
 	Packs map[pack.ID]int64 // length of the object
+	Cold  map[pack.ID]bool
 	Slots map[SlotAt]pack.Slot
 	Needs map[PointID]map[SlotAt]bool // by refsets
 	Names map[PointID]map[ID]bool     // by entries: chunks and parts
 }
 
-// TakeInventory reads trailers, refsets and entries. It shares nothing with what measures do, but for reading refsets.
-func TakeInventory(ctx context.Context, v *Vault) (Inventory, error) {
-	in := Inventory{Packs: map[pack.ID]int64{}, Slots: map[SlotAt]pack.Slot{}, Needs: map[PointID]map[SlotAt]bool{},
+// TakeHoldings reads trailers, refsets and entries. It shares nothing with what measures do, but for reading refsets.
+func TakeHoldings(ctx context.Context, v *Vault) (Holdings, error) {
+	in := Holdings{Packs: map[pack.ID]int64{}, Cold: map[pack.ID]bool{}, Slots: map[SlotAt]pack.Slot{}, Needs: map[PointID]map[SlotAt]bool{},
 		Names: map[PointID]map[ID]bool{}}
 	if err := v.catalog.refresh(ctx); err != nil {
 		return in, err
@@ -36,6 +37,7 @@ func TakeInventory(ctx context.Context, v *Vault) (Inventory, error) {
 			return in, err
 		}
 		in.Packs[p.ID] = p.Size
+		in.Cold[p.ID] = row.kind == ObjectCold
 		for i, s := range p.Slots {
 			in.Slots[SlotAt{p.ID, i}] = s
 		}
@@ -52,7 +54,7 @@ func TakeInventory(ctx context.Context, v *Vault) (Inventory, error) {
 	return in, nil
 }
 
-func (in *Inventory) point(ctx context.Context, v *Vault, id PointID) error {
+func (in *Holdings) point(ctx context.Context, v *Vault, id PointID) error {
 	p, err := v.OpenPoint(ctx, id)
 	if err != nil {
 		return err

@@ -1,0 +1,56 @@
+package repo
+
+import "time"
+
+// tierID is a chunk in cold storage or out of it, between which reclaim moves nothing.
+type tierID struct {
+	id   ID
+	cold bool
+}
+
+func (m *mover) key(id ID) tierID { return tierID{id, m.x.kind == ObjectCold} }
+
+func (b *bundleMover) key(id ID) tierID { return tierID{id, b.kind == ObjectCold} }
+
+// packer returns what takes the slots of a pack that goes.
+func (r *reclaim) packer(kind ObjectKind) *packer {
+	switch kind {
+	case ObjectMeta:
+		return r.w.meta
+	case ObjectCold:
+		return r.w.cold
+	}
+	return r.w.data
+}
+
+// coldFate is what becomes of a cold pack.
+type coldFate int
+
+const (
+	coldStays  coldFate = iota
+	coldGoes            // nothing or little of it is needed
+	coldMerges          // it is small and all of it is needed
+)
+
+// leastCold is the share of a cold pack, one in so many, below which what is needed of it is moved.
+const leastCold = 5
+
+// weighCold decides about a live cold pack, and notes what of it is dead.
+func (r *reclaim) weighCold(x *victim, lengths []uint32) coldFate {
+	now := r.o.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	x.dead = deadBytes(lengths, x.live) + x.parts
+	switch {
+	case now.Sub(x.since) < r.o.ColdMinimum:
+		return coldStays
+	case x.live.Total == 0:
+		return coldGoes
+	case leastCold*(x.size-x.dead) < x.size:
+		return coldGoes
+	case x.dead == 0 && x.size < r.packTarget(ObjectCold)/smallPack:
+		return coldMerges
+	}
+	return coldStays
+}
