@@ -53,6 +53,7 @@ type packRow struct {
 	since     time.Time // of a cold pack: when it was registered
 	forgotten bool      // the ledger has no row any more
 	suspect   bool      // damage was found in it: nothing new relies on it
+	bad       *badPack  // what of it the ledger says is damaged; nil = nothing
 }
 
 func newCatalog(v *Vault) *catalog {
@@ -79,6 +80,9 @@ func (c *catalog) refresh(ctx context.Context) error {
 			return fmt.Errorf("read ledger: %w", err)
 		}
 		err = c.apply(ctx, changes, try == 3)
+		if err == nil {
+			err = c.loadDamages(ctx, revision)
+		}
 		if err == nil {
 			c.revision = revision
 			return nil
@@ -151,7 +155,7 @@ func (c *catalog) publish() {
 	states, cold := make([]ObjectState, len(c.rows)), make([]bool, len(c.rows))
 	for i := range c.rows {
 		states[i], cold[i] = c.rows[i].state, c.rows[i].kind == ObjectCold
-		if c.rows[i].suspect && states[i] == ObjectLive {
+		if (c.rows[i].suspect || c.rows[i].bad != nil) && states[i] == ObjectLive {
 			states[i] = ObjectCondemned
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
@@ -168,8 +170,12 @@ func TestCheck_NamesDamagedPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Damages) != 1 || len(r.Damages[0].Paths) != 1 || string(r.Damages[0].Paths[0]) != "bad" || !slices.Equal(r.Damages[0].Points, []repo.PointID{id}) {
-		t.Errorf("Check = %+v, want the entry bad of %s", r.Damages, id)
+	if len(r.Damages) != 1 || !slices.Equal(r.Damages[0].Points, []repo.PointID{id}) {
+		t.Errorf("Check = %+v, want one damaged pack of %s", r.Damages, id)
+	}
+	want := []repo.DamagedPoint{{ID: id, Paths: [][]byte{[]byte("bad")}}}
+	if diff := cmp.Diff(want, r.DamagedPoints); diff != "" {
+		t.Errorf("damaged points (-want +got):\n%s", diff)
 	}
 }
 

@@ -108,13 +108,13 @@ func TestMeasure_WhenATreeIsDamaged(t *testing.T) {
 	}
 }
 
-// countingStore counts what is read.
-type countingStore struct {
+// listCounter counts listings.
+type listCounter struct {
 	blob.Store
 	lists int
 }
 
-func (s *countingStore) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+func (s *listCounter) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	s.lists++
 	return s.Store.List(ctx, prefix)
 }
@@ -123,7 +123,7 @@ func (s *countingStore) List(ctx context.Context, prefix string) iter.Seq2[blob.
 func TestMeasure_IsKeptUntilSomethingChanges(t *testing.T) {
 	t.Parallel()
 	_, inner, l := newVault(t)
-	s := &countingStore{Store: inner}
+	s := &listCounter{Store: inner}
 	v, err := repo.Open(t.Context(), s, l, testKey, repo.Options{})
 	if err != nil {
 		t.Fatal(err)

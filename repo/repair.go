@@ -143,7 +143,7 @@ func (r *repairing) find(ctx context.Context) ([]Damage, error) {
 	}
 	r.report.Checked = true
 	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
-	return found.Damages, err
+	return append(found.Damages, found.Healed...), err
 }
 
 // clear drops the ledger's records of objects that are not there any more because they were replaced. Those of packs that

@@ -267,21 +267,40 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 			a.out.fail(fmt.Errorf("vault %s: %s: %w (affects %d recovery points)", s.names[i], d.Object, d.Err, len(d.Points)))
 			all = errReported
 		}
+		for _, p := range report.DamagedPoints {
+			a.out.fail(fmt.Errorf("vault %s: %w", s.names[i], missing(p)))
+			all = errReported
+		}
 		if len(report.Damages) > 0 {
 			continue
 		}
 		if a.out.json {
 			err = a.out.line(taskLine{Type: "result", Vault: s.names[i], Task: "verify", Report: map[string]any{
-				"level": report.Level, "recovery_points": report.Points, "packs": report.Packs, "bytes": report.Bytes}})
+				"level": report.Level, "recovery_points": report.Points, "packs": report.Packs, "bytes": report.Bytes,
+				"packs_read": report.PacksRead, "bytes_read": report.BytesRead}})
 		} else {
-			_, err = fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %d recovery points, %d objects)\n", s.names[i],
-				report.Level, report.Points, report.Packs)
+			err = a.sound(s.names[i], report)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return all
+}
+
+// missing says what of a recovery point cannot be restored.
+func missing(p repo.DamagedPoint) error {
+	var items []string
+	for _, key := range p.Paths {
+		items = append(items, directory.Display(directory.Path(key)))
+	}
+	if p.More > 0 {
+		items = append(items, fmt.Sprintf("and %d more", p.More))
+	}
+	if p.Unknown {
+		items = append(items, "and what a part of its tree that cannot be read names")
+	}
+	return fmt.Errorf("recovery point %s misses %s", p.ID, strings.Join(items, ", "))
 }
 
 // errFound ends a search.

@@ -198,7 +198,8 @@ def limits():
                 {"Lifecycle": {"DeleteAfterDays": 100, "MoveToColdStorageAfterDays": 20}},
                 {"EnableContinuousBackup": True, "Lifecycle": {"DeleteAfterDays": 36}}):
         refused("InvalidParameterValueException", attempt, **bad)
-    for good in ({"StartWindowMinutes": 60}, {"EnableContinuousBackup": True, "Lifecycle": {"DeleteAfterDays": 35}}):
+    for good in ({"StartWindowMinutes": 60}, {"Lifecycle": {"DeleteAfterDays": 110, "MoveToColdStorageAfterDays": 20}},
+                 {"EnableContinuousBackup": True, "Lifecycle": {"DeleteAfterDays": 35}}):
         delete(attempt(**good)["BackupPlanId"])
 
 

@@ -22,6 +22,7 @@ func Operations() []*wire.Descriptor {
 		ExplainBackupPlan.Descriptor,
 		GetItem.Descriptor,
 		GetVaultUsage.Descriptor,
+		GetVaultVerification.Descriptor,
 		ListAccounts.Descriptor,
 		ListEvents.Descriptor,
 		ListItems.Descriptor,
@@ -117,6 +118,13 @@ var GetItem = wire.Operation[GetItemInput, GetItemOutput]{Descriptor: &wire.Desc
 var GetVaultUsage = wire.Operation[GetVaultUsageInput, GetVaultUsageOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "GetVaultUsage", Method: "GET", Path: "/lockfast/v1/vaults/{backupVaultName}/usage", Status: 200,
 	Input: shapeGetVaultUsageInput, Output: shapeGetVaultUsageOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// GetVaultVerification answers how much of a vault was read and checked, and what damage is known.
+var GetVaultVerification = wire.Operation[GetVaultVerificationInput, GetVaultVerificationOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "GetVaultVerification", Method: "GET", Path: "/lockfast/v1/vaults/{backupVaultName}/verification", Status: 200,
+	Input: shapeGetVaultVerificationInput, Output: shapeGetVaultVerificationOutput,
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 

@@ -182,6 +182,21 @@ var (
 		{Name: "PhysicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
 	}}
+	shapeGetVaultVerificationInput = &wire.Shape{Name: "GetVaultVerificationInput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultVerificationInput](), Members: []wire.Member{
+		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
+		{Name: "Days", Wire: "days", In: wire.Query, Shape: shapeVerificationDays},
+	}}
+	shapeGetVaultVerificationOutput = &wire.Shape{Name: "GetVaultVerificationOutput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultVerificationOutput](), Members: []wire.Member{
+		{Name: "Bytes", Required: true, Shape: wire.PlainLong},
+		{Name: "BytesVerified", Required: true, Shape: wire.PlainLong},
+		{Name: "DamageCount", Required: true, Shape: wire.PlainLong},
+		{Name: "Damages", Required: true, Shape: shapeKnownDamages},
+		{Name: "Days", Required: true, Shape: wire.PlainLong},
+		{Name: "NewestVerification", Shape: wire.PlainTimestamp},
+		{Name: "Objects", Required: true, Shape: wire.PlainLong},
+		{Name: "ObjectsVerified", Required: true, Shape: wire.PlainLong},
+		{Name: "OldestVerification", Shape: wire.PlainTimestamp},
+	}}
 	shapeInvalidParameterValueException = &wire.Shape{Name: "InvalidParameterValueException", Kind: wire.Structure, Type: reflect.TypeFor[InvalidParameterValueException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},
@@ -228,7 +243,14 @@ var (
 		{Name: "Vaults", Shape: shapeKeyNames},
 		{Name: "Version", Shape: wire.PlainInteger},
 	}}
-	shapeKeyUses                = &wire.Shape{Name: "KeyUses", Kind: wire.List, Item: shapeKeyUse}
+	shapeKeyUses     = &wire.Shape{Name: "KeyUses", Kind: wire.List, Item: shapeKeyUse}
+	shapeKnownDamage = &wire.Shape{Name: "KnownDamage", Kind: wire.Structure, Type: reflect.TypeFor[KnownDamage](), Members: []wire.Member{
+		{Name: "FoundDate", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "Object", Required: true, Shape: wire.PlainString},
+		{Name: "Reason", Required: true, Shape: wire.PlainString},
+		{Name: "Slot", Shape: wire.PlainLong},
+	}}
+	shapeKnownDamages           = &wire.Shape{Name: "KnownDamages", Kind: wire.List, Item: shapeKnownDamage}
 	shapeLimitExceededException = &wire.Shape{Name: "LimitExceededException", Kind: wire.Structure, Type: reflect.TypeFor[LimitExceededException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},
@@ -493,5 +515,6 @@ var (
 		{Name: "SharedBytes", Required: true, Shape: wire.PlainLong},
 	}}
 	shapeVaultDeletions    = &wire.Shape{Name: "VaultDeletions", Kind: wire.List, Item: shapeVaultDeletion}
+	shapeVerificationDays  = &wire.Shape{Name: "VerificationDays", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(3650))}
 	shapeVerificationLevel = &wire.Shape{Name: "VerificationLevel", Kind: wire.Integer, Min: new(int64(0)), Max: new(int64(3))}
 )

@@ -243,6 +243,25 @@ type GetVaultUsageOutput struct {
 	RecoveryPoints    int64     // required
 }
 
+// GetVaultVerificationInput is the input of GetVaultVerification.
+type GetVaultVerificationInput struct {
+	BackupVaultName string // label backupVaultName, required
+	Days            *int   // query days
+}
+
+// GetVaultVerificationOutput is the output of GetVaultVerification.
+type GetVaultVerificationOutput struct {
+	Bytes              int64         // required
+	BytesVerified      int64         // required
+	DamageCount        int64         // required
+	Damages            []KnownDamage // required
+	Days               int64         // required
+	NewestVerification *time.Time
+	Objects            int64 // required
+	ObjectsVerified    int64 // required
+	OldestVerification *time.Time
+}
+
 // Item is one entry of a recovery point. Path is its name in bytes, DisplayPath the same as readable text.
 type Item struct {
 	DisplayPath string // required
@@ -291,6 +310,14 @@ type KeyUse struct {
 	State        *string
 	Vaults       []string
 	Version      *int
+}
+
+// KnownDamage is damage that a verification found and that nothing has mended.
+type KnownDamage struct {
+	FoundDate time.Time // required
+	Object    string    // required
+	Reason    string    // required
+	Slot      *int64
 }
 
 // ListAccountsInput is the input of ListAccounts.

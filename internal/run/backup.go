@@ -45,6 +45,7 @@ type Backups struct {
 	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
 	Sizes     *Sizes
 	Metrics   *Metrics
+	Scrubber  *Scrubber
 	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
 }
@@ -93,6 +94,7 @@ func (w *Backups) Work(ctx context.Context, j *river.Job[job.RunBackup]) error {
 	}
 	ended(err, ctx.Err() != nil)
 	if err == nil {
+		w.Scrubber.Committed(b.job.VaultUUID)
 		w.Sizes.Changed(ctx, b.job.VaultUUID)
 		return nil
 	}

@@ -34,6 +34,7 @@ type Copies struct {
 	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
 	Sizes     *Sizes
 	Metrics   *Metrics
+	Scrubber  *Scrubber
 	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
 }
@@ -78,6 +79,7 @@ func (w *Copies) Work(ctx context.Context, j *river.Job[job.RunCopy]) error {
 	err = c.run(ctx)
 	ended(err, ctx.Err() != nil)
 	if err == nil {
+		w.Scrubber.Committed(c.job.VaultUUID)
 		w.Sizes.Changed(ctx, c.job.VaultUUID)
 		return nil
 	}

@@ -142,3 +142,12 @@ func (s *Store) WouldFree(ctx context.Context, vaultUUID string, points []repo.P
 	}
 	return v.WouldFree(ctx, points)
 }
+
+// Coverage implements [vault.Store].
+func (s *Store) Coverage(ctx context.Context, vaultUUID string, within time.Duration) (repo.Coverage, error) {
+	v, err := s.Existing(ctx, vaultUUID)
+	if err != nil || v == nil {
+		return repo.Coverage{}, err
+	}
+	return v.Coverage(ctx, within)
+}

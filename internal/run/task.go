@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -91,41 +90,4 @@ func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]stri
 		return fmt.Errorf("%d packs are damaged and were left alone; verify the vault to see what they affect", r.DamagedPacks)
 	}
 	return nil
-}
-
-// maxDamages is how many damaged objects a message names.
-const maxDamages = 5
-
-// verify checks a vault. Damage is an error that names the objects.
-func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]string, progress func(done, total int64)) error {
-	v, err := w.Store.Existing(ctx, t.VaultUUID)
-	if err != nil {
-		return err
-	}
-	var r repo.CheckReport
-	if v != nil { // else there is nothing to check
-		if r, err = v.Check(ctx, repo.CheckOptions{Level: t.Level, Progress: progress}); err != nil {
-			return err
-		}
-	}
-	report["level"] = strconv.Itoa(t.Level)
-	report["recovery_points"] = strconv.FormatInt(r.Points, 10)
-	report["packs"] = strconv.FormatInt(r.Packs, 10)
-	report["bytes"] = strconv.FormatInt(r.Bytes, 10)
-	report["damaged_objects"] = strconv.Itoa(len(r.Damages))
-	return damage(r.Damages)
-}
-
-func damage(all []repo.Damage) error {
-	if len(all) == 0 {
-		return nil
-	}
-	var names []string
-	for _, d := range all[:min(len(all), maxDamages)] {
-		names = append(names, fmt.Sprintf("%s (%v; affects %d recovery points)", d.Object, d.Err, len(d.Points)))
-	}
-	if more := len(all) - maxDamages; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return fmt.Errorf("%d damaged objects: %s", len(all), strings.Join(names, ", "))
 }

@@ -51,6 +51,8 @@ type Config struct {
 	EventRetention    time.Duration `yaml:"event_retention"`    // how long events are kept
 	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
+	ScrubShare        float64       `yaml:"scrub_share"`        // of a vault that is read and checked each day; -1 = by the kind of store
+	ScrubRate         int64         `yaml:"scrub_rate"`         // MiB a second that this reads at most; 0 = no limit
 	SLRFallback       bool          `yaml:"slr_fallback"`       // the service-linked role may delete what its role cannot
 	DataParity        bool          `yaml:"data_parity"`        // protects contents against bad sectors, not only what describes them
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
@@ -96,6 +98,8 @@ func DefaultConfig() Config {
 		ReclaimDelay:      time.Minute,
 		ReclaimThreshold:  0.1,
 		ColdMinimumDays:   -1,
+		ScrubShare:        -1,
+		ScrubRate:         32,
 		TrailDays:         90,
 	}
 }
@@ -170,6 +174,12 @@ func (c *Config) Check() error {
 	}
 	if c.ColdMinimumDays < -1 || c.ColdMinimumDays > 3650 {
 		return fmt.Errorf("cold_minimum_days: %d is not between -1 and 3650", c.ColdMinimumDays)
+	}
+	if !(c.ScrubShare >= 0 && c.ScrubShare <= 1 || c.ScrubShare == -1) {
+		return fmt.Errorf("scrub_share: %v is neither -1 nor between 0 and 1", c.ScrubShare)
+	}
+	if c.ScrubRate < 0 || c.ScrubRate > 1<<20 {
+		return fmt.Errorf("scrub_rate: %d is not between 0 and %d", c.ScrubRate, 1<<20)
 	}
 	if c.TrailDays < 0 || c.TrailDays > 36500 {
 		return fmt.Errorf("trail_days: %d is not between 0 and 36500", c.TrailDays)
@@ -386,4 +396,15 @@ func (c *Config) clock() (*time.Time, error) {
 		return nil, errors.New("clock: only a server with the embedded database can have a clock of its own")
 	}
 	return &t, nil
+}
+
+// scrubShare is the share of a vault to read each day. Reading from a bucket may cost money.
+func (c Config) scrubShare() float64 {
+	switch {
+	case c.ScrubShare >= 0:
+		return c.ScrubShare
+	case inBucket(c.Store):
+		return 1.0 / 300
+	}
+	return 1.0 / 30
 }

@@ -52,6 +52,9 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")
 	fs.BoolVar(&c.DataParity, "data-parity", c.DataParity, "protect contents against bad sectors, for about 6 % more space")
+	fs.Float64Var(&c.ScrubShare, "scrub-share", c.ScrubShare,
+		"share of each vault that is read and checked in the background each day; -1 is 1/30 in a directory, 1/300 in a bucket")
+	fs.Int64Var(&c.ScrubRate, "scrub-rate", c.ScrubRate, "MiB a second that this reads at most; 0 is no limit")
 	fs.BoolVar(&c.SLRFallback, "slr-fallback", c.SLRFallback,
 		"let the service-linked role, where it exists, delete recovery points whose own role no longer can")
 	fs.DurationVar(&c.ScheduleJitter, "schedule-jitter", c.ScheduleJitter,

@@ -103,6 +103,7 @@ type runners struct {
 	deleter    *run.Deleter
 	colder     *run.Colder
 	reclaimer  *run.Reclaimer
+	scrubber   *run.Scrubber
 	sizes      *run.Sizes
 	states     *run.States
 	tasks      *run.Tasks
@@ -340,6 +341,7 @@ func (p *parts) makeRunners(context.Context) error {
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
+	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
@@ -354,10 +356,10 @@ func (p *parts) makeRunners(context.Context) error {
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
-		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics,
+		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber,
 		Private: private, Log: p.o.Log}
 	r.copies = &run.Copies{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Tags: n.tags, Ledgers: p.ledgers, Store: p.store,
-		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Private: private, Log: p.o.Log}
+		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber, Private: private, Log: p.o.Log}
 	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.roles.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
@@ -458,6 +460,7 @@ func (p *parts) background(ctx context.Context) error {
 	stored := p.storedVaults(ctx)
 	g.Go(func() error { return p.schedule(ctx) })
 	g.Go(func() error { return r.sizes.Run(ctx, stored) })
+	g.Go(func() error { return r.scrubber.Run(ctx) })
 	g.Go(func() error {
 		p.reclaimAll(stored)
 		return r.reclaimer.Run(ctx)

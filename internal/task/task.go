@@ -59,6 +59,7 @@ type Task struct {
 	Report          map[string]string
 	CreatedAt       time.Time
 	CompletedAt     time.Time // zero while it runs
+	Began           time.Time // by the clock of the database; what a worker before this one has done counts from then on
 }
 
 // Service is the noun. Its methods may be called concurrently.
@@ -81,20 +82,35 @@ func Migrations() meta.MigrationSet {
 	return meta.MigrationSet{Package: "task", Files: migrations}
 }
 
-// start records a task and enqueues its work.
+// start records a task and enqueues its work. A verification that runs already is joined: who asks again goes on with it.
 func (s *Service) start(ctx context.Context, t Task) (string, error) {
-	t.ID = uuid.NewString()
 	now := s.now()
 	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM task WHERE state <> ? AND completed_at < ?",
+		t.ID = uuid.NewString()
+		began, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if t.Kind == lockfastapi.TaskKindVerification {
+			same, err := texts(ctx, tx, "SELECT id FROM task WHERE vault_uuid = ? AND kind = ? AND level = ? AND state = ?",
+				t.VaultUUID, string(t.Kind), t.Level, running)
+			if err != nil {
+				return fmt.Errorf("find running verification: %w", err)
+			}
+			if len(same) > 0 {
+				t.ID = same[0]
+				return nil
+			}
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM task WHERE state <> ? AND completed_at < ?",
 			string(lockfastapi.TaskStateRunning), meta.Micros(now.Add(-keep)))
 		if err != nil {
 			return fmt.Errorf("forget old tasks: %w", err)
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO task (id, account, region, vault_uuid, vault_name, kind, level, source_uuid,
-			state, status_message, done, total, report, created_at, completed_at, lease_until)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, '{}', ?, 0, 0)`, t.ID, t.Account, t.Region, t.VaultUUID, t.VaultName,
-			string(t.Kind), t.Level, t.SourceUUID, string(lockfastapi.TaskStateRunning), meta.Micros(now))
+			state, status_message, done, total, report, created_at, completed_at, lease_until, began_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, '{}', ?, 0, 0, ?)`, t.ID, t.Account, t.Region, t.VaultUUID, t.VaultName,
+			string(t.Kind), t.Level, t.SourceUUID, string(lockfastapi.TaskStateRunning), meta.Micros(now), meta.Micros(began))
 		if err != nil {
 			return fmt.Errorf("record task: %w", err)
 		}
@@ -104,19 +120,19 @@ func (s *Service) start(ctx context.Context, t Task) (string, error) {
 }
 
 const columns = `id, account, region, vault_uuid, vault_name, kind, level, source_uuid, state, status_message, done, total, report,
-	created_at, completed_at`
+	created_at, completed_at, began_at`
 
 func read(ctx context.Context, tx *meta.Tx, id, lock string) (Task, error) {
 	var t Task
 	var report string
-	var created, completed int64
+	var created, completed, began int64
 	err := tx.QueryRow(ctx, "SELECT "+columns+" FROM task WHERE id = ?"+lock, id).Scan(&t.ID, &t.Account, &t.Region,
 		&t.VaultUUID, &t.VaultName, &t.Kind, &t.Level, &t.SourceUUID, &t.State, &t.StatusMessage, &t.Done, &t.Total, &report,
-		&created, &completed)
+		&created, &completed, &began)
 	if err != nil {
 		return Task{}, err
 	}
-	t.CreatedAt = meta.FromMicros(created)
+	t.CreatedAt, t.Began = meta.FromMicros(created), meta.FromMicros(began)
 	if completed != 0 {
 		t.CompletedAt = meta.FromMicros(completed)
 	}

@@ -22,6 +22,8 @@ type Store interface {
 	Measure(ctx context.Context, vaultUUID string, held func(repo.PointID) bool) (repo.Measure, error)
 	// WouldFree says what deleting recovery points of a vault would free, all together.
 	WouldFree(ctx context.Context, vaultUUID string, points []repo.PointID) (repo.Freed, error)
+	// Coverage tells what verifications have read within a time, and what damage is known.
+	Coverage(ctx context.Context, vaultUUID string, within time.Duration) (repo.Coverage, error)
 	// Reachable is nil if a vault's data can be read and changed now, and for a vault that has none yet.
 	Reachable(ctx context.Context, vaultUUID string) error
 }

@@ -36,6 +36,7 @@ type others struct {
 	inUse     map[string]bool
 	measure   repo.Measure
 	freed     map[string]repo.Freed // by vault and the recovery points' names in the store
+	coverage  repo.Coverage
 	// unreachable is what is the matter with the store.
 	unreachable error
 	refusal     string   // why roles allow no deletion
@@ -89,6 +90,12 @@ func (o *others) Measure(context.Context, string, func(repo.PointID) bool) (repo
 
 func (o *others) WouldFree(_ context.Context, vaultUUID string, points []repo.PointID) (repo.Freed, error) {
 	return o.freed[fmt.Sprint(vaultUUID, points)], nil
+}
+
+func (o *others) Coverage(_ context.Context, _ string, within time.Duration) (repo.Coverage, error) {
+	c := o.coverage
+	c.PacksKnown = int64(within / (24 * time.Hour)) // for the test to see what was asked for
+	return c, nil
 }
 
 func (o *others) DeleteAuthority(_ context.Context, p vault.Point) (string, error) {
