@@ -339,12 +339,13 @@ func (p *parts) makeRunners(context.Context) error {
 		private = p.o.Now().Truncate(time.Microsecond) // as precise as the records
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
+	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
-		ColdMinimum: c.coldMinimum(), Now: p.o.Now}
+		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Changed}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience,
 		Deleted: func(ctx context.Context, vaultUUID string) {
@@ -456,11 +457,12 @@ func (p *parts) ready(ctx context.Context) error {
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	g, ctx := errgroup.WithContext(ctx)
+	stored := p.storedVaults(ctx)
 	g.Go(func() error { return p.schedule(ctx) })
-	g.Go(func() error { return r.sizes.Run(ctx) })
+	g.Go(func() error { return r.sizes.Run(ctx, stored) })
 	g.Go(func() error { return r.scrubber.Run(ctx) })
 	g.Go(func() error {
-		p.reclaimAll(ctx)
+		p.reclaimAll(stored)
 		return r.reclaimer.Run(ctx)
 	})
 	g.Go(func() error {
@@ -475,7 +477,7 @@ func (p *parts) background(ctx context.Context) error {
 	if p.o.Config.StoreRetention > 0 {
 		g.Go(func() error { // for packs whose locks have ended
 			return run.Every(ctx, p.o.Log, 24*time.Hour, func(ctx context.Context) error {
-				p.reclaimAll(ctx)
+				p.reclaimAll(p.storedVaults(ctx))
 				return nil
 			})
 		})
@@ -520,14 +522,19 @@ func (p *parts) renewKeysNow(ctx context.Context) error {
 }
 
 // reclaimAll has every vault reclaimed once, for what a killed server may have left.
-func (p *parts) reclaimAll(ctx context.Context) {
-	vaults, err := p.ledgers.Vaults(ctx)
-	if err != nil && ctx.Err() == nil {
-		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim", "error", err)
-	}
+func (p *parts) reclaimAll(vaults []string) {
 	for _, id := range vaults {
 		p.runners.reclaimer.Later(id)
 	}
+}
+
+// storedVaults returns the vaults that have been written to.
+func (p *parts) storedVaults(ctx context.Context) []string {
+	vaults, err := p.ledgers.Vaults(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim and sizes", "error", err)
+	}
+	return vaults
 }
 
 // single reports whether no other server can work on the database: SQLite belongs to the data directory's owner.
