@@ -182,7 +182,11 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 	c.mu.Lock()
 	c.writer = w
 	c.mu.Unlock()
-	if err := w.Copy(ctx, source); err != nil {
+	copyFrom := w.Copy
+	if c.job.VaultAccount() != c.job.Account {
+		copyFrom = w.CopyAcross
+	}
+	if err := copyFrom(ctx, source); err != nil {
 		return p, err
 	}
 	facts := source.Facts()
