@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
@@ -25,7 +26,11 @@ const (
 // other makes a second account and returns a fixture of its administrator.
 func (f *fixture) other() *fixture {
 	f.Helper()
-	made := own(f, lockfastapi.CreateAccount, &lockfastapi.CreateAccountInput{AccountId: tenant})
+	return f.as(own(f, lockfastapi.CreateAccount, &lockfastapi.CreateAccountInput{AccountId: tenant}))
+}
+
+// as is the fixture of an administrator, on the server that f is connected to now.
+func (f *fixture) as(made *lockfastapi.CreateAccountOutput) *fixture {
 	o, client := *f, *f.own
 	client.AccessKeyID, client.Secret = made.AccessKeyId, made.SecretAccessKey
 	o.own = &client
@@ -197,4 +202,105 @@ func TestCopy_IntoAnotherAccountIsRefused(t *testing.T) {
 	}
 	f.crossAccount("false")
 	f.wantFailedCopy(abroad(point), "FEATURE_NOT_ENABLED", "is not enabled for the organization")
+}
+
+// TestCopy_WhenItsVaultHasGone lets copies wait behind a backup while the vaults that are to receive them are deleted.
+func TestCopy_WhenItsVaultHasGone(t *testing.T) {
+	t.Parallel()
+	first, running, let := true, make(chan struct{}), make(chan struct{})
+	f, arn := with(t, func(ctx context.Context) error {
+		if first {
+			first = false
+			return nil
+		}
+		close(running)
+		select {
+		case <-let:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	f.vault("offsite")
+	theirs := f.other()
+	theirs.vault("refuge")
+	theirs.admits("refuge", "000000000000")
+	f.crossAccount("true")
+	point := f.backup("home", arn)
+	id, _ := f.startBackup("home", arn)
+	<-running
+	here := f.startCopy("home", point, "offsite").CopyJobId
+	there := must(f.sdk.StartCopyJob(t.Context(), abroad(point)))(f).CopyJobId
+	must(f.sdk.DeleteBackupVault(t.Context(), &backup.DeleteBackupVaultInput{BackupVaultName: aws.String("offsite")}))(f)
+	must(theirs.sdk.DeleteBackupVault(t.Context(), &backup.DeleteBackupVaultInput{BackupVaultName: aws.String("refuge")}))(f)
+	close(let)
+	f.awaitBackup(id)
+	for id, want := range map[*string]string{here: "RESOURCE_NOT_FOUND", there: "ACCESS_DENIED"} {
+		if j := f.awaitCopy(id); j.State != types.CopyJobStateFailed || aws.ToString(j.MessageCategory) != want {
+			t.Errorf("copy into a vault that has gone ended %s, %s, %q, want %s", j.State, aws.ToString(j.MessageCategory), aws.ToString(j.StatusMessage), want)
+		}
+	}
+	if err := f.deletePoint(point); err != nil {
+		t.Errorf("deletion of the source after the copies have failed: %v", err)
+	}
+}
+
+func TestCopy_WithAKeyThatIsDisabled(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	key := f.key()
+	for _, name := range []string{"home", "offsite"} {
+		if err := f.keyVault(name, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.vault("plain")
+	arn := f.directory(map[string]string{"one": "1"})
+	closed := f.backup("home", arn)
+	open := f.backup("plain", arn)
+	must(f.kms("DisableKey", map[string]any{"KeyId": key}))(f)
+	f.wantFailedCopy(copyOrder("home", closed, "plain"), "KMS_KEY_ERROR", "is disabled")
+	f.wantFailedCopy(copyOrder("plain", open, "offsite"), "KMS_KEY_ERROR", "is disabled")
+	must(f.kms("EnableKey", map[string]any{"KeyId": key}))(f)
+	f.copy("home", closed, "offsite")
+}
+
+// TestKill_CopyOfAGroupIntoAnotherAccount kills a server during such copies. The next one ends them.
+func TestKill_CopyOfAGroupIntoAnotherAccount(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := &fixture{T: t, patience: 3 * time.Minute}
+	p := spawn(t, dir)
+	f.connect(p.url, dir)
+	made := own(f, lockfastapi.CreateAccount, &lockfastapi.CreateAccountInput{AccountId: tenant})
+	f.as(made).vault("refuge")
+	f.as(made).admits("refuge", "000000000000")
+	f.crossAccount("true")
+	f.vault("home")
+	f.member("web", map[string]string{"big": random(1, 6<<20), "small": "small"})
+	f.member("crm", map[string]string{"other": random(2, 2<<20)})
+	parent := f.backup("home", f.group("shop", "web", "crm"))
+	for round := range 3 {
+		id := must(f.sdk.StartCopyJob(t.Context(), abroad(parent)))(f).CopyJobId
+		time.Sleep(time.Duration(round*round*20) * time.Millisecond)
+		p.kill()
+		p = spawn(t, dir)
+		f.connect(p.url, dir)
+		j := f.awaitCopy(id)
+		if j.State != types.CopyJobStateCompleted || j.ChildJobsInState["COMPLETED"] != 2 {
+			t.Fatalf("round %d: copy job ended %s: %s", round, j.State, aws.ToString(j.StatusMessage))
+		}
+	}
+	defer p.kill()
+	theirs := f.as(made)
+	theirs.reclaim("refuge")
+	theirs.verify("refuge")
+	list := must(theirs.sdk.ListRecoveryPointsByBackupVault(t.Context(), &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: aws.String("refuge")}))(f)
+	for _, p := range list.RecoveryPoints {
+		if p.Status != types.RecoveryPointStatusCompleted {
+			t.Errorf("%s is %s", *p.RecoveryPointArn, p.Status)
+		}
+	}
+	if len(list.RecoveryPoints) != 9 {
+		t.Errorf("the vault holds %d recovery points, want three copies of three", len(list.RecoveryPoints))
+	}
 }
