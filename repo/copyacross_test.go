@@ -94,7 +94,7 @@ func TestCopyAcross_GivesTheTreeOfABackup(t *testing.T) {
 	}
 	made, _ := mustCross(t, from, to, mustBackup(t, from, "", have, nil))
 	own := mustBackup(t, to, "", have, nil)
-	a, b := open(t, to, made), open(t, to, own)
+	a, b := opened(t, to, made), opened(t, to, own)
 	for change, err := range a.Diff(t.Context(), b) {
 		t.Fatalf("the copy differs from a backup of the same files: %+v, %v", change, err)
 	}
@@ -104,7 +104,7 @@ func TestCopyAcross_GivesTheTreeOfABackup(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, v *repo.Vault, id repo.PointID) *repo.Point {
+func opened(t *testing.T, v *repo.Vault, id repo.PointID) *repo.Point {
 	t.Helper()
 	p, err := v.OpenPoint(t.Context(), id)
 	if err != nil {
@@ -237,7 +237,7 @@ func TestCopyAcross_HidesTheIdsOfItsSource(t *testing.T) {
 	id := mustBackup(t, from, "", files{"a": randomBytes(5000)}, nil)
 	made, _ := mustCross(t, from, to, id)
 	ids := map[chunk.ID]bool{}
-	for _, p := range []*repo.Point{open(t, from, id), open(t, to, made)} {
+	for _, p := range []*repo.Point{opened(t, from, id), opened(t, to, made)} {
 		e, err := p.Lookup(t.Context(), []byte("a"))
 		if err != nil || len(e.Content.Extents) == 0 {
 			t.Fatal(err)
@@ -307,7 +307,7 @@ func TestCopyAcross_TakesNothingElse(t *testing.T) {
 	t.Parallel()
 	from, _, _ := newVault(t)
 	to := create(t, mem.New(), localledger.New(localledger.Options{}), foreign())
-	p := open(t, from, mustBackup(t, from, "", files{"a": randomBytes(1000)}, nil))
+	p := opened(t, from, mustBackup(t, from, "", files{"a": randomBytes(1000)}, nil))
 	w, err := to.NewWriter(t.Context(), repo.WriterOptions{})
 	if err != nil {
 		t.Fatal(err)

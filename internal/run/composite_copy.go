@@ -129,9 +129,11 @@ func (w *CompositeCopies) completeTx(ctx context.Context, tx *meta.Tx, c job.Cop
 	if source.Status == vault.Partial && source.StatusMessage != "" {
 		missing = fmt.Sprintf("%s %s", source.StatusMessage, missing)
 	}
-	return w.Copies.Vaults.CompleteParentTx(ctx, tx, c.VaultUUID, c.PointARN, vault.Completion{
-		Tags: tags, SourceTags: source.SourceTags, StatusMessage: missing,
-	})
+	done := vault.Completion{Tags: tags, SourceTags: source.SourceTags, StatusMessage: missing}
+	if c.VaultAccount() == c.Account {
+		done.Address = source.Address
+	}
+	return w.Copies.Vaults.CompleteParentTx(ctx, tx, c.VaultUUID, c.PointARN, done)
 }
 
 // count counts a parent job that ended, and logs why it failed.

@@ -208,7 +208,11 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 // completionTx is what becomes of the copy, as far as it is known before its data is stored.
 func (c *copying) completionTx(ctx context.Context, tx *meta.Tx) (vault.Completion, error) {
 	tags, err := c.Tags.TagsTx(ctx, tx, c.job.Account, c.job.SourcePointARN)
-	return vault.Completion{Metadata: c.source.Metadata, Tags: tags, SourceTags: c.source.SourceTags, Address: c.source.Address}, err
+	done := vault.Completion{Metadata: c.source.Metadata, Tags: tags, SourceTags: c.source.SourceTags}
+	if c.job.VaultAccount() == c.job.Account { // where it is on the host is its account's own business
+		done.Address = c.source.Address
+	}
+	return done, err
 }
 
 // soFar is how far the copy has come.
