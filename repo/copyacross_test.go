@@ -167,7 +167,7 @@ func TestCopyAcross_WithoutItsMap(t *testing.T) {
 			}
 		},
 		"damaged": func(t *testing.T, s *mem.Store, name blob.Name) {
-			overwrite(t, s, name, func(b []byte) []byte { b[len(b)/2]++; return b })
+			overwrite(t, s, name, ruin)
 		},
 	} {
 		from, _, _ := newVault(t)
