@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 
 	"github.com/lockfast/lockfast/blob"
@@ -57,7 +58,7 @@ func (v *Vault) openCopyMap(ctx context.Context, from *Vault) (*copyMap, error) 
 		if err != nil {
 			return nil, fmt.Errorf("list copy map: %w", err)
 		}
-		if id, err := chunk.ParseID(string(info.Name[len(m.prefix):])); err != nil || m.name(id) != info.Name {
+		if !isMapName(info.Name) {
 			continue
 		}
 		m.names = append(m.names, info.Name)
@@ -69,6 +70,13 @@ func (v *Vault) openCopyMap(ctx context.Context, from *Vault) (*copyMap, error) 
 		return m, nil
 	}
 	return m, m.merge(ctx, small)
+}
+
+// isMapName reports whether an object of a copy map may have a name.
+func isMapName(name blob.Name) bool {
+	rest, ok := strings.CutPrefix(string(name), "t/")
+	tag, id, cut := strings.Cut(rest, "/")
+	return ok && cut && PointID(tag).Check() == nil && PointID(id).Check() == nil
 }
 
 func (m *copyMap) name(id ID) blob.Name { return blob.Name(m.prefix + id.String()) }

@@ -304,3 +304,35 @@ func TestKill_CopyOfAGroupIntoAnotherAccount(t *testing.T) {
 		t.Errorf("the vault holds %d recovery points, want three copies of three", len(list.RecoveryPoints))
 	}
 }
+
+// TestRebuild_OfACopyFromAnotherAccount loses the database of a server that has such a copy. The resource stays the other
+// account's.
+func TestRebuild_OfACopyFromAnotherAccount(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	o.Config.Store = filepath.Join(t.TempDir(), "store")
+	f := start(t, o)
+	theirs := f.other()
+	theirs.vault("refuge")
+	theirs.admits("refuge", "000000000000")
+	f.crossAccount("true")
+	f.vault("home")
+	made := f.copyAbroad(f.backup("home", f.directory(map[string]string{"one": strings.Repeat("1", 5000)})))
+	f.written()
+	f.stop()
+	l := &lost{options: o}
+	r, report, err := l.rebuild(t, filepath.Join(t.TempDir(), "new"), "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Vaults != 2 || report.RecoveryPoints != 2 || report.Resources != 1 || len(report.Foreign)+len(report.Damaged) > 0 {
+		t.Errorf("Rebuild = %+v, want 2 vaults with 2 recovery points of one resource, and nothing foreign", report)
+	}
+	again := options(t, r.Config.Data)
+	again.Config = r.Config
+	f = start(t, again)
+	points := must(f.sdk.ListRecoveryPointsByBackupVault(t.Context(), &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: aws.String("home")}))(f)
+	if len(points.RecoveryPoints) != 1 || *points.RecoveryPoints[0].RecoveryPointArn == made {
+		t.Errorf("the first account has the recovery points %v after the rebuild", points.RecoveryPoints)
+	}
+}

@@ -87,6 +87,9 @@ func (f *fixture) plannedCopies(web, shop string) {
 			f.Errorf("copy %+v of %+v", to, from)
 			continue
 		}
+		if to.CreatedBy == nil || from.CreatedBy == nil || aws.ToString(to.CreatedBy.BackupPlanId) != aws.ToString(from.CreatedBy.BackupPlanId) {
+			f.Errorf("copy was created by %v, its source by %v", to.CreatedBy, from.CreatedBy)
+		}
 		if at := to.CreationDate.Add(35 * 24 * time.Hour); !to.CalculatedLifecycle.DeleteAt.Equal(at) {
 			f.Errorf("copy is deleted at %s, want %s", to.CalculatedLifecycle.DeleteAt, at)
 		}
