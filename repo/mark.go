@@ -126,9 +126,9 @@ func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[Point
 		g.Go(func() error {
 			var err error
 			if sets[i], err = v.currentOf(gctx, id, generations[id]); err != nil {
-				return fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
+				sets[i], err = v.refset(gctx, id)
 			}
-			return nil
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {

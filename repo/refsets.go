@@ -70,8 +70,12 @@ func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
 			return refset.Set{}, err
 		}
 		set, err := v.currentOf(ctx, id, generations[id])
-		if errors.Is(err, blob.ErrNotExist) && try < 3 {
-			continue // rewritten meanwhile
+		if (errors.Is(err, blob.ErrNotExist) || isDamage(err)) && try < 3 {
+			// It may have been rewritten meanwhile, and what it named forgotten, perhaps by another node.
+			if err := v.catalog.refresh(ctx); err != nil {
+				return refset.Set{}, err
+			}
+			continue
 		}
 		if err != nil {
 			return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))

@@ -178,7 +178,7 @@ func (c *catalog) forget(ids []ID) {
 			delete(c.damaged, id)
 		}
 		if n, ok := c.numbers[id]; ok {
-			c.rows[n].forgotten = true
+			c.rows[n].forgotten, c.rows[n].remap = true, nil
 		}
 	}
 }

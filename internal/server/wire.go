@@ -294,10 +294,7 @@ func (p *parts) makeRunners(context.Context) error {
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience,
-		Deleted: func(ctx context.Context, vaultUUID string) {
-			r.reclaimer.Later(vaultUUID)
-			r.sizes.Changed(ctx, vaultUUID)
-		}}
+		Deleted: r.sizes.Changed}
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,

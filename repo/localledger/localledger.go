@@ -49,6 +49,10 @@ type rows struct {
 	sessions map[repo.SessionID]repo.Session
 	objects  map[repo.ID]object
 	points   map[repo.PointID]repo.PointState
+	// forgotten are retired objects that have no row any more, as far as this process saw them go; those of revisions
+	// up to the horizon are not all there.
+	forgotten map[repo.ID]object
+	horizon   uint64
 }
 
 type object struct {
@@ -68,11 +72,16 @@ type change struct {
 	RemovedPoints []repo.PointID    `json:",omitempty"`
 }
 
+// maxForgotten is how many objects that were forgotten are remembered at most.
+const maxForgotten = 100_000
+
 func newRows() rows {
 	return rows{
 		sessions: map[repo.SessionID]repo.Session{},
 		objects:  map[repo.ID]object{},
 		points:   map[repo.PointID]repo.PointState{},
+
+		forgotten: map[repo.ID]object{},
 	}
 }
 
@@ -94,7 +103,15 @@ func (r *rows) apply(c change) {
 		r.objects[o.ID] = object{o, r.revision}
 	}
 	for _, id := range c.GoneObjects {
+		if o := r.objects[id]; o.State == repo.ObjectRetired {
+			o.State, o.Remap = repo.ObjectForgotten, nil
+			r.forgotten[id] = object{o.Object, r.revision}
+		}
 		delete(r.objects, id)
+	}
+	if len(r.forgotten) > maxForgotten {
+		clear(r.forgotten)
+		r.horizon = r.revision
 	}
 	for _, p := range c.Points {
 		r.points[p.ID] = p
