@@ -25,10 +25,12 @@ import (
 	"github.com/lockfast/lockfast/internal/server"
 )
 
-// serveIn makes the test binary a server on a data directory, that can be killed, and metadataAt gives it a database.
+// serveIn makes the test binary a server on a data directory, that can be killed, and metadataAt gives it a database. With
+// sharedIn, the store and the root key are in that directory instead of the server's own, and leases are sharedLease.
 const (
 	serveIn    = "LOCKFAST_TEST_SERVE_IN"
 	metadataAt = "LOCKFAST_TEST_METADATA"
+	sharedIn   = "LOCKFAST_TEST_SHARED_IN"
 )
 
 func serveHere(dir string) {
@@ -39,11 +41,15 @@ func serveHere(dir string) {
 	if url := os.Getenv(metadataAt); url != "" {
 		c.Metadata = url
 	}
+	o := server.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if shared := os.Getenv(sharedIn); shared != "" {
+		c = share(c, shared)
+		o = server.WithLease(o, sharedLease)
+	}
 	err := c.Check()
-	if err == nil {
+	if o.Config = c; err == nil {
 		var s *server.Server
-		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		if s, err = server.Open(ctx, server.Options{Config: c, Log: log}); err == nil {
+		if s, err = server.Open(ctx, o); err == nil {
 			fmt.Println(s.Address().URL)
 			err = s.Serve(ctx)
 		}

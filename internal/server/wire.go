@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -218,7 +219,7 @@ func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Adm
 }
 
 func (p *parts) makeStore(context.Context) error {
-	p.ledgers = ledger.New(p.db, ledger.Options{})
+	p.ledgers = ledger.New(p.db, ledger.Options{Lease: p.o.lease})
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
 			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Create: true, System: p.o.system,
@@ -258,9 +259,9 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
-		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
+		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Lease: p.o.lease, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
-		Pager: pager, Now: p.o.Now})
+		Pager: pager, Lease: p.o.lease, Now: p.o.Now})
 	n.tasks = task.New(p.db, links, p.o.Now)
 	n.browse = browse.New(links, pager)
 	return p.declare(ctx)
@@ -411,7 +412,7 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error {
-		return run.Every(ctx, p.o.Log, 15*time.Second, func(ctx context.Context) error {
+		return run.Every(ctx, p.o.Log, cmp.Or(p.o.lease, 15*time.Second), func(ctx context.Context) error {
 			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))
 		})
 	})

@@ -10,9 +10,9 @@ import (
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
-// requeueAfter is how long the work on a vault's deletions may be silent before [Service.Sweep] enqueues it again, because
+// DefaultLease is how long the work on a vault's deletions may be silent before [Service.Sweep] enqueues it again, because
 // its server may be dead. Each call of [Service.Deletions] is a sign of life.
-const requeueAfter = 2 * time.Minute
+const DefaultLease = 2 * time.Minute
 
 // DeletePoints is the work of destroying those recovery points of a vault that are DELETING. There is one such job per
 // vault however many they are; it asks [Service.Deletions] until there are none.
@@ -233,7 +233,7 @@ func (s *Service) requeue(ctx context.Context) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		now := time.Now()
 		lost, err := selectVaults(ctx, tx, " WHERE deleting_since > 0 AND deleting_since < ? ORDER BY uuid"+tx.ForUpdate(),
-			micros(now.Add(-requeueAfter)))
+			micros(now.Add(-s.lease)))
 		if err != nil {
 			return err
 		}

@@ -61,6 +61,7 @@ type Options struct {
 	Keys       Keys // nil: the root key wraps the keys of all vaults
 	Events     Events
 	Pager      *restjson.Pager
+	Lease      time.Duration    // how long work on deletions may be silent; 0 is [DefaultLease]
 	Now        func() time.Time // policy clock; nil is time.Now
 	Quota      int              // vaults per account and region; 0 is [DefaultQuota]
 	Log        *slog.Logger     // nil is none
@@ -79,6 +80,7 @@ type Service struct {
 	events     Events
 	pager      *restjson.Pager
 	clock      func() time.Time
+	lease      time.Duration
 	quota      int
 	log        *slog.Logger
 }
@@ -92,6 +94,9 @@ func New(o Options) *Service {
 	}
 	if s.clock == nil {
 		s.clock = time.Now
+	}
+	if s.lease = o.Lease; s.lease == 0 {
+		s.lease = DefaultLease
 	}
 	if s.quota == 0 {
 		s.quota = DefaultQuota
