@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -182,4 +183,22 @@ func TestNodes_OneIsKilled(t *testing.T) {
 		}
 	}
 	f.eventually(func() bool { return size(t, store) < 1<<20 })
+}
+
+// TestNodes_SQLiteIsForOne starts a second server, on a data directory of its own, that names the database of the first.
+func TestNodes_SQLiteIsForOne(t *testing.T) {
+	t.Parallel()
+	o, other := options(t, t.TempDir()), options(t, t.TempDir())
+	o.Config.Metadata = "sqlite:" + filepath.Join(t.TempDir(), "meta.db")
+	other.Config.Metadata = o.Config.Metadata
+	f := start(t, o)
+	if err := other.Config.Check(); err != nil {
+		t.Fatal(err)
+	}
+	other.Config.KeyFile = f.options.Config.KeyFile
+	if _, err := server.Open(t.Context(), other); !errors.Is(err, server.ErrInUse) {
+		t.Errorf("Open with the database of another server = %v, want %v", err, server.ErrInUse)
+	}
+	f.stop()
+	start(t, other)
 }

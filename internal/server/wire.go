@@ -59,6 +59,7 @@ type parts struct {
 	iam     *iam.Service
 	roles   roles
 	events  *events.Service
+	dbLock  *os.File // of SQLite's file; nil for PostgreSQL
 	ledgers *ledger.DB
 	trail   *trail.Service
 	nouns   nouns
@@ -158,6 +159,11 @@ func inUse(ctx context.Context, c Config) (string, error) {
 }
 
 func (p *parts) openDatabase(ctx context.Context) (err error) {
+	if file, ok := strings.CutPrefix(p.o.Config.Metadata, "sqlite:"); ok {
+		if p.dbLock, err = lockDatabase(file); err != nil {
+			return err
+		}
+	}
 	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook})
 	if err != nil {
 		return err
@@ -453,6 +459,9 @@ func (p *parts) close() error {
 	}
 	if p.db != nil {
 		err = errors.Join(err, p.db.Close())
+	}
+	if p.dbLock != nil {
+		err = errors.Join(err, p.dbLock.Close())
 	}
 	return err
 }
