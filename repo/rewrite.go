@@ -83,6 +83,11 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	if len(packs)+len(segments) == 0 {
 		return nil
 	}
+	return r.remove(ctx, packs, segments)
+}
+
+// remove removes retired objects once no session may still look for them.
+func (r *reclaim) remove(ctx context.Context, packs []packRow, segments []Object) error {
 	var epoch uint64
 	for _, x := range packs {
 		epoch = max(epoch, x.epoch)
