@@ -114,7 +114,10 @@ func (p *packer) upload(full *openPack) {
 	}
 	packed := full.Finish()
 	object := Object{ID: ID(packed.ID), Kind: p.kind, Size: int64(len(packed.Bytes))}
-	err := w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
+	err := w.admitted()
+	if err == nil {
+		err = w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
+	}
 	if err == nil {
 		err = w.putPack(full, packed)
 	}
@@ -128,6 +131,14 @@ func (p *packer) upload(full *openPack) {
 	if err := w.registered(packed); err != nil {
 		w.fail(err)
 	}
+}
+
+// admitted asks whether a writer may store a pack now. A reclaim, which gives space back, always may.
+func (w *Writer) admitted() error {
+	if w.v.opts.Admit == nil || w.s.row.Kind == SessionCollector {
+		return nil
+	}
+	return w.v.opts.Admit()
 }
 
 // take ends the filling and returns the open pack, if it has anything, when all uploads are done.

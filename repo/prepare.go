@@ -155,6 +155,9 @@ func (w *Writer) storeLastPacks() error {
 	if err := w.err(); err != nil || len(last) == 0 {
 		return err
 	}
+	if err := w.admitted(); err != nil {
+		return err
+	}
 	if err := w.v.ledger.Reserve(w.ctx, w.s.row.ID, objects); err != nil {
 		return fmt.Errorf("reserve packs: %w", err)
 	}

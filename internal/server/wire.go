@@ -60,6 +60,7 @@ type parts struct {
 	roles   roles
 	events  *events.Service
 	dbLock  *os.File // of SQLite's file; nil for PostgreSQL
+	reserve *reserve // nil for PostgreSQL
 	ledgers *ledger.DB
 	trail   *trail.Service
 	nouns   nouns
@@ -163,14 +164,30 @@ func (p *parts) openDatabase(ctx context.Context) (err error) {
 		if p.dbLock, err = lockDatabase(file); err != nil {
 			return err
 		}
+		p.reserve = &reserve{path: file + ".reserve", size: reserveBytes, log: p.o.Log}
+		if err := p.reserve.keep(); err != nil {
+			return err
+		}
 	}
-	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook})
+	o := meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook}
+	if p.reserve != nil {
+		o.Full = p.reserve.release
+	}
+	p.db, err = meta.Open(ctx, o)
 	if err != nil {
 		return err
 	}
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
 		trail.Migrations(), kms.Migrations())
+}
+
+// admit refuses new data when the disk is all but full.
+func (p *parts) admit() error {
+	if p.reserve == nil {
+		return nil
+	}
+	return p.reserve.admit()
 }
 
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
@@ -240,6 +257,7 @@ func (p *parts) makeStore(context.Context) error {
 		Ledgers: p.ledgers,
 		Keys:    p.root, VaultKeys: keyLinks{p.links},
 		Domain: func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
+		Repo:   repo.Options{Admit: p.admit},
 		Log:    p.o.Log,
 	})
 	c := p.o.Config
@@ -412,6 +430,11 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
+	if p.reserve != nil {
+		g.Go(func() error {
+			return run.Every(ctx, p.o.Log, time.Minute, func(context.Context) error { return p.reserve.keep() })
+		})
+	}
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {
 			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx))
