@@ -64,45 +64,49 @@ func (v *Vault) readRefset(ctx context.Context, id PointID, generation int) ([]r
 
 // refset returns what a point needs, with packs that were retired replaced by where their slots went.
 func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
-	for try := 0; ; try++ {
-		generations, err := v.refsetGenerations(ctx, "f/"+string(id))
-		if err != nil {
-			return refset.Set{}, err
-		}
-		set, err := v.currentOf(ctx, id, generations[id])
-		if (errors.Is(err, blob.ErrNotExist) || isDamage(err)) && try < 3 {
-			// It may have been rewritten meanwhile, and what it named forgotten, perhaps by another node.
-			if err := v.catalog.refresh(ctx); err != nil {
-				return refset.Set{}, err
-			}
-			continue
-		}
-		if err != nil {
-			return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
-		}
-		return set, nil
+	var set refset.Set
+	take := func(_ PointID, records []refset.Record) (err error) {
+		set, err = v.current(records)
+		return err
 	}
+	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
+	if err == nil {
+		err = v.takeRefset(ctx, id, generations[id], take)
+	}
+	if err != nil {
+		return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
+	}
+	return set, nil
 }
 
-// currentOf reads the newest of a point's refsets and translates it.
-func (v *Vault) currentOf(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
-	records, _, err := v.readNewest(ctx, id, generations)
-	if err != nil {
-		return refset.Set{}, err
+// takeRefset gives the newest refset of a point to take. If it is gone, or names what is not there, it may have been
+// rewritten, and what it named forgotten, perhaps by another node: then it is read again.
+func (v *Vault) takeRefset(ctx context.Context, id PointID, generations []int, take func(PointID, []refset.Record) error) error {
+	for try := 0; ; try++ {
+		records, _, err := v.readNewest(ctx, id, generations)
+		if err == nil {
+			err = take(id, records)
+		}
+		if try == 3 || !errors.Is(err, blob.ErrNotExist) && !isDamage(err) {
+			return err
+		}
+		if err := v.catalog.refresh(ctx); err != nil {
+			return err
+		}
+		now, err := v.refsetGenerations(ctx, "f/"+string(id))
+		if err != nil {
+			return err
+		}
+		generations = now[id]
 	}
-	return v.current(records)
 }
 
 // current translates records to packs that are there now.
 func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 	c := v.catalog
-	retired := false
-	for i := range records {
-		n, ok := c.known(records[i].ID)
-		if !ok {
-			return refset.Set{}, chunk.Damaged("pack "+records[i].ID.String(), "it is not there")
-		}
-		retired = retired || c.row(n).state == ObjectRetired
+	numbers, retired, err := v.numbers(records)
+	if err != nil {
+		return refset.Set{}, err
 	}
 	if !retired {
 		set, _ := refset.FromRecords(records, c.known)
@@ -110,12 +114,28 @@ func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 	}
 	b := refset.NewBuilder()
 	for i := range records {
-		n, _ := c.known(records[i].ID)
-		if err := v.addCurrent(b, n, records[i].Slots, 0); err != nil {
+		if err := v.addCurrent(b, numbers[i], records[i].Slots, 0); err != nil {
 			return refset.Set{}, err
 		}
 	}
 	return b.Set(c.slots)
+}
+
+// numbers returns the numbers of the packs of records, and whether any of these is retired.
+func (v *Vault) numbers(records []refset.Record) (numbers []uint32, retired bool, err error) {
+	c := v.catalog
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	numbers = make([]uint32, len(records))
+	for i := range records {
+		n, ok := c.numbers[ID(records[i].ID)]
+		if !ok || c.rows[n].state == 0 {
+			return nil, false, chunk.Damaged("pack "+records[i].ID.String(), "it is not there")
+		}
+		numbers[i] = n
+		retired = retired || c.rows[n].state == ObjectRetired
+	}
+	return numbers, retired, nil
 }
 
 // maxMoves bounds chains of remaps; each link is a reclaim that a session outlived.
