@@ -335,7 +335,7 @@ const (
 // choose picks the packs to remove.
 func (r *reclaim) choose(rows []packRow) []victim {
 	m := &r.marks
-	lengths, parts := r.v.slotLengths(), m.deadParts()
+	stored, parts := r.v.deadStored(m.live), m.deadParts()
 	var victims, partly []victim
 	small := map[ObjectKind][]victim{}
 	var all, dead int64
@@ -351,7 +351,10 @@ func (r *reclaim) choose(rows []packRow) []victim {
 		case x.live.Total == 0:
 			victims = append(victims, x)
 		case !x.live.All() || x.parts > 0:
-			x.dead = deadBytes(lengths[x.number], x.live) + x.parts
+			x.dead = x.parts
+			if n < len(stored) {
+				x.dead += stored[n]
+			}
 			dead += x.dead
 			partly = append(partly, x)
 		case row.state == ObjectCondemned: // by a run that did not end; condemn will rescue it

@@ -23,8 +23,8 @@ func (u *Sum) Add(s Slots) {
 	if s.Total == 0 {
 		return
 	}
-	if missing := int(s.Pack) + 1 - len(u.packs); missing > 0 {
-		u.packs = append(u.packs, make([]sumPack, missing)...)
+	for int64(s.Pack) >= int64(len(u.packs)) {
+		u.packs = append(u.packs, sumPack{})
 	}
 	p := &u.packs[s.Pack]
 	switch {
