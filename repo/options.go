@@ -44,6 +44,9 @@ type Options struct {
 	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
 	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
 	Log         *slog.Logger // nil = silent
+	// CacheDir is a directory for files without names that hold the index while the vault is open; empty = it is kept in
+	// memory, in 33 bytes for each chunk.
+	CacheDir string
 	// Admit, if not nil, is called before a writer stores a pack; its error fails the writer. A reclaim does not ask.
 	Admit func() error
 }

@@ -224,7 +224,7 @@ func (v *Vault) putSegment(ctx context.Context, s SessionID, level int, built in
 	if err := v.ledger.Register(ctx, s, []Object{object}); err != nil {
 		return fmt.Errorf("register %s: %w", name, err)
 	}
-	segment, err := index.Open(string(name), built.Plain)
+	segment, err := v.openSegment(string(name), built.Plain)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type Vault struct {
 	dec     *pack.Decompressor
 	cache   *cache
 	openers openers
+	merge   int    // most entries of a segment that a reclaim makes
 	claim   uint64 // highest claim at opening; 0 without a ledger
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
@@ -174,6 +175,7 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	return &Vault{
 		store: s, keys: keys, format: f, opts: o, log: o.Log, chunker: chunk.New(keys.ChunkerKey(), f.Chunk),
 		dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes), sessions: map[*session]bool{},
+		merge: maxMerge,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -135,9 +136,10 @@ func (s *Set) Lookup(id chunk.ID, skip func(pack uint32) bool) (Location, bool) 
 
 // find is Lookup in one segment.
 func (b *bound) find(id *chunk.ID, skip func(uint32) bool) (Location, bool) {
-	if b.filter != nil && !b.filter.Contains(filterKey(id[:])) {
+	if !b.MayContain(*id) {
 		return Location{}, false
 	}
+	defer runtime.KeepAlive(b.Segment)
 	for i := b.search(id); i < b.Len(); i++ {
 		e := parseEntry(b.entries[i*entrySize:][:entrySize])
 		if e.id != *id {
