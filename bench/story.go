@@ -71,6 +71,14 @@ func versionTwo(ctx context.Context, work string, tools []tool, r *results, path
 		return err
 	}
 	for _, t := range tools {
+		settle()
+		u, err := t.verify(ctx)
+		if err != nil {
+			return err
+		}
+		r.step("tree", "verify all bytes", t.name(), u)
+	}
+	for _, t := range tools {
 		u, err := t.remove(ctx, 1, 2)
 		if err != nil {
 			return err

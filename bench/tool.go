@@ -20,6 +20,8 @@ type tool interface {
 	restore(ctx context.Context, point int, to string) (usage, error)
 	// remove deletes the points and gives their space back.
 	remove(ctx context.Context, points ...int) (usage, error)
+	// verify reads and checks every byte that is stored.
+	verify(ctx context.Context) (usage, error)
 	// store is the folder whose files are what the tool stores.
 	store() string
 }
@@ -98,6 +100,11 @@ func (r *restic) remove(ctx context.Context, points ...int) (usage, error) {
 	return u, err
 }
 
+func (r *restic) verify(ctx context.Context) (usage, error) {
+	u, _, err := r.run(ctx, r.dir, "check", "--read-data")
+	return u, err
+}
+
 type borg struct {
 	dir string
 	env []string
@@ -141,6 +148,10 @@ func (b *borg) remove(ctx context.Context, points ...int) (usage, error) {
 	}
 	u, err := b.run(ctx, b.dir, "compact", "--threshold", "0")
 	return total.plus(u), err
+}
+
+func (b *borg) verify(ctx context.Context) (usage, error) {
+	return b.run(ctx, b.dir, "check", "--verify-data")
 }
 
 type lockfast struct {
@@ -201,6 +212,11 @@ func (l *lockfast) remove(ctx context.Context, points ...int) (usage, error) {
 	}
 	u, _, err := l.run(ctx, "vault", "reclaim", "Default")
 	return total.plus(u), err
+}
+
+func (l *lockfast) verify(ctx context.Context) (usage, error) {
+	u, _, err := l.run(ctx, "vault", "verify", "Default", "--level", "3")
+	return u, err
 }
 
 // measure runs a command to its end and returns what it used and printed.

@@ -30,6 +30,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"time"
 )
 
 // Errors that callers may test for with [errors.Is]. Any other error of a store is its own affair: a broken disk, a lost
@@ -45,6 +46,8 @@ var (
 	ErrNoSpace = errors.New("no space left in the store")
 	// ErrPermission says that the store refused access.
 	ErrPermission = errors.New("no permission")
+	// ErrRetained says that the blob is retained, see [Retainer], and cannot be deleted yet. It wraps ErrPermission.
+	ErrRetained = fmt.Errorf("blob is retained: %w", ErrPermission)
 	// ErrUnavailable says that the store cannot be reached now, of which its blobs know nothing.
 	ErrUnavailable = errors.New("store is not available")
 	// ErrInvalid says that the call itself is wrong: a malformed name, a negative size, a reader that does not hold
@@ -126,6 +129,28 @@ type Store interface {
 
 	// Delete removes the blob, if there is one. When it returns nil, the blob is gone for good.
 	Delete(ctx context.Context, name Name) error
+}
+
+// Retainer is a [Store] that can keep blobs from being deleted. What that is worth is for the implementation to say. Find it
+// with [AsRetainer], which sees through wrappers.
+type Retainer interface {
+	// Retain keeps a blob until a time: a Delete before returns [ErrRetained] and changes nothing. It never shortens a
+	// retention that reaches further. When it returns nil, the retention is durable and reaches at least until then. It
+	// returns ErrNotExist for a blob that is not there, and [errors.ErrUnsupported] when the place where the store lies
+	// cannot retain.
+	Retain(ctx context.Context, name Name, until time.Time) error
+}
+
+// AsRetainer returns the power of a store, or of the one that it wraps, to retain blobs. A wrapper tells by a method
+// Retainer() (Retainer, bool).
+func AsRetainer(s Store) (Retainer, bool) {
+	switch s := s.(type) {
+	case Retainer:
+		return s, true
+	case interface{ Retainer() (Retainer, bool) }:
+		return s.Retainer()
+	}
+	return nil, false
 }
 
 // CheckRange returns ErrRange unless off and n, as in [Store.Get], lie inside a blob of size bytes, and else the number

@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"time"
 )
 
 // Prefix returns the part of s whose names begin with the directory prefix, as a store of its own: its names go without
@@ -76,4 +77,23 @@ func (s sub) Delete(ctx context.Context, name Name) error {
 		return err
 	}
 	return s.store.Delete(ctx, whole)
+}
+
+// Retainer lets [AsRetainer] see through.
+func (s sub) Retainer() (Retainer, bool) {
+	r, ok := AsRetainer(s.store)
+	return subRetainer{s, r}, ok
+}
+
+type subRetainer struct {
+	sub
+	inner Retainer
+}
+
+func (s subRetainer) Retain(ctx context.Context, name Name, until time.Time) error {
+	whole, err := s.whole(name)
+	if err != nil {
+		return err
+	}
+	return s.inner.Retain(ctx, whole, until)
 }

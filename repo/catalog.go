@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
@@ -27,6 +28,7 @@ type catalog struct {
 	segments   map[ID]int // loaded segments and their levels; guarded by refreshing
 	damaged    map[ID]error
 	segmentRow map[ID]Object // all rows of segments; guarded by refreshing
+	rebuilt    bool          // packs were met that no segment describes; guarded by refreshing
 	forgotten  map[ID]bool   // rows of segments that the ledger has no more; guarded by refreshing
 
 	mu      sync.RWMutex // guards what follows
@@ -34,6 +36,7 @@ type catalog struct {
 	rows    []packRow
 
 	states  atomic.Pointer[[]ObjectState] // by number; for lookups without a lock
+	cold    atomic.Pointer[[]bool]        // by number: which are cold packs
 	changes atomic.Uint64                 // how often packs were condemned, rescued or retired
 }
 
@@ -47,8 +50,10 @@ type packRow struct {
 	epoch     uint64
 	slots     int // 0 = not known yet
 	remap     []byte
-	forgotten bool // the ledger has no row any more
-	suspect   bool // damage was found in it: nothing new relies on it
+	since     time.Time // of a cold pack: when it was registered
+	forgotten bool      // the ledger has no row any more
+	suspect   bool      // damage was found in it: nothing new relies on it
+	bad       *badPack  // what of it the ledger says is damaged; nil = nothing
 }
 
 func newCatalog(v *Vault) *catalog {
@@ -57,6 +62,7 @@ func newCatalog(v *Vault) *catalog {
 		segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, forgotten: map[ID]bool{},
 	}
 	c.states.Store(new([]ObjectState))
+	c.cold.Store(new([]bool))
 	c.changes.Store(1)
 	return c
 }
@@ -74,6 +80,9 @@ func (c *catalog) refresh(ctx context.Context) error {
 			return fmt.Errorf("read ledger: %w", err)
 		}
 		err = c.apply(ctx, changes, try == 3)
+		if err == nil {
+			err = c.loadDamages(ctx, revision)
+		}
 		if err == nil {
 			c.revision = revision
 			return nil
@@ -181,7 +190,7 @@ func (c *catalog) note(o Object) {
 	if o.State > ObjectLive || r.state > ObjectLive {
 		c.changes.Add(1)
 	}
-	r.kind, r.state, r.session, r.size, r.epoch, r.remap = o.Kind, o.State, o.Session, o.Size, o.Epoch, o.Remap
+	r.kind, r.state, r.session, r.size, r.epoch, r.remap, r.since = o.Kind, o.State, o.Session, o.Size, o.Epoch, o.Remap, o.Registered
 }
 
 // assign returns the number of a pack, giving it one if it has none. The caller holds mu.
@@ -198,13 +207,14 @@ func (c *catalog) assign(id ID) uint32 {
 // publish makes the states visible to lookups. A suspect pack looks condemned to them: it is read only if its content
 // stands nowhere else, and what is backed up anew is stored again. The caller holds mu.
 func (c *catalog) publish() {
-	states := make([]ObjectState, len(c.rows))
+	states, cold := make([]ObjectState, len(c.rows)), make([]bool, len(c.rows))
 	for i := range c.rows {
-		states[i] = c.rows[i].state
-		if c.rows[i].suspect && states[i] == ObjectLive {
+		states[i], cold[i] = c.rows[i].state, c.rows[i].kind == ObjectCold
+		if (c.rows[i].suspect || c.rows[i].bad != nil) && states[i] == ObjectLive {
 			states[i] = ObjectCondemned
 		}
 	}
+	c.cold.Store(&cold) // first: who sees a state sees the kind
 	c.states.Store(&states)
 }
 
@@ -279,20 +289,35 @@ func (c *catalog) slots(n uint32) int { return c.row(n).slots }
 
 func (c *catalog) name(n uint32) (pack.ID, bool) { return pack.ID(c.row(n).id), true }
 
-// find returns where a content is that may be relied on anew: condemned packs do not count.
-func (c *catalog) find(id ID) (index.Location, bool) {
-	states := *c.states.Load()
-	return c.set.Lookup(id, func(n uint32) bool { return int(n) >= len(states) || states[n] != ObjectLive })
+// find returns where a content is that may be relied on anew: condemned and cold packs do not count.
+func (c *catalog) find(id ID) (index.Location, bool) { return c.findIn(id, ObjectLive, false, nil) }
+
+// findCold returns where a content is in cold storage, and may be relied on anew.
+func (c *catalog) findCold(id ID) (index.Location, bool) { return c.findIn(id, ObjectLive, true, nil) }
+
+// findIn returns where a content is in a pack of that state, cold or not, which skip, if not nil, does not exclude.
+func (c *catalog) findIn(id ID, state ObjectState, cold bool, skip func(n uint32) bool) (index.Location, bool) {
+	states, colds := *c.states.Load(), *c.cold.Load()
+	return c.set.Lookup(id, func(n uint32) bool {
+		return int(n) >= len(states) || states[n] != state || (int(n) < len(colds) && colds[n]) != cold || skip != nil && skip(n)
+	})
 }
 
-// findReadable returns where a content can be read. skip, if not nil, excludes packs.
+// findReadable returns where a content can be read, in cold storage only if it is nowhere else or condemned there. skip, if
+// not nil, excludes packs.
 func (c *catalog) findReadable(id ID, skip func(n uint32) bool) (index.Location, bool) {
-	states := *c.states.Load()
-	in := func(want ObjectState) func(uint32) bool {
-		return func(n uint32) bool { return int(n) >= len(states) || states[n] != want || skip != nil && skip(n) }
+	for _, state := range []ObjectState{ObjectLive, ObjectCondemned} {
+		for _, cold := range []bool{false, true} {
+			if loc, ok := c.findIn(id, state, cold, skip); ok {
+				return loc, true
+			}
+		}
 	}
-	if loc, ok := c.set.Lookup(id, in(ObjectLive)); ok {
-		return loc, true
-	}
-	return c.set.Lookup(id, in(ObjectCondemned))
+	return index.Location{}, false
+}
+
+// isCold reports whether a pack is a cold one.
+func (c *catalog) isCold(n uint32) bool {
+	colds := *c.cold.Load()
+	return int(n) < len(colds) && colds[n]
 }

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/pack"
-	"github.com/lockfast/lockfast/repo/refset"
 )
 
 // Levels of a check; each includes those before it.
@@ -28,6 +29,9 @@ const (
 type CheckOptions struct {
 	Level    int                     // 0 to 3, see [CheckNames] to [CheckBytes]
 	Progress func(done, total int64) // bytes of packs; may be nil
+	// Since lets a check go on that was interrupted: packs that the ledger says were found sound at this level since then,
+	// by the ledger's clock, are not read again. Zero reads all.
+	Since time.Time
 }
 
 // CheckReport is what a check found.
@@ -35,8 +39,30 @@ type CheckReport struct {
 	Level   int
 	Points  int64
 	Packs   int64
-	Bytes   int64    // of packs read, or listed
+	Bytes   int64    // of packs listed
 	Damages []Damage // nil = sound; ascending by object
+
+	PacksRead  int64 // of Packs, those of which every byte was checked; of a check that went on, before the interruption too
+	BytesRead  int64 // of them
+	PacksKnown int64 // of PacksRead, those that were checked before the interruption
+	// Healed are damaged packs that no recovery point needs any more, because what they need of them stands elsewhere, or
+	// never did. Reclaim removes them.
+	Healed []Damage
+	// Mended is how many recovery points had a part of their content in damaged slots and now name other copies.
+	Mended int64
+	// DamagedPoints are the recovery points that miss something, ascending.
+	DamagedPoints []DamagedPoint
+	Foreign       []string // objects that do not belong to the vault, at most 100; they are left alone
+	ForeignCount  int64
+}
+
+// DamagedPoint says what of a recovery point cannot be restored.
+type DamagedPoint struct {
+	ID    PointID
+	Paths [][]byte // keys of entries, in order, at most 100
+	More  int64    // further ones
+	// Unknown is set when a part of the tree cannot be read: entries that are not in Paths may be lost too.
+	Unknown bool
 }
 
 // Damage is one damaged object and what it affects.
@@ -44,29 +70,74 @@ type Damage struct {
 	Object string // name in the store
 	Err    error
 	Points []PointID // that need what is damaged, ascending
-	Paths  [][]byte  // keys of entries in the first of them that need it, at most 100
+	Paths  [][]byte  // keys of entries in the first of them that miss what is damaged, at most 100
 }
 
-// maxDamagedPaths bounds Damage.Paths.
+// maxDamagedPaths bounds the paths that are named.
 const maxDamagedPaths = 100
 
 // Check verifies the vault. Damage is in the report, not in the error, which tells why the check could not be made.
 // Backups and reclaim may run meanwhile; what they remove is not damage.
+//
+// With a ledger, what is found is recorded there: nothing new relies on a damaged pack, so that the next backup that
+// reads its contents stores them again. A check that finds a recovery point in need of a damaged slot whose content also
+// stands elsewhere has the point name that copy. Records of what a full check finds sound are dropped. A check below
+// [CheckBytes] does not see what is recorded but repeats it.
 func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) {
 	if o.Level < CheckNames || o.Level > CheckBytes {
 		return CheckReport{}, fmt.Errorf("check level %d: want %d to %d", o.Level, CheckNames, CheckBytes)
 	}
-	c := &check{v: v, o: o, damages: map[string]*Damage{}, slots: map[uint32]*badPack{}}
-	c.report.Level = o.Level
-	for _, step := range []func(context.Context) error{c.names, c.segments, c.packs, c.points} {
+	v.observed.forget(nil)
+	c := v.newCheck(o)
+	for _, step := range []func(context.Context) error{
+		c.known, c.names, c.foreign, c.small, c.roots, c.segments, c.packs, c.record, c.points, c.record,
+	} {
 		if err := step(ctx); err != nil {
 			return CheckReport{}, fmt.Errorf("check vault: %w", err)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.damages)) {
-		c.report.Damages = append(c.report.Damages, *c.damages[name])
-	}
+	c.sort()
 	return c.report, nil
+}
+
+func (v *Vault) newCheck(o CheckOptions) *check {
+	workers := min(v.opts.Workers, 4)
+	return &check{
+		v: v, o: o, report: CheckReport{Level: o.Level}, workers: workers,
+		buffers: newBuffers(int(max(v.format.DataPack, v.format.MetaPack))+1<<20, workers),
+		damages: map[string]*Damage{}, slots: map[uint32]*badPack{}, records: map[DamageRecord]string{},
+	}
+}
+
+// sort puts damages where they belong in the report.
+func (c *check) sort() {
+	known := true // all refsets could be read, so it is known what is needed
+	for name := range c.damages {
+		known = known && !strings.HasPrefix(name, "f/") && !strings.HasPrefix(name, "r/")
+	}
+	unneeded := map[string]bool{}
+	for n := range c.slots {
+		row := c.v.catalog.row(n)
+		name := packName(row.kind, row.id)
+		unneeded[string(name)] = known && len(c.damages[string(name)].Points) == 0 && !c.v.observed.has(name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.damages)) {
+		if unneeded[name] {
+			c.report.Healed = append(c.report.Healed, *c.damages[name])
+		} else {
+			c.report.Damages = append(c.report.Damages, *c.damages[name])
+		}
+	}
+}
+
+// around takes over damage that reads of this check got around, by parity or from other objects.
+func (c *check) around() {
+	for _, d := range c.v.observed.all() {
+		known := c.damaged(blob.Name(d.Object), d.Err)
+		if len(known.Points) == 0 {
+			known.Points = d.Points
+		}
+	}
 }
 
 // check is one run.
@@ -75,20 +146,20 @@ type check struct {
 	o      CheckOptions
 	report CheckReport
 
+	workers int      // packs read at once
+	buffers *buffers // for whole packs
+
 	mu      sync.Mutex // guards what follows
 	damages map[string]*Damage
-	slots   map[uint32]*badPack // by number of the pack
+	slots   map[uint32]*badPack     // by number of the pack
+	records map[DamageRecord]string // reasons, by records without one
+	sound   []ID                    // packs found sound and not recorded yet
 	done    int64
 	total   int64
-}
 
-// badPack says what of a pack is damaged.
-type badPack struct {
-	all   bool
-	slots map[int]bool
+	verified map[ID]bool    // packs that were found sound before
+	old      []DamageRecord // what the ledger knew before
 }
-
-func (b *badPack) has(slot int) bool { return b.all || b.slots[slot] }
 
 // damaged notes damage; the first error of an object is kept.
 func (c *check) damaged(name blob.Name, err error) *Damage {
@@ -104,20 +175,18 @@ func (c *check) damaged(name blob.Name, err error) *Damage {
 
 // badSlot notes a damaged slot of a pack, or with -1 the whole pack.
 func (c *check) badSlot(n uint32, row packRow, slot int, err error) {
-	c.damaged(packName(row.kind, row.id), err)
+	name := packName(row.kind, row.id)
+	c.damaged(name, err)
 	c.v.catalog.suspect(n)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := c.slots[n]
 	if b == nil {
-		b = &badPack{slots: map[int]bool{}}
+		b = &badPack{}
 		c.slots[n] = b
 	}
-	if slot < 0 {
-		b.all = true
-	} else {
-		b.slots[slot] = true
-	}
+	b.add(slot)
+	c.records[DamageRecord{Object: string(name), Pack: row.id, Slot: slot}] = err.Error()
 }
 
 // isDamage reports whether err is about the vault, not about reaching it.
@@ -136,7 +205,7 @@ func (c *check) names(ctx context.Context) error {
 		return err
 	}
 	sizes := map[string]int64{}
-	for _, prefix := range []string{"d/", "m/"} {
+	for _, prefix := range packPrefixes {
 		for info, err := range c.v.store.List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("list packs: %w", err)
@@ -150,14 +219,19 @@ func (c *check) names(ctx context.Context) error {
 		}
 		name := packName(row.kind, row.id)
 		size, ok := sizes[string(name)]
+		if !ok { // a list may lack what is new
+			if info, err := c.v.store.Stat(ctx, name); err == nil {
+				size, ok = info.Size, true
+			}
+		}
 		c.report.Packs++
 		c.report.Bytes += size
 		switch {
 		case !ok && c.removed(ctx, uint32(n)):
 		case !ok:
-			c.badSlot(uint32(n), row, -1, chunk.Damaged(string(name), "it is missing"))
+			c.badSlot(uint32(n), row, WholeObject, chunk.Damaged(string(name), "it is missing"))
 		case size != row.size:
-			c.badSlot(uint32(n), row, -1, chunk.Damaged(string(name), "%d bytes instead of %d", size, row.size))
+			c.badSlot(uint32(n), row, WholeObject, chunk.Damaged(string(name), "%d bytes instead of %d", size, row.size))
 		}
 	}
 	c.total = c.report.Bytes
@@ -238,24 +312,32 @@ func (c *check) packs(ctx context.Context) error {
 		return nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(c.v.opts.Workers, 4))
+	g.SetLimit(c.workers)
 	for n, row := range c.v.catalog.packs() {
 		if row.state != ObjectLive && row.state != ObjectCondemned {
 			continue
 		}
+		if c.verified[row.id] {
+			c.report.PacksKnown++
+			c.read(row)
+			c.progress(row.size)
+			continue
+		}
 		g.Go(func() error {
-			err := c.pack(gctx, uint32(n), row)
-			if err != nil && isDamage(err) {
-				if !c.removed(gctx, uint32(n)) {
-					c.badSlot(uint32(n), row, -1, missingIsDamage(err))
-				}
-				err = nil
-			}
+			err := c.checkPack(gctx, uint32(n), row)
 			c.progress(row.size)
 			return err
 		})
 	}
-	return g.Wait()
+	return errors.Join(g.Wait(), c.noteSound(ctx, 1))
+}
+
+// read counts a pack of which every byte was checked.
+func (c *check) read(row packRow) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.PacksRead++
+	c.report.BytesRead += row.size
 }
 
 func (c *check) progress(n int64) {
@@ -265,6 +347,18 @@ func (c *check) progress(n int64) {
 	if c.o.Progress != nil {
 		c.o.Progress(c.done, c.total)
 	}
+}
+
+// checkPack checks one pack and notes its damage.
+func (c *check) checkPack(ctx context.Context, n uint32, row packRow) error {
+	err := c.pack(ctx, n, row)
+	if err == nil || !isDamage(err) {
+		return err
+	}
+	if !c.removed(ctx, n) {
+		c.badSlot(n, row, WholeObject, missingIsDamage(err))
+	}
+	return nil
 }
 
 // pack checks one pack; the error is damage of the whole.
@@ -279,13 +373,24 @@ func (c *check) pack(ctx context.Context, n uint32, row packRow) error {
 	if c.o.Level < CheckBytes {
 		return nil
 	}
-	b, err := readRange(ctx, c.v.store, blob.Name(p.Name()), 0, p.Size, nil)
+	if row.kind == ObjectCold {
+		return c.coldPack(ctx, n, row, p)
+	}
+	return c.bytes(ctx, n, row, p)
+}
+
+// bytes checks every byte of a pack.
+func (c *check) bytes(ctx context.Context, n uint32, row packRow, p *pack.Pack) error {
+	whole := c.buffers.get(int(p.Size))
+	b, err := readRange(ctx, c.v.store, blob.Name(p.Name()), 0, p.Size, whole)
 	if err != nil {
+		c.buffers.put(whole)
 		return err
 	}
-	if known, ok := c.v.catalog.set.Pack(n); ok && known.Digest != [32]byte{} && known.Digest != digest(b) {
-		c.damaged(blob.Name(p.Name()), chunk.Damaged(p.Name(), "its digest differs"))
-	}
+	defer c.buffers.put(b)
+	sound := true
+	known, ok := c.v.catalog.set.Pack(n)
+	differs := ok && known.Digest != [32]byte{} && known.Digest != digest(b)
 	op, err := pack.NewOpener(c.v.keys, p.Info)
 	if err != nil {
 		return err
@@ -293,10 +398,21 @@ func (c *check) pack(ctx context.Context, n uint32, row packRow) error {
 	var buf []byte
 	for no, s := range p.Slots {
 		if buf, err = c.slot(op, no, s, b[s.Offset:s.Offset+s.Stored], buf); err != nil {
+			sound = false
 			c.badSlot(n, row, no, fmt.Errorf("%s slot %d: %w", p.Name(), no, err))
 		}
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.read(row)
+	if differs && sound { // header, padding or parity: the contents are whole, but what is around them is not as it was
+		return chunk.Damaged(p.Name(), "its digest differs")
+	}
+	if !sound || c.v.observed.has(blob.Name(p.Name())) { // or only its parity made it so
+		return nil
+	}
+	return c.isSound(ctx, n, row)
 }
 
 // slot checks the bytes of one slot and returns the buffer that it decoded into.
@@ -313,25 +429,4 @@ func (c *check) slot(op pack.Opener, no int, s pack.Slot, stored, buf []byte) ([
 		buf = plain
 	}
 	return buf, pack.Verify(c.v.keys, s, plain)
-}
-
-// affected notes which points need what is damaged.
-func (c *check) affected(id PointID, set refset.Set) bool {
-	hit := false
-	for n, bad := range c.slots {
-		slots, ok := set.Pack(n)
-		if !ok {
-			continue
-		}
-		for slot := range slots.Each() {
-			if bad.has(slot) {
-				row := c.v.catalog.row(n)
-				d := c.damages[string(packName(row.kind, row.id))]
-				d.Points = append(d.Points, id)
-				hit = true
-				break
-			}
-		}
-	}
-	return hit
 }

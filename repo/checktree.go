@@ -7,7 +7,6 @@ import (
 
 	"github.com/zeebo/blake3"
 
-	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
@@ -39,16 +38,7 @@ func (c *check) pointIDs(ctx context.Context) ([]PointID, error) {
 	if c.v.ledger != nil {
 		return c.v.PointIDs(ctx)
 	}
-	var out []PointID
-	for info, err := range c.v.store.List(ctx, "r/") {
-		if err != nil {
-			return nil, fmt.Errorf("list recovery points: %w", err)
-		}
-		if id, ok := parseManifestName(info.Name); ok {
-			out = append(out, id)
-		}
-	}
-	return out, nil
+	return c.v.manifests(ctx)
 }
 
 // point checks one recovery point and reports whether it was deleted meanwhile.
@@ -62,6 +52,7 @@ func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
 			return false, err
 		}
 		c.damagedPoint(string(manifestName(id)), id, err)
+		c.report.DamagedPoints = append(c.report.DamagedPoints, DamagedPoint{ID: id, Unknown: true})
 		return false, nil
 	}
 	defer release()
@@ -73,17 +64,15 @@ func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
 		c.damagedPoint(string(refsetName(id, 1)), id, err)
 		return false, nil
 	}
-	hit := c.affected(id, set)
+	if c.needsBad(set) {
+		if set, err = c.mend(ctx, p, set); err != nil {
+			return false, err
+		}
+	}
 	if c.o.Level < CheckTrees {
 		return false, nil
 	}
-	if err := c.tree(ctx, p, set, 0); err != nil {
-		return false, err
-	}
-	if hit {
-		return false, c.paths(ctx, p)
-	}
-	return false, nil
+	return false, c.tree(ctx, p, set, 0)
 }
 
 // hold opens a point, keeping it from being reclaimed.
@@ -93,14 +82,6 @@ func (c *check) hold(ctx context.Context, id PointID) (*Point, func(), error) {
 		return nil, nil, err
 	}
 	return p, func() { _ = p.Close() }, nil
-}
-
-// damagedPoint notes damage that makes a whole point unreadable.
-func (c *check) damagedPoint(object string, id PointID, err error) {
-	d := c.damaged(blob.Name(object), missingIsDamage(err))
-	if !slices.Contains(d.Points, id) {
-		d.Points = append(d.Points, id)
-	}
 }
 
 // tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have slots
@@ -190,11 +171,6 @@ func (t *treeCheck) use(id ID) {
 	}
 }
 
-// findIn returns a place of a content that a refset names.
-func (v *Vault) findIn(set refset.Set, id ID) (index.Location, bool) {
-	return v.findWhere(id, func(loc index.Location) bool { return set.Has(loc.Pack, int(loc.Slot)) })
-}
-
 // findWhere returns a readable place of a content that is accepted. Several may stand in one pack.
 func (v *Vault) findWhere(id ID, accept func(index.Location) bool) (index.Location, bool) {
 	states := *v.catalog.states.Load()
@@ -204,57 +180,4 @@ func (v *Vault) findWhere(id ID, accept func(index.Location) bool) (index.Locati
 		}
 	}
 	return index.Location{}, false
-}
-
-// paths finds the entries of a point that need what is damaged.
-func (c *check) paths(ctx context.Context, p *Point) error {
-	set, err := c.v.refset(ctx, p.id)
-	if err != nil {
-		return err
-	}
-	for e, err := range p.Entries(ctx, nil) {
-		if err != nil {
-			if isDamage(err) {
-				return nil // a damaged node is reported by the walk
-			}
-			return err
-		}
-		if err := c.entry(ctx, p, set, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// entry notes the key of an entry with the damaged packs that it needs.
-func (c *check) entry(ctx context.Context, p *Point, set refset.Set, e Entry) error {
-	note := func(id ID) {
-		loc, ok := c.v.findIn(set, id)
-		if !ok || c.slots[loc.Pack] == nil || !c.slots[loc.Pack].has(int(loc.Slot)) {
-			return
-		}
-		row := c.v.catalog.row(loc.Pack)
-		d := c.damages[string(packName(row.kind, row.id))]
-		n := len(d.Paths)
-		if d.Points[0] != p.id || n == maxDamagedPaths || n > 0 && string(d.Paths[n-1]) == string(e.Key) {
-			return
-		}
-		d.Paths = append(d.Paths, slices.Clone(e.Key))
-	}
-	for _, x := range e.Refs {
-		note(x.ID)
-	}
-	for x, err := range tree.Extents(ctx, pointStore{c.v}, e.Content, 0) {
-		if err != nil {
-			if isDamage(err) {
-				note(e.Content.List)
-				return nil
-			}
-			return err
-		}
-		if !x.ID.IsZero() {
-			note(x.ID)
-		}
-	}
-	return nil
 }

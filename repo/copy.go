@@ -47,6 +47,14 @@ func (w *Writer) Copy(ctx context.Context, p *Point) error {
 	if err := w.copyable(p); err != nil {
 		return fmt.Errorf("copy recovery point %s: %w", p.id, err)
 	}
+	if err := w.takeTree(ctx, p); err != nil {
+		return fmt.Errorf("copy recovery point %s: %w", p.id, err)
+	}
+	return nil
+}
+
+// takeTree makes p's tree that of the writer, and sees to it that the vault has what it refers to.
+func (w *Writer) takeTree(ctx context.Context, p *Point) error {
 	w.copied = true
 	defer context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })()
 	w.copies.total.Store(p.m.stats.LogicalBytes)
@@ -57,7 +65,7 @@ func (w *Writer) Copy(ctx context.Context, p *Point) error {
 	}
 	if err != nil {
 		w.fail(err)
-		return fmt.Errorf("copy recovery point %s: %w", p.id, w.err())
+		return w.err()
 	}
 	w.tree.root = tree.Root{ID: p.m.root, Entries: p.m.stats.Entries, Bytes: p.m.stats.LogicalBytes}
 	w.stats.entries.Store(p.m.stats.Entries)
@@ -182,7 +190,7 @@ func (c *copier) locate(id ID) (index.Location, error) {
 // move copies pieces, several packs at once.
 func (c *copier) move(pieces []piece) error {
 	g, gctx := errgroup.WithContext(c.w.ctx)
-	g.SetLimit(min(fetchWorkers, c.from.opts.Workers+1))
+	g.SetLimit(c.from.opts.Readers)
 	for len(pieces) > 0 && gctx.Err() == nil {
 		n := 1
 		for n < len(pieces) && pieces[n].loc.Pack == pieces[0].loc.Pack {
@@ -295,8 +303,12 @@ func (s *packCopier) slot(ctx context.Context, pieces []piece, encoded []byte) e
 	if loc.Part {
 		return s.bundle(ctx, pieces, encoded)
 	}
+	meta := loc.Kind == chunk.Node || loc.Kind == chunk.List
+	if s.w.source != nil && !meta {
+		return s.recompress(pack.Slot{ID: loc.Chunk, Kind: loc.Kind, Codec: loc.Codec, Plain: loc.Plain}, encoded)
+	}
 	to := s.w.data
-	if packKind(s.info.Type) == ObjectMeta {
+	if meta {
 		to = s.w.meta
 	}
 	stored, err := to.add(ctx, loc.PackSlot(), encoded)
@@ -313,7 +325,7 @@ func (s *packCopier) bundle(ctx context.Context, pieces []piece, encoded []byte)
 	for _, p := range pieces {
 		wanted += p.x.Length
 	}
-	if 2*wanted < int64(loc.Plain) {
+	if 2*wanted < int64(loc.Plain) || s.w.source != nil && wanted < int64(loc.Plain) {
 		return s.split(pieces, encoded)
 	}
 	if s.trailer == nil {
@@ -326,6 +338,9 @@ func (s *packCopier) bundle(ctx context.Context, pieces []piece, encoded []byte)
 		return chunk.Damaged(s.info.Name(), "slot %d is not the bundle %s", loc.Slot, loc.Chunk)
 	}
 	slot := s.trailer.Slots[loc.Slot]
+	if s.w.source != nil {
+		return s.recompress(slot, encoded)
+	}
 	stored, err := s.w.data.add(ctx, slot, encoded)
 	if err == nil {
 		s.w.storeParts(stored, slot.Parts)

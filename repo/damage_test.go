@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
@@ -24,6 +26,15 @@ func cut(b []byte) []byte { return b[:len(b)/2] }
 
 func vanish([]byte) []byte { return nil }
 
+// copiesOf returns the later generations that say the same as an object.
+func copiesOf(name blob.Name) []blob.Name {
+	switch name {
+	case "format":
+		return []blob.Name{"format.2"}
+	}
+	return nil
+}
+
 func TestOpen_Refuses(t *testing.T) {
 	t.Parallel()
 	recrc := func(at int, value byte) func(b []byte) []byte {
@@ -40,23 +51,25 @@ func TestOpen_Refuses(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{name: "wrong key", key: wrapper{5}, want: repo.ErrWrongKey, text: "k/1-1"},
+		{name: "wrong key", key: wrapper{5}, want: repo.ErrWrongKey, text: "k/1-"},
 		{name: "no format object", object: "format", change: vanish, want: repo.ErrFormat, text: "not a vault"},
 		{name: "damaged format object", object: "format", change: flip(20), want: repo.ErrDamaged, text: "format"},
 		{name: "newer version", object: "format", change: recrc(9, 2), want: repo.ErrFormat, text: "format version 2"},
 		{name: "unknown feature", object: "format", change: recrc(37, 1), want: repo.ErrFormat, text: "incompatible feature"},
 		{name: "unknown suite", object: "format", change: recrc(11, 9), want: repo.ErrFormat, text: "suite 9"},
 		{name: "feature only for readers", object: "format", change: recrc(40, 128), want: repo.ErrDamaged, text: "format"},
-		{name: "damaged key object", object: "k/1-1", change: flip(60), want: repo.ErrDamaged, text: "k/1-1"},
+		{name: "damaged key object", object: "k/1-1", change: flip(60), want: repo.ErrDamaged, text: "k/1-"},
 		{name: "no key object", object: "k/1-1", change: vanish, want: repo.ErrDamaged, text: "k/"},
-		{name: "damaged claim", object: "c/1", change: flip(-1), want: repo.ErrDamaged, text: "c/1"},
+		{name: "damaged claim", object: "c/1", change: ruin, want: repo.ErrDamaged, text: "c/1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			v, s, l := newVault(t)
 			v.Close()
-			if c.object != "" {
-				overwrite(t, s, c.object, c.change)
+			for _, name := range append(copiesOf(c.object), c.object) {
+				if name != "" {
+					overwrite(t, s, name, c.change)
+				}
 			}
 			key := testKey
 			if c.key != (wrapper{}) {
@@ -97,9 +110,11 @@ func TestDamage_IsNamed(t *testing.T) {
 		} {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
-				// What is in a pack is found through the index, so header and trailer are not needed to restore.
-				restorable := kind == "x" || kind == "f" || strings.Contains("head salt end", name)
-				testDamage(t, kind, change, restorable && kind != "r")
+				// What is in a pack is found through the index, so header and trailer are not needed to restore. Parity
+				// restores what is little.
+				little := strings.Contains("head salt end", name) || name == "body" && kind != "d"
+				half := kind == "m" && name == "short" // the slots stand in the first half, the parity in the second
+				testDamage(t, kind, change, kind == "x" || kind == "f" || little || half)
 			})
 		}
 	}
@@ -129,7 +144,7 @@ func testDamage(t *testing.T, kind string, change func([]byte) []byte, restorabl
 	if i < 0 {
 		t.Fatalf("Check names %v, want %s (%d objects)", r.Damages, object, len(after))
 	}
-	if d := r.Damages[i]; !errors.Is(d.Err, repo.ErrDamaged) || kind != "x" && !slices.Contains(d.Points, id) || slices.Contains(d.Points, other) {
+	if d := r.Damages[i]; !errors.Is(d.Err, repo.ErrDamaged) || !restorable && !slices.Contains(d.Points, id) || slices.Contains(d.Points, other) {
 		t.Errorf("Damage = %+v, want the point %s only", d, id)
 	}
 	if err := verify(t.Context(), again, other, nil); err == nil || errors.Is(err, repo.ErrDamaged) {
@@ -155,8 +170,12 @@ func TestCheck_NamesDamagedPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Damages) != 1 || len(r.Damages[0].Paths) != 1 || string(r.Damages[0].Paths[0]) != "bad" || !slices.Equal(r.Damages[0].Points, []repo.PointID{id}) {
-		t.Errorf("Check = %+v, want the entry bad of %s", r.Damages, id)
+	if len(r.Damages) != 1 || !slices.Equal(r.Damages[0].Points, []repo.PointID{id}) {
+		t.Errorf("Check = %+v, want one damaged pack of %s", r.Damages, id)
+	}
+	want := []repo.DamagedPoint{{ID: id, Paths: [][]byte{[]byte("bad")}}}
+	if diff := cmp.Diff(want, r.DamagedPoints); diff != "" {
+		t.Errorf("damaged points (-want +got):\n%s", diff)
 	}
 }
 

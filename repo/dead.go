@@ -5,10 +5,10 @@ import (
 	"github.com/lockfast/lockfast/repo/refset"
 )
 
-// deadStored returns, by number of pack, the stored bytes of the slots in the index that are not in live. It goes through
+// deadStored returns, of each of the first packs by number, the stored bytes of the slots in the index that are not in live. It goes through
 // the index once, and takes a bit for each slot and sixteen bytes for each pack.
-func (v *Vault) deadStored(live refset.Set) []int64 {
-	d := deadSlots{c: v.catalog, first: make([]uint64, len(v.catalog.packs())+1)}
+func (v *Vault) deadStored(live refset.Set, packs int) []int64 {
+	d := deadSlots{c: v.catalog, first: make([]uint64, packs+1)}
 	segments := v.catalog.set.Segments()
 	for _, s := range segments {
 		for i := range s.Packs() {

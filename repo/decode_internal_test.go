@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -59,5 +60,69 @@ func FuzzRemap(f *testing.F) {
 		if back, err := parseRemap(again); err != nil || !cmp.Equal(moves, back, cmp.AllowUnexported(place{})) {
 			t.Errorf("remap does not survive encoding: %v", err)
 		}
+	})
+}
+
+func sampleRecord() PointRecord {
+	at := func(n int64) time.Time { return time.Unix(n, 1000).UTC() }
+	pairs := map[string]string{"k": "v", "": "x"}
+	return PointRecord{
+		Generation: 7, Status: "COMPLETED", StatusMessage: "m", ARN: "a", ResourceARN: "r", Created: at(1), ColdAfterDays: 2, DeleteAfter: 3,
+		ColdAt: at(4), DeleteAt: at(5), OptedIn: true, Parent: true, RetainedUntil: at(6), Tags: pairs, Holds: pairs, RoleARN: "role",
+		Plan: "p", PlanVersion: "pv", Rule: "rule", ParentARN: "pa", ResourceType: "t", ResourceName: "n", Job: "j", Initiated: at(8),
+		Completed: at(9), SourceVaultARN: "s", Member: "mm", Restore: pairs, SourceTags: pairs, LogicalBytes: 10, StoredBytes: 11,
+		Restored: at(12), StatusAt: at(13), Address: pairs,
+	}
+}
+
+func sampleVaultRecord() VaultRecord {
+	pairs := map[string]string{"k": "v"}
+	return VaultRecord{
+		Generation: 3, Name: "n", Account: "a", Region: "r", Created: time.Unix(1, 0).UTC(), MinDays: 1, MaxDays: 2, LockedFrom: time.Unix(2, 0).UTC(),
+		LockMode: 2, Policy: "{}", KeyARN: "k", Tags: pairs, Type: "T", Notifications: pairs, Holds: pairs, CreatorRequestID: "c",
+		Request: "d", CustomerKey: true, Principals: pairs,
+	}
+}
+
+func TestRecords_RoundTrip(t *testing.T) {
+	t.Parallel()
+	vault, point := [16]byte{9}, PointID("00112233445566778899aabbccddeeff")
+	want := sampleRecord()
+	got, err := decodePointRecord("p", vault, point, 7, want.encode(vault, point))
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("state of a recovery point (-want +got), %v:\n%s", err, diff)
+	}
+	whole := sampleVaultRecord()
+	back, err := decodeVaultRecord("v", vault, 3, whole.encode(vault))
+	if diff := cmp.Diff(whole, back); diff != "" || err != nil {
+		t.Errorf("state of a vault (-want +got), %v:\n%s", err, diff)
+	}
+	for name, err := range map[string]error{
+		"another vault":      second(decodePointRecord("p", [16]byte{8}, point, 7, want.encode(vault, point))),
+		"another point":      second(decodePointRecord("p", vault, "ffeeddccbbaa99887766554433221100", 7, want.encode(vault, point))),
+		"another generation": second(decodePointRecord("p", vault, point, 8, want.encode(vault, point))),
+		"a vault's vault":    second(decodeVaultRecord("v", [16]byte{8}, 3, whole.encode(vault))),
+	} {
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("state of %s = %v, want ErrDamaged", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func FuzzRecords(f *testing.F) {
+	vault, point := [16]byte{9}, PointID("00112233445566778899aabbccddeeff")
+	p, v := sampleRecord(), sampleVaultRecord()
+	f.Add(p.encode(vault, point))
+	f.Add(v.encode(vault))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got, err := decodePointRecord("p", vault, point, 7, b); err == nil {
+			again, err := decodePointRecord("p", vault, point, 7, got.encode(vault, point))
+			if diff := cmp.Diff(got, again); diff != "" || err != nil {
+				t.Errorf("state does not survive encoding, %v:\n%s", err, diff)
+			}
+		}
+		decodeVaultRecord("v", vault, 3, b)
 	})
 }

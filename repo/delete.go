@@ -2,18 +2,20 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lockfast/lockfast/blob"
 )
 
-// DeletePoint begins the deletion of a recovery point and removes its manifest durably, and its refset unless a session
-// still needs it. Open readers and writers keep what they have. The row in the ledger is removed afterwards by
+// DeletePoint begins the deletion of a recovery point and removes its manifest and then its states durably, and its refset
+// unless a session still needs it. Open readers and writers keep what they have. The row in the ledger is removed afterwards by
 // Ledger.Remove, together with rows of the caller's own. Repeating it is harmless until then; after it, the error wraps
 // [ErrNotFound]. Space comes back by Reclaim.
 func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
-	if err := v.writable(); err != nil {
-		return err
+	if err := v.mayWrite(ctx); err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
 	if err := id.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -21,7 +23,10 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 	if err := v.ledger.Delete(ctx, id); err != nil {
 		return fmt.Errorf("delete recovery point: %w", err)
 	}
-	if err := v.store.Delete(ctx, manifestName(id)); err != nil {
+	if err := v.deleteGenerations(ctx, "r/", id); err != nil {
+		return fmt.Errorf("delete recovery point %s: %w", id, err)
+	}
+	if err := v.removeStates(ctx, id, 0); err != nil {
 		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
 	// No session can pin the point from now on.
@@ -34,16 +39,44 @@ func (v *Vault) DeletePoint(ctx context.Context, id PointID) error {
 			return nil
 		}
 	}
-	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
-	if err != nil {
+	if err := v.deleteGenerations(ctx, "f/", id); err != nil {
 		return fmt.Errorf("delete recovery point %s: %w", id, err)
 	}
-	for _, n := range generations[id] {
-		if err := v.store.Delete(ctx, refsetName(id, n)); err != nil {
-			return fmt.Errorf("delete recovery point %s: %w", id, err)
+	return nil
+}
+
+// deleteGenerations removes all generations of an object of a recovery point. The first one goes even if no listing shows
+// it any more.
+func (v *Vault) deleteGenerations(ctx context.Context, prefix string, id PointID) error {
+	generations, err := v.generations(ctx, prefix, id)
+	if err != nil {
+		return err
+	}
+	all := generations[id]
+	if !slices.Contains(all, 1) {
+		all = append(all, 1)
+	}
+	for _, n := range all {
+		if err := v.store.Delete(ctx, generationName(prefix, id, n)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// deleteUnlessRetained removes objects. kept reports whether the store retains one of them, which is for a later time.
+func (v *Vault) deleteUnlessRetained(ctx context.Context, names []blob.Name) (kept bool, err error) {
+	for _, name := range names {
+		err := v.store.Delete(ctx, name)
+		if errors.Is(err, blob.ErrRetained) {
+			kept = true
+		} else if err != nil {
+			return kept, fmt.Errorf("remove %s: %w", name, err)
+		} else {
+			v.observed.forget([]blob.Name{name})
+		}
+	}
+	return kept, nil
 }
 
 // deleteAll removes objects, several at once where that helps.
@@ -53,5 +86,6 @@ func (v *Vault) deleteAll(ctx context.Context, names []blob.Name) error {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
+	v.observed.forget(append([]blob.Name{}, names...))
 	return nil
 }

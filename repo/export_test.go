@@ -23,7 +23,7 @@ func LookAtEpoch(v *Vault, reclaimed <-chan error) error {
 	}
 }
 
-// DeadParts counts the parts in bundles of live packs that no entry of a recovery point refers to, and all bundles. It
+// DeadParts counts the parts in bundles of live packs, without cold ones, that no entry of a recovery point refers to, and all bundles. It
 // reads trailers and entries, and shares nothing with what reclaim does.
 func DeadParts(ctx context.Context, v *Vault) (dead, bundles int, err error) {
 	needed := map[ID]bool{}
@@ -43,7 +43,7 @@ func DeadParts(ctx context.Context, v *Vault) (dead, bundles int, err error) {
 		}
 	}
 	for _, row := range v.catalog.packs() {
-		if row.state != ObjectLive {
+		if row.state != ObjectLive || row.kind == ObjectCold { // which keep what is dead for longer
 			continue
 		}
 		p, err := v.openPack(ctx, row)
@@ -81,4 +81,33 @@ func (p *Point) contents(ctx context.Context, to map[ID]bool) error {
 		}
 	}
 	return nil
+}
+
+// Misplaced returns a recovery point whose refset names a pack of the wrong tier: a cold one a data pack, or a warm one a
+// cold pack; empty if there is none.
+func Misplaced(ctx context.Context, v *Vault) (PointID, error) {
+	ids, err := v.PointIDs(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, id := range ids {
+		set, err := v.refset(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		m, err := v.readManifest(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		wrong := ObjectCold
+		if m.warm != "" {
+			wrong = ObjectData
+		}
+		for p := range set.Packs() {
+			if v.catalog.row(p.Pack).kind == wrong {
+				return id, nil
+			}
+		}
+	}
+	return "", nil
 }

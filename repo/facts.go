@@ -22,6 +22,9 @@ type Facts struct {
 	Metadata    map[string]string
 	Skipped     []Skip // at most 10,000; more are only counted
 	SkippedMore int64  // how many there were beyond Skipped
+	// Record, if not nil, is written as the first state of the recovery point before its manifest is. It does not come back
+	// from a manifest: see [Vault.PointState].
+	Record *PointRecord
 }
 
 // Skip is an item that could not be captured.
@@ -48,6 +51,7 @@ type manifest struct {
 	parent   PointID
 	job      string
 	packs    int
+	warm     PointID // what this one was before it was moved to cold storage; empty = it is warm
 }
 
 func (m *manifest) encode(vault [16]byte) []byte {
@@ -85,7 +89,11 @@ func (m *manifest) encode(vault [16]byte) []byte {
 	}
 	b = field.AppendUint(b, 16, uint64(f.SkippedMore))
 	b = field.AppendUint(b, 18, seal.ChunkerGear)
-	return field.AppendUint(b, 20, uint64(m.packs))
+	b = field.AppendUint(b, 20, uint64(m.packs))
+	if warm, err := chunk.ParseID(string(m.warm)); err == nil {
+		b = field.Append(b, 24, warm[:])
+	}
+	return b
 }
 
 func decodeManifest(id PointID, vault [16]byte, plain []byte) (manifest, error) {
@@ -146,6 +154,8 @@ func (m *manifest) decodeField(r *field.Reader) {
 		m.facts.SkippedMore = int64(r.Uint())
 	case 20:
 		m.packs = int(r.Uint())
+	case 24:
+		m.warm = PointID(ID(r.ID()).String())
 	}
 }
 

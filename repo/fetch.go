@@ -3,6 +3,7 @@ package repo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -21,13 +22,12 @@ type Want struct {
 
 // Limits of a fetch.
 const (
-	fetchFirst   = 2 << 10        // extents of the first window; each further one is four times as long
-	fetchWindow  = 32 << 10       // extents planned at once; each takes about 100 bytes
-	fetchGap     = 512 << 10      // unneeded bytes that are read rather than skipped
-	fetchRun     = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
-	fetchPlain   = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
-	fetchWorkers = 4
-	fetchTries   = 4 // how often a piece is looked up and read before it is sought by itself
+	fetchFirst  = 2 << 10        // extents of the first window; each further one is four times as long
+	fetchWindow = 32 << 10       // extents planned at once; each takes about 100 bytes
+	fetchGap    = 512 << 10      // unneeded bytes that are read rather than skipped
+	fetchRun    = 4<<20 + 64<<10 // bytes read at once; room for the largest slot
+	fetchPlain  = 4 << 20        // bytes of a decoded slot whose memory is kept for the next one
+	fetchTries  = 4              // how often a piece is looked up and read before it is sought by itself
 )
 
 // piece is an extent that is wanted, and where it is stored.
@@ -45,9 +45,28 @@ type piece struct {
 // contents are written too. The first error ends the fetch; no call of write is under way when it returns.
 func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 	write func(ctx context.Context, w Want, off int64, data []byte) error) error {
+	return p.FetchIntact(ctx, wants, write, nil)
+}
+
+// WantError is the error of a fetch for damage to one content. It wraps the cause.
+type WantError struct {
+	Want Want
+	Err  error
+}
+
+// Error implements error.
+func (e *WantError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *WantError) Unwrap() error { return e.Err }
+
+// FetchIntact is [Point.Fetch] that goes on when a content is damaged: damaged is told of it, from several goroutines,
+// perhaps several times, and perhaps after some of it was written. With nil, damage is an error, which wraps a [*WantError].
+func (p *Point) FetchIntact(ctx context.Context, wants iter.Seq2[Want, error],
+	write func(ctx context.Context, w Want, off int64, data []byte) error, damaged func(w Want, err error)) error {
 	f := &fetch{
-		v: p.v, write: write, windows: make(chan []piece), limit: fetchFirst,
-		stored: newBuffers(fetchRun, fetchWorkers), plain: newBuffers(fetchPlain, fetchWorkers),
+		v: p.v, write: write, damaged: damaged, windows: make(chan []piece), limit: fetchFirst,
+		stored: newBuffers(fetchRun, p.v.opts.Readers), plain: newBuffers(fetchPlain, p.v.opts.Readers),
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -68,6 +87,7 @@ func (p *Point) Fetch(ctx context.Context, wants iter.Seq2[Want, error],
 type fetch struct {
 	v       *Vault
 	write   func(ctx context.Context, w Want, off int64, data []byte) error
+	damaged func(w Want, err error) // nil = damage is an error
 	windows chan []piece
 	stored  *buffers // for runs
 	plain   *buffers // for slots
@@ -101,7 +121,7 @@ func (f *fetch) plan(ctx context.Context, want Want) error {
 	w.Content.Extents = slices.Clone(want.Content.Extents)
 	for x, err := range tree.Extents(ctx, pointStore{f.v}, w.Content, 0) {
 		if err != nil {
-			return err
+			return f.lose(w, err)
 		}
 		if x.ID.IsZero() {
 			continue
@@ -174,7 +194,7 @@ func (f *fetch) next(ctx context.Context) iter.Seq[[]piece] {
 
 func (f *fetch) workers(ctx context.Context) (*errgroup.Group, context.Context) {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(fetchWorkers, f.v.opts.Workers+1))
+	g.SetLimit(f.v.opts.Readers)
 	return g, gctx
 }
 
@@ -239,7 +259,19 @@ func (f *fetch) postpone(pieces []piece) {
 func (f *fetch) alone(ctx context.Context, p piece) error {
 	plain, err := f.v.chunk(ctx, p.x.ID)
 	if err != nil {
-		return err
+		return f.lose(p.want, err)
 	}
 	return f.deliver(ctx, p, plain)
+}
+
+// lose tells of a content that is damaged. Other errors are returned as they are.
+func (f *fetch) lose(w *Want, err error) error {
+	if !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if f.damaged == nil {
+		return &WantError{Want: *w, Err: err}
+	}
+	f.damaged(*w, err)
+	return nil
 }

@@ -1,10 +1,13 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,98 +17,136 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// readFormat reads the newest format object.
-func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
-	best, generation := blob.Name(""), 0
+// Exists reports whether a store holds a vault.
+func Exists(ctx context.Context, s blob.Store) (bool, error) {
+	generations, err := formatGenerations(ctx, s)
+	return len(generations) > 0, err
+}
+
+// formatGeneration returns the generation of a format object, 0 for any other name.
+func formatGeneration(name blob.Name) uint64 {
+	digits, later := strings.CutPrefix(string(name), "format.")
+	if !later {
+		if name == "format" {
+			return 1
+		}
+		return 0
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n < 2 || strconv.FormatUint(n, 10) != digits {
+		return 0
+	}
+	return n
+}
+
+// formatGenerations lists the format objects, ascending by generation.
+func formatGenerations(ctx context.Context, s blob.Store) (names []blob.Name, err error) {
 	for info, err := range s.List(ctx, "format") {
 		if err != nil {
-			return seal.Format{}, nil, fmt.Errorf("list format: %w", err)
+			return nil, fmt.Errorf("list format: %w", err)
 		}
-		n := 1
-		if rest, ok := strings.CutPrefix(string(info.Name), "format."); ok {
-			if n, err = strconv.Atoi(rest); err != nil {
-				continue
-			}
-		} else if info.Name != "format" {
-			continue
-		}
-		if n > generation {
-			best, generation = info.Name, n
+		if formatGeneration(info.Name) > 0 {
+			names = append(names, info.Name)
 		}
 	}
-	if best == "" {
-		return seal.Format{}, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
+	if len(names) == 0 { // or the list does not show it yet
+		if _, err := s.Stat(ctx, "format"); err == nil {
+			names = append(names, "format")
+		} else if !errors.Is(err, blob.ErrNotExist) {
+			return nil, fmt.Errorf("look for format: %w", err)
+		}
 	}
-	raw, err := readWhole(ctx, s, best, maxSmallObject)
+	slices.SortFunc(names, func(a, b blob.Name) int { return cmp.Compare(formatGeneration(a), formatGeneration(b)) })
+	return names, nil
+}
+
+// candidate is a format object that can be read.
+type candidate struct {
+	format seal.Format
+	raw    []byte
+}
+
+// readFormats reads the format objects, the newest first. Those that cannot be read are in damage; one that this program does
+// not understand is an error.
+func readFormats(ctx context.Context, s blob.Store) (found []candidate, damage []error, err error) {
+	names, err := formatGenerations(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(names) == 0 {
+		return nil, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
+	}
+	for _, name := range slices.Backward(names) {
+		var c candidate
+		if c.raw, err = readWhole(ctx, s, name, maxSmallObject); err == nil {
+			c.format, err = seal.DecodeFormat(string(name), c.raw)
+			err = objectError(name, err)
+		}
+		switch {
+		case err == nil:
+			found = append(found, c)
+		case errors.Is(err, ErrDamaged):
+			damage = append(damage, err)
+		default:
+			return nil, nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, nil, damage[0]
+	}
+	return found, damage, nil
+}
+
+// readFormat reads the newest format object that can be read.
+func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
+	found, _, err := readFormats(ctx, s)
 	if err != nil {
 		return seal.Format{}, nil, err
 	}
-	f, err := seal.DecodeFormat(string(best), raw)
-	return f, raw, objectError(best, err)
+	return found[0].format, found[0].raw, nil
 }
 
-// listKeyRecords reads all key objects. Of one epoch the highest generation comes last.
-func listKeyRecords(ctx context.Context, s blob.Store) ([]seal.KeyRecord, error) {
-	var out []seal.KeyRecord
-	for info, err := range s.List(ctx, "k/") {
-		if err != nil {
-			return nil, fmt.Errorf("list keys: %w", err)
-		}
-		raw, err := readWhole(ctx, s, info.Name, maxSmallObject)
-		if err != nil {
-			return nil, err
-		}
-		r, err := seal.DecodeKeyRecord(string(info.Name), raw)
-		if err != nil {
-			return nil, objectError(info.Name, err)
-		}
-		out = append(out, r)
+// newestFormat reads the newest format object that can be read; last is the highest generation that has a name.
+func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, last int, err error) {
+	names, err := formatGenerations(ctx, s)
+	if err != nil {
+		return f, 0, err
 	}
-	return out, nil
+	f, _, err = readFormat(ctx, s)
+	if err != nil {
+		return f, 0, err
+	}
+	return f, int(formatGeneration(names[len(names)-1])), nil
 }
 
-// readKeys opens the keys of every epoch.
-func readKeys(ctx context.Context, s blob.Store, k KeyWrapper, uuid [16]byte) (*seal.Keys, error) {
-	records, err := listKeyRecords(ctx, s)
+// readKeys opens the keys of every epoch, and notes what is damaged of the key objects.
+func (v *Vault) readKeys(ctx context.Context, k KeyWrapper) (*seal.Keys, error) {
+	all, err := listKeyObjects(ctx, v.store)
 	if err != nil {
 		return nil, err
 	}
-	newest := map[uint32]seal.KeyRecord{}
-	for _, r := range records {
-		if old, ok := newest[r.Epoch]; !ok || r.Generation > old.Generation {
-			newest[r.Epoch] = r
-		}
-	}
-	if len(newest) == 0 {
+	if len(all) == 0 {
 		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
 	}
 	secrets := map[uint32]seal.Secret{}
-	var domain seal.Secret
-	for epoch, r := range newest {
-		plain, err := unwrap(ctx, k, r)
+	v.wrapping = nil
+	for _, epoch := range slices.Sorted(maps.Keys(all)) {
+		best, secret, domain, err := bestKeyObject(ctx, k, v.format.UUID, all[epoch])
 		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
+			return nil, err
 		}
-		if len(plain) != len(seal.Secret{}) {
-			return nil, fmt.Errorf("open %s: a key of %d bytes: %w", r.Name(), len(plain), ErrWrongKey)
-		}
-		secrets[epoch] = seal.Secret(plain)
-		if domain, err = seal.OpenDomain(uuid, epoch, secrets[epoch], r.Domain); err != nil {
-			return nil, fmt.Errorf("open %s: %w", r.Name(), err)
+		secrets[epoch], v.domain = secret, domain
+		v.wrapping = append(v.wrapping, WrappingKey{ID: best.KeyID, Links: best.Links})
+		for _, o := range all[epoch] {
+			if o.Generation <= best.Generation && o.err == nil {
+				continue
+			}
+			if _, _, err := openKeyObject(ctx, k, v.format.UUID, o); errors.Is(err, ErrDamaged) {
+				v.opening = append(v.opening, err)
+			}
 		}
 	}
-	return seal.New(uuid, domain, secrets)
-}
-
-// unwrap opens the vault key of a key object.
-func unwrap(ctx context.Context, k KeyWrapper, r seal.KeyRecord) ([]byte, error) {
-	if c, ok := k.(ChainWrapper); ok {
-		return c.UnwrapLinked(ctx, r.KeyID, r.Links, r.Wrapped, r.Bind())
-	}
-	if len(r.Links) > 0 {
-		return nil, fmt.Errorf("its key %s is itself wrapped: %w", r.KeyID, ErrWrongKey)
-	}
-	return k.Unwrap(ctx, r.Wrapped, r.Bind())
+	return seal.New(v.format.UUID, v.domain, secrets)
 }
 
 // claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.
@@ -128,7 +169,8 @@ func (v *Vault) claimFor(ctx context.Context) error {
 	return fmt.Errorf("claim vault: %w", ErrBusy)
 }
 
-// highestClaim returns the number of the newest claim, 0 when there is none.
+// highestClaim returns the number of the newest claim, 0 when there is none. A list may not show the newest yet; it has the next
+// number, by which it is found.
 func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 	var highest uint64
 	for info, err := range v.store.List(ctx, "c/") {
@@ -139,14 +181,23 @@ func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 			highest = max(highest, n)
 		}
 	}
-	return highest, nil
+	for ; ; highest++ {
+		_, err := v.store.Stat(ctx, claimName(highest+1))
+		if errors.Is(err, blob.ErrNotExist) {
+			return highest, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look for claims: %w", err)
+		}
+	}
 }
 
-// stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened.
+// stillClaimed returns [ErrClaimed] when somebody claimed the vault after it was opened. It is asked before every change of
+// the store that others rely on: their own session in the ledger does not protect two ledgers from each other.
 func (v *Vault) stillClaimed(ctx context.Context) error {
 	n, err := v.highestClaim(ctx)
 	if err == nil && n > v.claim {
-		err = fmt.Errorf("claim c/%d is newer than c/%d: %w", n, v.claim, ErrClaimed)
+		err = fmt.Errorf("vault %x belongs to another database now, whose claim c/%d is newer than c/%d: %w", v.UUID(), n, v.claim, ErrClaimed)
 	}
 	return err
 }

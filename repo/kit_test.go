@@ -262,6 +262,15 @@ func exact(ctx context.Context, v *repo.Vault) error {
 	return err
 }
 
+// placed demands that every recovery point is wholly warm or, but for its tree, wholly cold.
+func placed(ctx context.Context, v *repo.Vault) error {
+	id, err := repo.Misplaced(ctx, v)
+	if err == nil && id != "" {
+		err = fmt.Errorf("refset of %s names packs that are of the other storage class", id)
+	}
+	return err
+}
+
 // remove deletes a recovery point completely.
 func remove(ctx context.Context, v *repo.Vault, l repo.Ledger, id repo.PointID) error {
 	if err := v.DeletePoint(ctx, id); err != nil {

@@ -58,6 +58,7 @@ const (
 	ObjectData    ObjectKind = 1
 	ObjectMeta    ObjectKind = 2
 	ObjectSegment ObjectKind = 3
+	ObjectCold    ObjectKind = 4 // a cold pack
 )
 
 // ObjectState is the life of an object: reserved -> live -> condemned -> retired -> forgotten (no row); a rescue
@@ -82,6 +83,9 @@ type Object struct {
 	Size    int64     // bytes; 0 while reserved
 	Epoch   uint64    // of the last Condemn or Retire
 	Remap   []byte    // of a retired pack: where its live slots went; opaque to the ledger
+	// Registered is when a cold pack was registered, by the ledger's clock; cold storage may have a price for leaving it
+	// early. Zero for others.
+	Registered time.Time `json:",omitzero"`
 }
 
 // PointState is a committed recovery point as the ledger records it.
@@ -119,6 +123,7 @@ type Ledger interface {
 	Objects
 	Points
 	Collector
+	Findings
 
 	// Identity is drawn when the vault's rows are created and never changes. The vault's claim object carries it,
 	// so that two services with different databases cannot work on one vault.
@@ -213,4 +218,47 @@ type Collector interface {
 	// Objects in another state and active sessions are ignored. A ledger whose fenced sessions may have living
 	// owners keeps their rows and reserved names for some days, so that what they write late is recognised.
 	Forget(ctx context.Context, id SessionID, objects []ID, sessions []SessionID) error
+}
+
+// DamageRecord is damage that was found in an object of the vault and that nothing has mended since.
+type DamageRecord struct {
+	Object string    // name in the store; with Slot, the key of the record
+	Pack   ID        // of a pack; zero for any other object
+	Slot   int       // of the pack; [WholeObject] when all of it is meant
+	Reason string    // what is wrong, for the operator
+	Found  time.Time // when it was first recorded, by the ledger's clock; only Damages fills it
+}
+
+// WholeObject is the slot of a [DamageRecord] about a whole object.
+const WholeObject = -1
+
+// Verification says when a pack was last found sound by checks of a level.
+type Verification struct {
+	Pack  ID
+	Level int       // of that check, see [CheckOptions]
+	At    time.Time // when, by the ledger's clock; only Verifications fills it
+}
+
+// Findings is the part of a [Ledger] that keeps what checks found. None of its methods needs a session, because they
+// change neither what is needed nor what is there: a record of damage only keeps new recovery points from relying on a
+// slot.
+type Findings interface {
+	// RecordDamage adds records. One that is there already keeps its time and reason; a repetition does nothing. It
+	// raises the revision of Changes if it added any, so that every process hears of it.
+	RecordDamage(ctx context.Context, damages []DamageRecord) error
+
+	// Damages returns all records, ascending by object and slot. Those of packs that were forgotten are gone.
+	Damages(ctx context.Context) ([]DamageRecord, error)
+
+	// ClearDamage drops the records with the given objects and slots, and raises the revision of Changes if there were
+	// any. Dropping what is absent does nothing.
+	ClearDamage(ctx context.Context, damages []DamageRecord) error
+
+	// RecordVerified notes that packs were found sound at a level, now. Each level has a note of its own; the note of
+	// this level is replaced. Unknown packs are ignored.
+	RecordVerified(ctx context.Context, level int, packs []ID) error
+
+	// Verifications returns the notes of packs that are not retired, ascending by pack and level, and the present time
+	// by the ledger's clock.
+	Verifications(ctx context.Context) ([]Verification, time.Time, error)
 }

@@ -81,13 +81,14 @@ func (v *Vault) markOnce(ctx context.Context, parts *index.Marks) (marks, error)
 // sumRefsets adds the refset of each point to a sum. However many there are, only those that are being read are in memory.
 func (v *Vault) sumRefsets(ctx context.Context, need map[PointID]bool, to func(PointID) *refset.Sum) error {
 	var mu sync.Mutex // guards the sums
-	return v.eachRefset(ctx, need, func(id PointID, records []refset.Record) error {
+	return v.eachRefset(ctx, need, func(id PointID, n needs) error {
+		records := n.records
 		numbers, retired, err := v.numbers(records)
 		if err != nil {
 			return err
 		}
-		if retired {
-			set, err := v.current(records)
+		if retired || n.derived != nil {
+			set, err := v.currentOf(n)
 			if err != nil {
 				return err
 			}
@@ -144,8 +145,8 @@ func (v *Vault) pinned(s Session) (refset.Set, error) {
 func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[PointID]refset.Set, error) {
 	var mu sync.Mutex
 	out := make(map[PointID]refset.Set, len(need))
-	err := v.eachRefset(ctx, need, func(id PointID, records []refset.Record) error {
-		set, err := v.current(records)
+	err := v.eachRefset(ctx, need, func(id PointID, n needs) error {
+		set, err := v.currentOf(n)
 		mu.Lock()
 		defer mu.Unlock()
 		out[id] = set
@@ -156,7 +157,7 @@ func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[Point
 
 // eachRefset reads the refsets of points, several at once, and gives each to take, once more if it was rewritten meanwhile
 // and take says that what it names is not there.
-func (v *Vault) eachRefset(ctx context.Context, need map[PointID]bool, take func(PointID, []refset.Record) error) error {
+func (v *Vault) eachRefset(ctx context.Context, need map[PointID]bool, take func(PointID, needs) error) error {
 	generations, err := v.refsetGenerations(ctx, "f/")
 	if err != nil {
 		return err

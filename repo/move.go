@@ -69,7 +69,7 @@ func (r *reclaim) movePack(ctx context.Context, x *victim) error {
 	if err != nil {
 		return err
 	}
-	m := mover{r: r, x: x, p: p, op: op, bundles: r.bundler()}
+	m := mover{r: r, x: x, p: p, op: op, bundles: r.bundler(x.kind)}
 	defer r.release(m.bundles)
 	var run []int
 	for slot := range x.live.Each() {
@@ -112,10 +112,7 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 	if m.buf, err = readRange(ctx, m.r.v.store, blob.Name(m.p.Name()), int64(first.Offset), n, m.buf); err != nil {
 		return err
 	}
-	to := m.r.w.data
-	if packKind(m.p.Type) == ObjectMeta {
-		to = m.r.w.meta
-	}
+	to := m.r.packer(m.x.kind)
 	for _, slot := range run {
 		at := m.p.Slots[slot].Offset - first.Offset
 		if err := m.slot(ctx, slot, m.buf[at:at+m.p.Slots[slot].Stored], to); err != nil {
@@ -128,7 +125,7 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 // slot copies one slot, or what is needed of it.
 func (m *mover) slot(ctx context.Context, slot int, stored []byte, to *packer) error {
 	s, from := m.p.Slots[slot], place{pack: m.p.ID, slot: slot}
-	if m.r.movedBefore(s.ID, from) {
+	if m.r.movedBefore(m.key(s.ID), from) {
 		return nil
 	}
 	encoded, err := m.op.Open(slot, s, stored)
@@ -142,12 +139,12 @@ func (m *mover) slot(ctx context.Context, slot int, stored []byte, to *packer) e
 	if err != nil {
 		return err
 	}
-	m.r.noteMoved(s.ID, from, place{pack: pack.ID(m.r.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)})
+	m.r.noteMoved(m.key(s.ID), from, place{pack: pack.ID(m.r.v.catalog.row(loc.Pack).id), slot: int(loc.Slot)})
 	return nil
 }
 
 // movedBefore reports whether the same chunk has been moved already: of two copies one is enough.
-func (r *reclaim) movedBefore(id ID, from place) bool {
+func (r *reclaim) movedBefore(id tierID, from place) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	to, ok := r.moved[id]
@@ -158,7 +155,7 @@ func (r *reclaim) movedBefore(id ID, from place) bool {
 }
 
 // noteMoved notes where a chunk went.
-func (r *reclaim) noteMoved(id ID, from, to place) {
+func (r *reclaim) noteMoved(id tierID, from, to place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.moved[id] = to

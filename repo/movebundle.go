@@ -3,8 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
-
-	"github.com/klauspost/compress/zstd"
+	"slices"
 
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -25,6 +24,7 @@ type newBundle struct {
 // bundleMover fills new bundles, one at a time. It is for one goroutine at a time.
 type bundleMover struct {
 	r          *reclaim
+	kind       ObjectKind // of the packs
 	compressor *pack.Compressor
 	open       *newBundle
 	plain      []byte // of an old bundle
@@ -32,16 +32,16 @@ type bundleMover struct {
 }
 
 // bundler returns a mover that nobody uses; release gives it back, perhaps with an open bundle.
-func (r *reclaim) bundler() *bundleMover {
+func (r *reclaim) bundler(kind ObjectKind) *bundleMover {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := len(r.bundlers)
-	if n == 0 {
-		return &bundleMover{r: r}
+	for i, b := range r.bundlers {
+		if b.kind == kind {
+			r.bundlers = slices.Delete(r.bundlers, i, i+1)
+			return b
+		}
 	}
-	b := r.bundlers[n-1]
-	r.bundlers = r.bundlers[:n-1]
-	return b
+	return &bundleMover{r: r, kind: kind}
 }
 
 func (r *reclaim) release(b *bundleMover) {
@@ -91,7 +91,7 @@ func (b *bundleMover) joined(id ID, from place) bool {
 	r := b.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	to := r.parts[id]
+	to := r.parts[b.key(id)]
 	switch {
 	case to == nil:
 		return false
@@ -120,7 +120,7 @@ func (b *bundleMover) add(id ID, from place, parts []pack.Part, plain []byte) {
 	b.r.mu.Lock()
 	defer b.r.mu.Unlock()
 	o.from = append(o.from, from)
-	b.r.parts[id] = o
+	b.r.parts[b.key(id)] = o
 	b.r.report.BundlesSplit++
 }
 
@@ -131,7 +131,7 @@ func (b *bundleMover) flush(ctx context.Context) error {
 		return nil
 	}
 	if b.compressor == nil {
-		b.compressor = pack.NewCompressor(zstd.SpeedFastest)
+		b.compressor = pack.NewCompressor(levelOf(b.kind))
 	}
 	stored, codec := b.compressor.Compress(b.stored, o.plain)
 	if codec != chunk.Raw {
@@ -139,7 +139,7 @@ func (b *bundleMover) flush(ctx context.Context) error {
 	}
 	r := b.r
 	slot := pack.Slot{ID: pack.BundleID(r.v.keys, o.parts), Kind: chunk.Bundle, Codec: codec, Plain: uint32(len(o.plain)), Parts: o.parts}
-	loc, err := r.w.data.add(ctx, slot, stored)
+	loc, err := r.packer(b.kind).add(ctx, slot, stored)
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func TestReclaim_KeepsAllPartsWhenATreeIsDamaged(t *testing.T) {
 	v.Close()
 	for _, name := range names(t, s)["m"] {
 		if !slices.Contains(before, name) {
-			overwrite(t, s, name, func(b []byte) []byte { b[200]++; return b })
+			overwrite(t, s, name, ruin)
 		}
 	}
 	v, err := repo.Open(t.Context(), s, l, testKey, repo.Options{Workers: 2})

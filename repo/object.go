@@ -23,34 +23,54 @@ const (
 )
 
 func packType(k ObjectKind) seal.Type {
-	if k == ObjectMeta {
+	switch k {
+	case ObjectMeta:
 		return seal.TypeMetaPack
+	case ObjectCold:
+		return seal.TypeColdPack
 	}
 	return seal.TypeDataPack
 }
 
 func packKind(t seal.Type) ObjectKind {
-	if t == seal.TypeMetaPack {
+	switch t {
+	case seal.TypeMetaPack:
 		return ObjectMeta
+	case seal.TypeColdPack:
+		return ObjectCold
 	}
 	return ObjectData
 }
 
 func packName(k ObjectKind, id ID) blob.Name { return blob.Name(pack.Name(packType(k), pack.ID(id))) }
 
-func manifestName(id PointID) blob.Name { return blob.Name("r/" + string(id)) }
+// manifestName returns the name of a manifest as it is written first.
+func manifestName(id PointID) blob.Name { return generationName("r/", id, 1) }
 
-// refsetName returns the name of a refset; generations count from 1.
-func refsetName(id PointID, generation int) blob.Name {
+// refsetName returns the name of a refset.
+func refsetName(id PointID, generation int) blob.Name { return generationName("f/", id, generation) }
+
+// generationName returns the name of an object of a recovery point; generations count from 1.
+func generationName(prefix string, id PointID, generation int) blob.Name {
 	if generation <= 1 {
-		return blob.Name("f/" + string(id))
+		return blob.Name(prefix + string(id))
 	}
-	return blob.Name(fmt.Sprintf("f/%s.%d", id, generation))
+	return blob.Name(fmt.Sprintf("%s%s.%d", prefix, id, generation))
 }
 
 // parseRefsetName is the inverse of refsetName.
 func parseRefsetName(name blob.Name) (id PointID, generation int, ok bool) {
-	rest, ok := strings.CutPrefix(string(name), "f/")
+	return parseGeneration("f/", name)
+}
+
+// parseManifestName returns whose manifest a name stands for, and which generation of it.
+func parseManifestName(name blob.Name) (id PointID, generation int, ok bool) {
+	return parseGeneration("r/", name)
+}
+
+// parseGeneration is the inverse of generationName.
+func parseGeneration(prefix string, name blob.Name) (id PointID, generation int, ok bool) {
+	rest, ok := strings.CutPrefix(string(name), prefix)
 	if !ok {
 		return "", 0, false
 	}
@@ -67,10 +87,8 @@ func parseRefsetName(name blob.Name) (id PointID, generation int, ok bool) {
 	return id, generation, id.Check() == nil
 }
 
-func parseManifestName(name blob.Name) (PointID, bool) {
-	rest, ok := strings.CutPrefix(string(name), "r/")
-	return PointID(rest), ok && PointID(rest).Check() == nil
-}
+// packPrefixes are those of the names of packs.
+var packPrefixes = []string{"a/", "d/", "m/"}
 
 // segmentLevels are the levels at which segments are looked for when only their id is known.
 var segmentLevels = []int{0, 1}
@@ -126,7 +144,11 @@ func putBytes(ctx context.Context, s blob.Store, name blob.Name, b []byte) error
 
 // putSealed seals and stores a small object.
 func (v *Vault) putSealed(ctx context.Context, t seal.Type, name blob.Name, plain []byte) (int64, error) {
-	b, err := v.keys.Seal(t, string(name), plain)
+	sealing := v.keys.Seal
+	if v.format.ObjectParity() {
+		sealing = v.keys.SealProtected
+	}
+	b, err := sealing(t, string(name), plain)
 	if err != nil {
 		return 0, fmt.Errorf("seal %s: %w", name, err)
 	}
@@ -139,11 +161,7 @@ func (v *Vault) getSealed(ctx context.Context, t seal.Type, name blob.Name, limi
 	if err != nil {
 		return nil, err
 	}
-	plain, err := v.keys.Open(t, string(name), b)
-	if err != nil {
-		return nil, objectError(name, err)
-	}
-	return plain, nil
+	return v.openSealed(t, name, b)
 }
 
 // objectError gives errors of decoders the sentinels of this package. Keys of the vault are open when objects are read,

@@ -36,22 +36,32 @@ type CreateOptions struct {
 
 	DataPack int          // target size of data packs in bytes, at least twice the largest chunk
 	MetaPack int          // target size of meta packs in bytes, likewise
+	ColdPack int          // target size of cold packs in bytes, likewise
 	Chunk    chunk.Params // sizes of chunks of files
+	NoParity bool         // leave out parity, as versions before it did
 }
 
 // Options tunes an open vault; the zero value works.
 type Options struct {
 	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
+	Readers     int          // ranges of packs that a fetch or a copy reads at once, each of up to 4 MiB; 0 = up to 4, which does for a disk
 	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
+	TempDir     string       // takes cold packs while they are made, and files without names that hold the index; empty = the system's
 	Log         *slog.Logger // nil = silent
-	// CacheDir is a directory for files without names that hold the index while the vault is open; empty = it is kept in
-	// memory, in 33 bytes for each chunk.
-	CacheDir string
 	// Admit, if not nil, is called before a writer stores a pack; its error fails the writer. A reclaim does not ask.
 	Admit func() error
+	// DataParity protects whole data packs, not only their trailers, for about 6 % more space. It is worth that where one
+	// disk holds the store. Vaults made without parity are not changed by it.
+	DataParity bool
+	// OnDamage, if not nil, is told once of each object that a read found damaged and got around: what was asked for was
+	// served, and the object waits for [Vault.Repair]. It is called by the read, and has to return soon.
+	OnDamage func(object string, err error)
 }
 
 const defaultMemory = 160 << 20
+
+// localReaders is the default of Options.Readers. Of a store at the end of a network most of the time of a read is waiting.
+const localReaders = 4
 
 func (o Options) withDefaults() Options {
 	if o.MemoryLimit <= 0 {
@@ -59,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Readers <= 0 {
+		o.Readers = min(localReaders, o.Workers+1)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

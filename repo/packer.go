@@ -18,15 +18,32 @@ type packer struct {
 	target int
 	free   chan *openPack // buffers that are not in use; nil = not allocated yet
 
-	mu      sync.RWMutex // held to read while adding, to write while the open pack is changed
-	open    *openPack    // nil before the first slot
+	mu      sync.RWMutex  // held to read while adding, to write while the open pack is changed
+	open    *openPack     // nil before the first slot
+	spools  []*pack.Spool // guarded by mu
 	uploads sync.WaitGroup
 }
 
 // openPack is a pack being filled.
 type openPack struct {
-	*pack.Writer
+	filler
 	number uint32
+}
+
+// filler is a [pack.Writer], or for packs too large for memory a [pack.Spool].
+type filler interface {
+	Add(s pack.Slot, stored []byte) (int, pack.Slot, error)
+	Len() (size, slots int)
+	ID() pack.ID
+	Reset() error
+}
+
+// finish ends the filling.
+func (o *openPack) finish() (pack.Packed, error) {
+	if s, ok := o.filler.(*pack.Spool); ok {
+		return s.Finish()
+	}
+	return o.filler.(*pack.Writer).Finish(), nil
 }
 
 func newPacker(w *Writer, kind ObjectKind, target, buffers int) *packer {
@@ -90,19 +107,55 @@ func (p *packer) next(ctx context.Context, full *openPack) error {
 func (p *packer) begin(buffer *openPack) error {
 	open := &openPack{}
 	if buffer != nil {
-		open.Writer = buffer.Writer
+		open.filler = buffer.filler
 		if err := open.Reset(); err != nil {
 			return err
 		}
 	} else {
 		var err error
-		if open.Writer, err = pack.NewWriter(p.w.v.keys, pack.Options{Type: packType(p.kind), Target: p.target}); err != nil {
+		if open.filler, err = p.make(); err != nil {
 			return err
 		}
 	}
 	open.number = p.w.v.catalog.open(ID(open.ID()), p.kind, p.w.s.row.ID)
 	p.open = open
 	return nil
+}
+
+// packOptions says how packs of a kind are made.
+func (v *Vault) packOptions(kind ObjectKind, target int) pack.Options {
+	o := pack.Options{Type: packType(kind), Target: target}
+	switch {
+	case !v.format.PackParity():
+	case kind == ObjectMeta || v.opts.DataParity:
+		o.Parity = pack.FullParity
+	default:
+		o.Parity = pack.TrailerParity
+	}
+	return o
+}
+
+// make allocates a buffer. That of a cold pack is a file, and has no parity.
+func (p *packer) make() (filler, error) {
+	if p.kind != ObjectCold {
+		return pack.NewWriter(p.w.v.keys, p.w.v.packOptions(p.kind, p.target))
+	}
+	o := pack.Options{Type: packType(p.kind), Target: p.target}
+	s, err := pack.NewSpool(p.w.v.keys, o, p.w.v.opts.TempDir)
+	if err == nil {
+		p.spools = append(p.spools, s)
+	}
+	return s, err
+}
+
+// close gives files back. Nothing is added or stored any more.
+func (p *packer) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.spools {
+		_ = s.Close() // nothing that counts is in it
+	}
+	p.spools = nil
 }
 
 // upload stores and registers a full pack and gives its buffer back.
@@ -112,10 +165,13 @@ func (p *packer) upload(full *openPack) {
 	if w.ctx.Err() != nil {
 		return
 	}
-	packed := full.Finish()
-	object := Object{ID: ID(packed.ID), Kind: p.kind, Size: int64(len(packed.Bytes))}
-	err := w.admitted()
+	object := Object{ID: ID(full.ID()), Kind: p.kind}
+	packed, err := full.finish()
 	if err == nil {
+		err = w.admitted()
+	}
+	if err == nil {
+		object.Size = packed.Size()
 		err = w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
 	}
 	if err == nil {

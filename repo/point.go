@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/lockfast/lockfast/blob"
@@ -75,11 +76,44 @@ func (v *Vault) deleted(ctx context.Context, id PointID) bool {
 }
 
 func (v *Vault) readManifest(ctx context.Context, id PointID) (manifest, error) {
-	plain, err := v.getSealed(ctx, seal.TypeManifest, manifestName(id), maxSmallObject)
+	name := manifestName(id)
+	plain, err := v.getSealed(ctx, seal.TypeManifest, name, maxSmallObject)
+	if err != nil && (errors.Is(err, blob.ErrNotExist) || errors.Is(err, ErrDamaged)) {
+		name, plain, err = v.repairedManifest(ctx, id, err)
+	}
 	if err != nil {
 		return manifest{}, err
 	}
+	if v.observed.has(name) {
+		v.observed.note(name, nil, id)
+	}
 	return decodeManifest(id, v.UUID(), plain)
+}
+
+// repairedManifest reads the highest later generation of a manifest that can be read; if there is none, the error is
+// that of the first one.
+func (v *Vault) repairedManifest(ctx context.Context, id PointID, first error) (blob.Name, []byte, error) {
+	generations, err := v.generations(ctx, "r/", id)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, n := range slices.Backward(generations[id]) {
+		if n == 1 {
+			break
+		}
+		name := generationName("r/", id, n)
+		plain, err := v.getSealed(ctx, seal.TypeManifest, name, maxSmallObject)
+		if err == nil {
+			return name, plain, nil
+		}
+		if !errors.Is(err, ErrDamaged) {
+			return name, nil, err
+		}
+		if errors.Is(first, blob.ErrNotExist) {
+			first = err
+		}
+	}
+	return "", nil, first
 }
 
 // PointIDs lists the recovery points, ascending. Without a ledger they are those whose manifest is there and whose packs
@@ -106,23 +140,45 @@ func (v *Vault) listPoints(ctx context.Context) ([]PointID, error) {
 		return nil, err
 	}
 	var out []PointID
-	for info, err := range v.store.List(ctx, "r/") {
-		if err != nil {
-			return nil, fmt.Errorf("list recovery points: %w", err)
-		}
-		id, ok := parseManifestName(info.Name)
-		if !ok {
-			continue
-		}
+	manifests, err := v.manifests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range manifests {
 		if _, err := v.refset(ctx, id); errors.Is(err, ErrDamaged) {
-			v.log.Warn("manifest is left out, its packs are not all there", "object", info.Name, "error", err)
+			v.log.Warn("manifest is left out, its packs are not all there", "object", manifestName(id), "error", err)
 			continue
 		} else if err != nil {
 			return nil, err
 		}
 		out = append(out, id)
 	}
-	return out, nil
+	return v.withoutMoved(ctx, out)
+}
+
+// withoutMoved leaves out what another point has taken the place of, in cold storage.
+func (v *Vault) withoutMoved(ctx context.Context, ids []PointID) ([]PointID, error) {
+	if v.format.Incompatible&seal.FeatureCold == 0 {
+		return ids, nil
+	}
+	moved := map[PointID]bool{}
+	for _, id := range ids {
+		m, err := v.readManifest(ctx, id)
+		if err != nil && !isDamage(err) {
+			return nil, fmt.Errorf("list recovery points: %w", err)
+		}
+		moved[m.warm] = true
+	}
+	return slices.DeleteFunc(ids, func(id PointID) bool { return moved[id] }), nil
+}
+
+// manifests lists the points of which a manifest is there, ascending.
+func (v *Vault) manifests(ctx context.Context) ([]PointID, error) {
+	generations, err := v.generations(ctx, "r/", "")
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(generations)), nil
 }
 
 // ID returns the point's id.
@@ -163,6 +219,15 @@ type Cursor struct {
 // Cursor returns a cursor before the first entry. It keeps ctx.
 func (p *Point) Cursor(ctx context.Context) *Cursor {
 	return &Cursor{p: p, c: tree.NewCursor(ctx, pointStore{p.v}, p.m.root, tree.CursorOptions{})}
+}
+
+// NodeError is damage to a part of a tree, and says which entries are lost with it.
+type NodeError = tree.NodeError
+
+// IntactCursor is [Point.Cursor] for what is left of a damaged point: damaged is told of every part that cannot be read,
+// and whether the cursor is to go on behind it is what it returns.
+func (p *Point) IntactCursor(ctx context.Context, damaged func(*NodeError) bool) *Cursor {
+	return &Cursor{p: p, c: tree.NewCursor(ctx, pointStore{p.v}, p.m.root, tree.CursorOptions{Damaged: damaged})}
 }
 
 // Next moves to the next entry, the first one at the beginning, and reports whether there is one.

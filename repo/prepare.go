@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,7 +30,7 @@ type Prepared struct {
 // memory of a session: about 100 bytes for each.
 const checkpointEntries = 1 << 17
 
-// Prepare makes the recovery point durable: packs, then index segment, then refset, then manifest. The writer takes no
+// Prepare makes the recovery point durable: packs, then index segment, then refset, then its state, then manifest. The writer takes no
 // more after it. The caller gives the result to the ledger, together with rows of its own, and then calls Abort; or it
 // uses Commit. A prepared point that is never committed is swept by Reclaim.
 func (w *Writer) Prepare(ctx context.Context, f Facts) (Prepared, error) {
@@ -65,6 +66,9 @@ func (w *Writer) Commit(ctx context.Context, f Facts) (PointID, error) {
 }
 
 func (w *Writer) prepare(f Facts) (Prepared, error) {
+	if w.source != nil && !w.copied {
+		return Prepared{}, errors.New("nothing was moved to cold storage")
+	}
 	if err := w.drain(); err != nil {
 		return Prepared{}, err
 	}
@@ -113,7 +117,7 @@ func (w *Writer) drain() error {
 	return w.err()
 }
 
-// publishPoint writes refset and manifest.
+// publishPoint writes refset, state and manifest.
 func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 	if err := w.v.stillClaimed(w.ctx); err != nil {
 		return err
@@ -121,10 +125,21 @@ func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 	if err := w.v.putRefset(w.ctx, refsetName(p.Point, 1), set); err != nil {
 		return err
 	}
+	if p.Facts.Record != nil {
+		first := *p.Facts.Record
+		first.Generation = 1
+		_, err := w.v.putSealed(w.ctx, seal.TypePointState, stateName(p.Point, 1), first.encode(w.v.UUID(), p.Point))
+		if err != nil {
+			return err
+		}
+	}
 	m := manifest{
 		id: p.Point, facts: p.Facts, stats: p.Stats, root: w.tree.root.ID, segments: w.segments, job: w.job, packs: set.Len(),
 	}
-	if w.parent != nil {
+	switch {
+	case w.source != nil:
+		m.parent, m.warm, m.stats.BytesRead = w.source.m.parent, w.source.id, w.source.m.stats.BytesRead
+	case w.parent != nil:
 		m.parent = w.parent.id
 	}
 	_, err := w.v.putSealed(w.ctx, seal.TypeManifest, manifestName(p.Point), m.encode(w.v.UUID()))
@@ -142,13 +157,17 @@ type lastPack struct {
 func (w *Writer) storeLastPacks() error {
 	var last []lastPack
 	var objects []Object
-	for _, p := range []*packer{w.data, w.meta} {
+	for _, p := range []*packer{w.data, w.meta, w.cold} {
 		open := p.take()
 		if open == nil {
 			continue
 		}
-		l := lastPack{open: open, packed: open.Finish()}
-		l.object = Object{ID: ID(l.packed.ID), Kind: p.kind, Size: int64(len(l.packed.Bytes))}
+		packed, err := open.finish()
+		if err != nil {
+			return fmt.Errorf("finish %s: %w", packName(p.kind, ID(open.ID())), err)
+		}
+		l := lastPack{open: open, packed: packed}
+		l.object = Object{ID: ID(packed.ID), Kind: p.kind, Size: packed.Size()}
 		last = append(last, l)
 		objects = append(objects, l.object)
 	}
@@ -263,15 +282,15 @@ func (v *Vault) moved(set refset.Set) (refset.Set, error) {
 
 // putPack stores a finished pack, whose name is reserved.
 func (w *Writer) putPack(open *openPack, packed pack.Packed) error {
-	w.v.catalog.closed(open.number, len(packed.Slots), int64(len(packed.Bytes)))
+	w.v.catalog.closed(open.number, len(packed.Slots), packed.Size())
 	name := blob.Name(pack.Name(packed.Type, packed.ID))
-	return w.v.store.Put(w.ctx, name, bytes.NewReader(packed.Bytes), int64(len(packed.Bytes)))
+	return w.v.store.Put(w.ctx, name, packed.Reader(), packed.Size())
 }
 
 // registered notes a pack that is durable and known to the ledger.
 func (w *Writer) registered(packed pack.Packed) error {
 	w.v.catalog.registered(ID(packed.ID))
-	w.stats.stored.Add(int64(len(packed.Bytes)))
+	w.stats.stored.Add(packed.Size())
 	w.stats.packs.Add(1)
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()

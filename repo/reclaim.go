@@ -23,6 +23,10 @@ type ReclaimOptions struct {
 	// Budget bounds the bytes that are moved, and so the space that is needed before any is given back, to about so many.
 	// Zero is no bound; then a reclaim that finds no space goes on with the least budget by itself.
 	Budget int64
+	// ColdMinimum is how long a cold pack stays at least, because leaving cold storage earlier would cost as much. Whatever
+	// Threshold says, of older ones only those go in which less than a fifth is needed.
+	ColdMinimum time.Duration
+	Now         time.Time // for ColdMinimum; zero = the time of the clock
 	// Progress, if not nil, is told now and then how far it is.
 	Progress func(ReclaimProgress)
 }
@@ -41,6 +45,8 @@ type ReclaimReport struct {
 	ObjectsSwept   int64 // leftovers of sessions that ended without a recovery point, and of deleted points
 	ForeignObjects int64 // manifests and refsets that the ledger knows nothing of; they are left alone
 	DamagedPacks   int64 // could not be rewritten and stay; see Check
+	PacksRetained  int64 // dead ones that the store retains, not among those removed; a later reclaim removes them
+	BytesRetained  int64 // of them
 	BundlesSplit   int64 // bundles of which only the needed parts were kept
 }
 
@@ -51,18 +57,13 @@ type ReclaimReport struct {
 //
 // On a full store it first removes what is wholly dead, for which nothing is written, and then moves a pack at a time.
 func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
-	if err := v.writable(); err != nil {
-		return ReclaimReport{}, err
-	}
-	v.reclaiming.Lock()
-	defer v.reclaiming.Unlock()
-	report, err := v.reclaim(ctx, o)
+	report, err := v.collect(ctx, o, (*reclaim).run)
 	if o.Budget > 0 || !errors.Is(err, blob.ErrNoSpace) {
 		return report, err
 	}
 	v.log.Warn("no space to move packs at once, moving few at a time", "error", err)
 	for o.Budget = 1; ; {
-		next, err := v.reclaim(ctx, o)
+		next, err := v.collect(ctx, o, (*reclaim).run)
 		report.add(next)
 		if err != nil || next.BytesRemoved <= next.BytesWritten {
 			return report, err
@@ -79,21 +80,27 @@ func (r *ReclaimReport) add(o ReclaimReport) {
 	r.ObjectsSwept += o.ObjectsSwept
 	r.BundlesSplit += o.BundlesSplit
 	r.ForeignObjects, r.DamagedPacks = o.ForeignObjects, o.DamagedPacks
+	r.PacksRetained, r.BytesRetained = o.PacksRetained, o.BytesRetained
 }
 
-// reclaim is one run of Reclaim. The caller holds reclaiming.
-func (v *Vault) reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
+// collect runs something in a session that may condemn and retire packs.
+func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim, context.Context) error) (ReclaimReport, error) {
+	if err := v.mayWrite(ctx); err != nil {
+		return ReclaimReport{}, err
+	}
+	v.reclaiming.Lock()
+	defer v.reclaiming.Unlock()
 	s, err := v.openSession(ctx, SessionOptions{Kind: SessionCollector})
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[ID]place{}, remaps: map[ID][]byte{}, parts: map[ID]*newBundle{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, removed: map[ID]bool{}, parts: map[tierID]*newBundle{}}
 	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	err = r.run(r.w.ctx)
+	err = run(r, r.w.ctx)
 	if err != nil && r.w.ctx.Err() != nil {
 		err = r.w.err()
 	}
@@ -114,20 +121,28 @@ func (v *Vault) collectorPacks() int {
 
 // reclaim is one run, a session of its own. w writes the packs that take what is moved.
 type reclaim struct {
-	v      *Vault
-	o      ReclaimOptions
-	s      *session
-	w      *Writer
-	report ReclaimReport
-	before Snapshot // taken before refsets were rewritten
+	v       *Vault
+	o       ReclaimOptions
+	s       *session
+	w       *Writer
+	report  ReclaimReport
+	refsets int64    // rewritten
+	before  Snapshot // taken before refsets were rewritten
 
 	marks marks // the last ones
 
-	mu       sync.Mutex        // guards what follows
-	moved    map[ID]place      // where chunks went
-	remaps   map[ID][]byte     // of victims
-	parts    map[ID]*newBundle // where the needed parts of bundles went, by the old bundle
-	bundlers []*bundleMover    // those that nobody uses
+	retiredNow map[ID]bool // packs that this reclaim retired
+	removed    map[ID]bool // packs whose objects it removed; false = the store retains them
+
+	mu       sync.Mutex            // guards what follows
+	moved    map[tierID]place      // where chunks went
+	remaps   map[ID][]byte         // of victims
+	parts    map[tierID]*newBundle // where the needed parts of bundles went, by the old bundle
+	bundlers []*bundleMover        // those that nobody uses
+
+	relocated  map[uint32]map[int]place // slots of packs that stay, damaged, and where their contents went; see Repair
+	unreadable bool                     // a refset could not be rewritten and may name retired packs; see Repair
+	derive     map[PointID]bool         // points whose refsets are to be computed anew; see Repair
 
 	done  int64 // bytes of packs
 	total int64
@@ -335,7 +350,7 @@ const (
 // choose picks the packs to remove.
 func (r *reclaim) choose(rows []packRow) []victim {
 	m := &r.marks
-	stored, parts := r.v.deadStored(m.live), m.deadParts()
+	stored, parts := r.v.deadStored(m.live, len(rows)), m.deadParts()
 	var victims, partly []victim
 	small := map[ObjectKind][]victim{}
 	var all, dead int64
@@ -346,15 +361,24 @@ func (r *reclaim) choose(rows []packRow) []victim {
 		x := victim{number: uint32(n), packRow: row}
 		x.live, _ = m.live.Pack(x.number)
 		x.parts = parts[x.number]
+		if row.kind == ObjectCold && row.state == ObjectLive {
+			switch r.weighCold(&x, stored[n]) {
+			case coldGoes:
+				victims = append(victims, x)
+			case coldMerges:
+				if r.o.Budget > 0 {
+					continue
+				}
+				small[row.kind] = append(small[row.kind], x)
+			}
+			continue
+		}
 		all += row.size
 		switch {
 		case x.live.Total == 0:
 			victims = append(victims, x)
 		case !x.live.All() || x.parts > 0:
-			x.dead = x.parts
-			if n < len(stored) {
-				x.dead += stored[n]
-			}
+			x.dead = stored[n] + x.parts
 			dead += x.dead
 			partly = append(partly, x)
 		case row.state == ObjectCondemned: // by a run that did not end; condemn will rescue it
@@ -384,8 +408,11 @@ func (r *reclaim) choose(rows []packRow) []victim {
 }
 
 func (r *reclaim) packTarget(k ObjectKind) int64 {
-	if k == ObjectMeta {
+	switch k {
+	case ObjectMeta:
 		return int64(r.v.format.MetaPack)
+	case ObjectCold:
+		return int64(r.v.format.ColdPack)
 	}
 	return int64(r.v.format.DataPack)
 }

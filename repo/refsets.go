@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -14,16 +15,22 @@ import (
 	"github.com/lockfast/lockfast/repo/pack"
 	"github.com/lockfast/lockfast/repo/refset"
 	"github.com/lockfast/lockfast/repo/seal"
+	"github.com/lockfast/lockfast/repo/tree"
 )
 
 // refsetGenerations lists the generations of the refsets whose names begin with prefix, f/ and perhaps an id, ascending.
 func (v *Vault) refsetGenerations(ctx context.Context, prefix string) (map[PointID][]int, error) {
+	return v.generations(ctx, "f/", PointID(strings.TrimPrefix(prefix, "f/")))
+}
+
+// generations lists the generations of the objects under prefix of one recovery point, or of all with id "", ascending.
+func (v *Vault) generations(ctx context.Context, prefix string, id PointID) (map[PointID][]int, error) {
 	out := map[PointID][]int{}
-	for info, err := range v.store.List(ctx, prefix) {
+	for info, err := range v.store.List(ctx, prefix+string(id)) {
 		if err != nil {
-			return nil, fmt.Errorf("list refsets: %w", err)
+			return nil, fmt.Errorf("list %s%s: %w", prefix, id, err)
 		}
-		if id, generation, ok := parseRefsetName(info.Name); ok {
+		if id, generation, ok := parseGeneration(prefix, info.Name); ok {
 			out[id] = append(out[id], generation)
 		}
 	}
@@ -33,14 +40,18 @@ func (v *Vault) refsetGenerations(ctx context.Context, prefix string) (map[Point
 	return out, nil
 }
 
-// readNewest reads the highest generation that can be read.
+// readNewest reads the highest generation that can be read. If the highest one that a list showed is gone, or it showed
+// none, the list is stale.
 func (v *Vault) readNewest(ctx context.Context, id PointID, generations []int) ([]refset.Record, int, error) {
 	if len(generations) == 0 {
-		return nil, 0, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist)
+		return v.probeRefset(ctx, id, 1)
 	}
 	var first error
 	for _, n := range slices.Backward(generations) {
 		records, err := v.readRefset(ctx, id, n)
+		if errors.Is(err, blob.ErrNotExist) {
+			return v.probeRefset(ctx, id, n+1)
+		}
 		if err == nil || !errors.Is(err, ErrDamaged) {
 			return records, n, err
 		}
@@ -49,6 +60,28 @@ func (v *Vault) readNewest(ctx context.Context, id PointID, generations []int) (
 		}
 	}
 	return nil, 0, first
+}
+
+// refsetProbes is how many generations are looked for by name when a list is stale.
+const refsetProbes = 8
+
+// probeRefset reads the highest generation from n on, without a list.
+func (v *Vault) probeRefset(ctx context.Context, id PointID, n int) (records []refset.Record, found int, err error) {
+	for end := n + refsetProbes; n < end; n++ {
+		next, err := v.readRefset(ctx, id, n)
+		switch {
+		case err == nil:
+			records, found = next, n
+		case !errors.Is(err, blob.ErrNotExist):
+			return nil, 0, err
+		case found > 0:
+			return records, found, nil
+		}
+	}
+	if found == 0 {
+		return nil, 0, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist)
+	}
+	return records, found, nil
 }
 
 // readRefset reads one refset as it was written.
@@ -65,8 +98,8 @@ func (v *Vault) readRefset(ctx context.Context, id PointID, generation int) ([]r
 // refset returns what a point needs, with packs that were retired replaced by where their slots went.
 func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
 	var set refset.Set
-	take := func(_ PointID, records []refset.Record) (err error) {
-		set, err = v.current(records)
+	take := func(_ PointID, needs needs) (err error) {
+		set, err = v.currentOf(needs)
 		return err
 	}
 	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
@@ -79,13 +112,20 @@ func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
 	return set, nil
 }
 
-// takeRefset gives the newest refset of a point to take. If it is gone, or names what is not there, it may have been
-// rewritten, and what it named forgotten, perhaps by another node: then it is read again.
-func (v *Vault) takeRefset(ctx context.Context, id PointID, generations []int, take func(PointID, []refset.Record) error) error {
+// needs is what a recovery point needs: the records of its refset as it was written, or, if that cannot be read, a set
+// computed from its tree.
+type needs struct {
+	records []refset.Record
+	derived *refset.Set
+}
+
+// takeRefset gives what a point needs to take. If its refset is gone, or names what is not there, it may have been rewritten,
+// and what it named forgotten, perhaps by another node: then it is read again.
+func (v *Vault) takeRefset(ctx context.Context, id PointID, generations []int, take func(PointID, needs) error) error {
 	for try := 0; ; try++ {
-		records, _, err := v.readNewest(ctx, id, generations)
+		n, err := v.needs(ctx, id, generations)
 		if err == nil {
-			err = take(id, records)
+			err = take(id, n)
 		}
 		if try == 3 || !errors.Is(err, blob.ErrNotExist) && !isDamage(err) {
 			return err
@@ -99,6 +139,110 @@ func (v *Vault) takeRefset(ctx context.Context, id PointID, generations []int, t
 		}
 		generations = now[id]
 	}
+}
+
+// needs reads the newest of a point's refsets, or derives it.
+func (v *Vault) needs(ctx context.Context, id PointID, generations []int) (needs, error) {
+	records, n, err := v.readNewest(ctx, id, generations)
+	if errors.Is(err, ErrDamaged) || err != nil && len(generations) == 0 {
+		set, err := v.derived(ctx, id, generations, err)
+		return needs{derived: &set}, err
+	}
+	if err != nil {
+		return needs{}, err
+	}
+	if name := refsetName(id, n); v.observed.has(name) {
+		v.observed.note(name, nil, id)
+	}
+	return needs{records: records}, nil
+}
+
+// currentOf translates what a point needs to packs that are there now.
+func (v *Vault) currentOf(n needs) (refset.Set, error) {
+	if n.derived != nil {
+		return *n.derived, nil
+	}
+	return v.current(n.records)
+}
+
+// readCurrent reads the newest of a point's refsets and translates it.
+func (v *Vault) readCurrent(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
+	n, err := v.needs(ctx, id, generations)
+	if err != nil {
+		return refset.Set{}, err
+	}
+	return v.currentOf(n)
+}
+
+// derived computes what a point needs from its tree, because no refset of it can be read; cause says why. If the tree
+// cannot be read either, that is the error.
+func (v *Vault) derived(ctx context.Context, id PointID, generations []int, cause error) (refset.Set, error) {
+	m, err := v.readManifest(ctx, id)
+	if err != nil {
+		return refset.Set{}, cause
+	}
+	d := deriver{v: v, ctx: ctx, visited: map[ID]bool{}, set: refset.NewBuilder()}
+	if err := tree.Walk(ctx, pointStore{v}, m.root, &d); err != nil {
+		if isDamage(err) {
+			err = fmt.Errorf("%w; it cannot be computed either: %w", cause, err)
+		}
+		return refset.Set{}, err
+	}
+	set, err := d.set.Set(v.catalog.slots)
+	if err != nil {
+		return refset.Set{}, err
+	}
+	last := 1
+	if len(generations) > 0 {
+		last = generations[len(generations)-1]
+	}
+	v.around(refsetName(id, last), missingIsDamage(cause), id)
+	return set, nil
+}
+
+// deriver collects the places of everything that a tree refers to.
+type deriver struct {
+	v       *Vault
+	ctx     context.Context
+	visited map[ID]bool // nodes and lists
+	set     *refset.Builder
+}
+
+// Node implements [tree.Visitor].
+func (d *deriver) Node(_ chunk.Kind, id ID) (bool, error) {
+	if d.visited[id] {
+		return false, nil
+	}
+	d.visited[id] = true
+	return true, d.add(id)
+}
+
+// Contents implements [tree.Visitor].
+func (d *deriver) Contents(b []byte) error {
+	for id := range ids(b) {
+		if err := d.add(id); err != nil {
+			return err
+		}
+	}
+	return d.ctx.Err()
+}
+
+// add adds the places of a content in packs that are not condemned; if there are none, those in condemned ones.
+func (d *deriver) add(id ID) error {
+	states := *d.v.catalog.states.Load()
+	found := false
+	for _, want := range []ObjectState{ObjectLive, ObjectCondemned} {
+		for loc := range d.v.catalog.set.Places(id) {
+			if int(loc.Pack) < len(states) && states[loc.Pack] == want {
+				d.set.Add(loc.Pack, int(loc.Slot))
+				found = true
+			}
+		}
+		if found {
+			return nil
+		}
+	}
+	return chunk.Damaged(fmt.Sprintf("chunk %s", id), "it is in no pack of the index")
 }
 
 // current translates records to packs that are there now.

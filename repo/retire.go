@@ -33,6 +33,7 @@ func (r *reclaim) retire(ctx context.Context, victims []victim) error {
 	r.report.PacksRemoved += int64(len(victims))
 	for _, x := range victims {
 		r.report.BytesRemoved += x.size
+		r.retiredNow[x.id] = true
 	}
 	return r.v.catalog.refresh(ctx)
 }
@@ -42,17 +43,17 @@ const maxMerge = 1 << 20
 
 // mergeIndex merges small segments, and leaves out entries of packs that are gone.
 func (r *reclaim) mergeIndex(ctx context.Context) error {
-	segments, damaged := r.v.catalog.mergeable()
-	for _, group := range r.groups(segments, len(damaged) > 0) {
+	segments, useless, renew := r.v.catalog.mergeable()
+	for _, group := range r.groups(segments, renew) {
 		if err := r.mergeGroup(ctx, group); err != nil {
 			return err
 		}
 	}
-	if len(damaged) == 0 {
+	if len(useless) == 0 {
 		return nil
 	}
 	// What the damaged ones described was rebuilt in memory, and has been merged.
-	if err := r.retireSegments(ctx, damaged); err != nil {
+	if err := r.retireSegments(ctx, useless); err != nil {
 		return err
 	}
 	return r.v.catalog.refresh(ctx)
@@ -142,15 +143,27 @@ func (c *catalog) usable(id pack.ID) bool {
 // readable reports whether the bytes of a pack in this state are there.
 func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemned }
 
-// mergeable returns what the index holds, and the live segments of the ledger that are damaged. A segment rebuilt in memory,
-// because one is damaged, is among the former.
-func (c *catalog) mergeable() (segments []*index.Segment, damaged []ID) {
+// mergeable returns what the index holds, and the live segments of the ledger that are not among it, because they are damaged
+// or because a reclaim that did not end has replaced them. A segment rebuilt in memory, because one is damaged, is among the
+// former. All of those are to be written anew if one is damaged, or was read only with its parity.
+func (c *catalog) mergeable() (segments []*index.Segment, useless []ID, renew bool) {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
-	for id := range c.damaged {
-		damaged = append(damaged, id)
+	segments = c.set.Segments()
+	held := make(map[ID]bool, len(segments))
+	for _, s := range segments {
+		held[ID(s.ID())] = true
 	}
-	return c.set.Segments(), damaged
+	for id, level := range c.segments {
+		renew = renew || c.v.observed.has(segmentName(level, id)) // only its parity made it readable
+		if !held[id] {
+			useless = append(useless, id)
+		}
+	}
+	for id := range c.damaged {
+		useless = append(useless, id)
+	}
+	return segments, useless, renew || len(c.damaged) > 0
 }
 
 // loaded reports whether a segment is one of the ledger, and not one that was rebuilt in memory.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/refset"
 )
 
@@ -25,17 +27,25 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	need := snapshot.needed()
-	for _, s := range snapshot.Sessions {
-		if s.State == SessionActive {
-			need[PointID(s.ID)] = true // prepared, perhaps
-		}
-	}
-	for id := range need {
-		if len(generations[id]) == 0 {
+	for id := range snapshot.needed() {
+		err := r.rewriteRefset(ctx, id, generations[id])
+		if errors.Is(err, blob.ErrNotExist) && r.v.deleted(ctx, id) {
 			continue
 		}
-		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // deleted meanwhile
+		if r.relocated != nil && isDamage(err) {
+			r.unreadable = true // a repair names it, and goes on with the others
+			continue
+		}
+		if err != nil { // it might name a pack that is about to be forgotten, which would damage it
+			return err
+		}
+	}
+	for _, s := range snapshot.Sessions {
+		id := PointID(s.ID)
+		if s.State != SessionActive || len(generations[id]) == 0 {
+			continue
+		}
+		if err := r.rewriteRefset(ctx, id, generations[id]); err != nil && !errors.Is(err, blob.ErrNotExist) { // given up meanwhile
 			return err
 		}
 	}
@@ -45,18 +55,23 @@ func (r *reclaim) rewriteRefsets(ctx context.Context) error {
 // rewriteRefset leaves one generation of a refset, a new one if the newest names a retired pack.
 func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []int) error {
 	records, keep, err := r.v.readNewest(ctx, id, generations)
-	if err != nil {
+	damaged := errors.Is(err, ErrDamaged) || err != nil && len(generations) == 0 || r.derive[id]
+	if err != nil && !damaged {
 		return err
 	}
-	if r.v.namesRetired(records) {
-		set, err := r.v.current(records)
+	if damaged || r.v.observed.has(refsetName(id, keep)) || r.v.namesRetired(records) || r.namesRelocated(records) {
+		set, err := r.rewritten(ctx, id, generations)
+		if r.derive[id] && len(records) > 0 && isDamage(err) {
+			return nil // its tree lacks something; Repair names it
+		}
 		if err != nil {
 			return fmt.Errorf("refset of recovery point %s: %w", id, err)
 		}
-		keep = generations[len(generations)-1] + 1
+		keep = slices.Max(append([]int{1, keep}, generations...)) + 1 // a first one that is gone had its name
 		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
 			return err
 		}
+		r.refsets++
 	}
 	var gone []blob.Name
 	for _, n := range generations {
@@ -65,6 +80,42 @@ func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []i
 		}
 	}
 	return r.v.deleteAll(ctx, gone)
+}
+
+// rewritten returns what a point needs, where it is now.
+func (r *reclaim) rewritten(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
+	var set refset.Set
+	var err error
+	if r.derive[id] {
+		set, err = r.v.derived(ctx, id, generations, chunk.Damaged(string(refsetName(id, 1)), "it does not fit the tree"))
+	} else {
+		set, err = r.v.readCurrent(ctx, id, generations)
+	}
+	if err != nil || len(r.relocated) == 0 {
+		return set, err
+	}
+	b := refset.NewBuilder()
+	for s := range set.Packs() {
+		for slot := range s.Each() {
+			to, ok := r.relocated[s.Pack][slot]
+			if !ok {
+				b.Add(s.Pack, slot)
+			} else if n, known := r.v.catalog.known(to.pack); known {
+				b.Add(n, to.slot)
+			}
+		}
+	}
+	return b.Set(r.v.catalog.slots)
+}
+
+// namesRelocated reports whether a refset names slots of damaged packs whose contents stand elsewhere now.
+func (r *reclaim) namesRelocated(records []refset.Record) bool {
+	for i := range records {
+		if n, ok := r.v.catalog.known(records[i].ID); ok && len(r.relocated[n]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (v *Vault) namesRetired(records []refset.Record) bool {
@@ -103,17 +154,22 @@ func (r *reclaim) remove(ctx context.Context, packs []packRow, segments []Object
 	}
 	var forget []ID
 	for _, x := range packs {
-		if !r.outlived(x.epoch) {
+		if !r.outlived(x.epoch) && r.removed[x.id] {
 			forget = append(forget, x.id)
 		}
 	}
 	for _, o := range segments {
+		names := make([]blob.Name, 0, len(segmentLevels))
 		for _, level := range segmentLevels {
-			if err := r.v.store.Delete(ctx, segmentName(level, o.ID)); err != nil {
-				return fmt.Errorf("remove %s: %w", segmentName(level, o.ID), err)
-			}
+			names = append(names, segmentName(level, o.ID))
 		}
-		forget = append(forget, o.ID)
+		kept, err := r.v.deleteUnlessRetained(ctx, names)
+		if err != nil {
+			return err
+		}
+		if !kept {
+			forget = append(forget, o.ID)
+		}
 	}
 	if err := r.v.ledger.Forget(ctx, r.s.row.ID, forget, nil); err != nil {
 		return fmt.Errorf("forget packs: %w", err)
@@ -122,18 +178,36 @@ func (r *reclaim) remove(ctx context.Context, packs []packRow, segments []Object
 	return nil
 }
 
-// removePacks removes several objects at once, because each removal waits for the disk.
+// removePacks removes several objects at once, because each removal waits for the disk. Those that the store retains stay for a
+// later reclaim.
 func (r *reclaim) removePacks(ctx context.Context, packs []packRow) error {
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, x := range packs {
+		mu.Lock()
+		_, done := r.removed[x.id]
+		mu.Unlock()
+		if done {
+			continue
+		}
 		g.Go(func() error {
-			if err := r.v.store.Delete(gctx, packName(x.kind, x.id)); err != nil {
+			err := r.v.store.Delete(gctx, packName(x.kind, x.id))
+			if err != nil && !errors.Is(err, blob.ErrRetained) {
 				return fmt.Errorf("remove %s: %w", packName(x.kind, x.id), err)
 			}
+			r.v.observed.forget([]blob.Name{packName(x.kind, x.id)})
 			mu.Lock()
 			defer mu.Unlock()
+			r.removed[x.id] = err == nil
+			if err != nil {
+				r.report.PacksRetained++
+				r.report.BytesRetained += x.size
+				if r.retiredNow[x.id] {
+					r.report.PacksRemoved--
+					r.report.BytesRemoved -= x.size
+				}
+			}
 			r.progress(x.size)
 			return nil
 		})

@@ -131,6 +131,7 @@ func (c *catalog) rebuild(ctx context.Context) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	c.rebuilt = true
 	built, err := b.Build()
 	if err != nil {
 		return err
@@ -154,13 +155,16 @@ func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
 		return readRange(ctx, v.store, name, off, n, nil)
 	}
 	p, err := pack.Open(ctx, v.keys, v.dec, packType(r.kind), pack.ID(r.id), info.Size, fetch)
-	return p, objectError(name, err)
+	if err = objectError(name, err); err != nil && isDamage(err) && !errors.Is(err, blob.ErrNotExist) {
+		return v.mendTrailer(ctx, r, err)
+	}
+	return p, err
 }
 
 // refreshByListing finds packs and segments without a ledger. The caller holds refreshing.
 func (c *catalog) refreshByListing(ctx context.Context) error {
 	rows := map[ID]Object{}
-	for _, prefix := range []string{"d/", "m/"} {
+	for _, prefix := range packPrefixes {
 		for info, err := range c.v.store.List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("list packs: %w", err)
@@ -187,5 +191,8 @@ func (c *catalog) refreshByListing(ctx context.Context) error {
 			changes = append(changes, Object{ID: ID(id), Kind: ObjectSegment, State: ObjectLive})
 		}
 	}
-	return c.apply(ctx, changes, true)
+	if err := c.apply(ctx, changes, true); err != nil {
+		return err
+	}
+	return c.rebuild(ctx) // of a segment that is missing nothing else tells
 }

@@ -73,6 +73,9 @@ func (v *Vault) chunk(ctx context.Context, id ID) ([]byte, error) {
 				continue
 			}
 		}
+		if errors.Is(err, ErrDamaged) && ctx.Err() == nil {
+			plain, err = v.mendContent(ctx, id, loc, err)
+		}
 		switch {
 		case err == nil:
 			v.cache.put(id, plain)

@@ -12,14 +12,14 @@ import (
 	"github.com/lockfast/lockfast/repo/index"
 )
 
-// openSegment opens the plain text of a segment. A large one is moved into a file of the cache directory, which has no name
+// openSegment opens the plain text of a segment. A large one is moved into a file of the directory for temporary ones, which has no name
 // and is mapped, so that the kernel keeps in memory what is used of it; it goes with the segment. Without room for the file
 // the segment stays in memory.
 func (v *Vault) openSegment(name string, plain []byte) (*index.Segment, error) {
-	if v.opts.CacheDir == "" || len(plain) < spillBytes {
+	if len(plain) < spillBytes {
 		return index.Open(name, plain)
 	}
-	mapped, err := mapCopy(v.opts.CacheDir, plain)
+	mapped, err := mapCopy(v.opts.TempDir, plain)
 	if err != nil {
 		v.log.Warn("index segment stays in memory", "object", name, "error", err)
 		return index.Open(name, plain)

@@ -10,6 +10,10 @@ import (
 // sweep removes what sessions left that ended without a recovery point, and what is left of deleted points. Packs that
 // such sessions registered are not its business: they leave as any pack does.
 func (r *reclaim) sweep(ctx context.Context) error {
+	states, err := r.v.stateGenerations(ctx, "p/") // they are written before their manifests
+	if err != nil {
+		return err
+	}
 	// The listing comes first: what it shows belongs to sessions that the snapshot shows, unless they became points.
 	manifests, refsets, err := r.listPoints(ctx)
 	if err != nil {
@@ -36,12 +40,15 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	for _, p := range snapshot.Points {
 		known[p.ID] = true
 	}
-	gone := r.v.catalog.reservedBy(ended)
+	if err := r.sweepReserved(ctx, ended); err != nil {
+		return err
+	}
+	var gone []blob.Name
 	foreign := map[PointID]bool{}
-	for id, name := range manifests {
+	for id, names := range manifests {
 		switch {
 		case known[id] && !need[id] || known[id] && deleting(snapshot, id):
-			gone = append(gone, name)
+			gone = append(gone, names...)
 		case !known[id]:
 			foreign[id] = true
 		}
@@ -51,11 +58,24 @@ func (r *reclaim) sweep(ctx context.Context) error {
 			gone = append(gone, names...)
 		}
 	}
+	orphans, err := r.v.orphanedStates(ctx, states,
+		func(id PointID) bool { return known[id] && (!need[id] || deleting(snapshot, id)) },
+		func(id PointID) bool { return !need[id] && len(manifests[id]) == 0 })
+	if err != nil {
+		return err
+	}
+	gone = append(gone, orphans...)
+	if err := r.v.stillClaimed(ctx); err != nil {
+		return err
+	}
 	if err := r.v.deleteAll(ctx, gone); err != nil {
 		return err
 	}
-	r.report.ObjectsSwept = int64(len(gone))
+	r.report.ObjectsSwept += int64(len(gone))
 	r.report.ForeignObjects = int64(len(foreign))
+	if err := r.v.deleteAll(ctx, unlisted(snapshot, need, manifests, refsets, states)); err != nil {
+		return err
+	}
 	if len(ended) == 0 {
 		return nil
 	}
@@ -70,6 +90,44 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	return nil
 }
 
+// sweepReserved removes what ended sessions reserved and never registered. A session of which the store retains something
+// is taken out of ended, for the next reclaim to come back to it.
+func (r *reclaim) sweepReserved(ctx context.Context, ended map[SessionID]bool) error {
+	for id := range ended {
+		names := r.v.catalog.reservedBy(map[SessionID]bool{id: true})
+		kept, err := r.v.deleteUnlessRetained(ctx, names)
+		if err != nil {
+			return err
+		}
+		if kept {
+			delete(ended, id)
+		}
+		r.report.ObjectsSwept += int64(len(names))
+	}
+	return nil
+}
+
+// unlisted names what ended writers may have left that a list does not show yet. Nobody will know their ids again.
+func unlisted(s Snapshot, need map[PointID]bool, manifests, refsets map[PointID][]blob.Name,
+	states map[PointID][]uint64) (names []blob.Name) {
+	for _, writer := range s.Sessions {
+		id := PointID(writer.ID)
+		if writer.State == SessionActive || writer.Kind != SessionWriter || need[id] {
+			continue
+		}
+		if len(manifests[id]) == 0 {
+			names = append(names, manifestName(id))
+		}
+		if len(refsets[id]) == 0 {
+			names = append(names, refsetName(id, 1))
+		}
+		if len(states[id]) == 0 {
+			names = append(names, stateName(id, 1))
+		}
+	}
+	return names
+}
+
 // deleting reports whether the deletion of a point has begun.
 func deleting(s Snapshot, id PointID) bool {
 	for _, p := range s.Points {
@@ -81,14 +139,14 @@ func deleting(s Snapshot, id PointID) bool {
 }
 
 // listPoints lists manifests and refsets by point.
-func (r *reclaim) listPoints(ctx context.Context) (manifests map[PointID]blob.Name, refsets map[PointID][]blob.Name, err error) {
-	manifests, refsets = map[PointID]blob.Name{}, map[PointID][]blob.Name{}
+func (r *reclaim) listPoints(ctx context.Context) (manifests, refsets map[PointID][]blob.Name, err error) {
+	manifests, refsets = map[PointID][]blob.Name{}, map[PointID][]blob.Name{}
 	for info, err := range r.v.store.List(ctx, "r/") {
 		if err != nil {
 			return nil, nil, fmt.Errorf("list manifests: %w", err)
 		}
-		if id, ok := parseManifestName(info.Name); ok {
-			manifests[id] = info.Name
+		if id, _, ok := parseManifestName(info.Name); ok {
+			manifests[id] = append(manifests[id], info.Name)
 		}
 	}
 	for info, err := range r.v.store.List(ctx, "f/") {

@@ -121,7 +121,7 @@ func (t *TreeWriter) resolve(id ID) bool {
 	}
 	w.gate.RLock()
 	defer w.gate.RUnlock()
-	loc, ok := w.v.catalog.find(id)
+	loc, ok := w.find(id)
 	if !ok {
 		loc, ok = w.v.findWhere(id, w.pinned)
 	}

@@ -28,10 +28,20 @@ type Vault struct {
 	dec     *pack.Decompressor
 	cache   *cache
 	openers openers
-	merge   int    // most entries of a segment that a reclaim makes
-	claim   uint64 // highest claim at opening; 0 without a ledger
+	mended  mended
+	merge   int // most entries of a segment that a reclaim makes
+
+	observed observed
+	claim    uint64 // highest claim at opening; 0 without a ledger
+
+	domain   seal.Secret
+	wrapping []WrappingKey
+	opening  []error // damage met when it was opened
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
+
+	allowing    sync.Mutex
+	coldAllowed bool // the format says so; guarded by allowing
 
 	mu       sync.Mutex
 	sessions map[*session]bool
@@ -48,31 +58,43 @@ func Create(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o CreateO
 	if o.MetaPack != 0 {
 		f.MetaPack = uint32(o.MetaPack)
 	}
+	if o.ColdPack != 0 {
+		f.ColdPack = uint32(o.ColdPack)
+	}
 	if o.Chunk != (chunk.Params{}) {
 		f.Chunk = o.Chunk
+	}
+	if !o.NoParity {
+		f.Protect()
 	}
 	if err := checkSizes(f); err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
-	if _, err := s.Stat(ctx, blob.Name(f.Name())); err == nil {
-		return nil, fmt.Errorf("create vault: %s: %w", f.Name(), blob.ErrExist)
-	} else if !errors.Is(err, blob.ErrNotExist) {
+	if there, err := Exists(ctx, s); err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
+	} else if there {
+		return nil, fmt.Errorf("create vault: %s: %w", f.Name(), blob.ErrExist)
 	}
 	keys, err := createKeys(ctx, s, k, o, now)
 	if err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
 	f.Epoch = keys.Epoch()
-	b, err := f.Encode(keys)
-	if err != nil {
-		return nil, fmt.Errorf("create vault: %w", err)
-	}
-	if err := putBytes(ctx, s, blob.Name(f.Name()), b); err != nil {
-		return nil, fmt.Errorf("create vault: %w", err)
+	for range copies { // the second one is for the case that the first is damaged
+		b, err := f.Encode(keys)
+		if err != nil {
+			return nil, fmt.Errorf("create vault: %w", err)
+		}
+		if err := putBytes(ctx, s, blob.Name(f.Name()), b); err != nil {
+			return nil, fmt.Errorf("create vault: %w", err)
+		}
+		f.Generation++
 	}
 	return Open(ctx, s, l, k, o.Options)
 }
+
+// copies is how many generations of the format object a new vault has, which say the same.
+const copies = 2
 
 // checkSizes reports sizes under which a chunk or a bundle would not fit a pack.
 func checkSizes(f seal.Format) error {
@@ -80,8 +102,11 @@ func checkSizes(f seal.Format) error {
 		return err
 	}
 	least := uint32(max(f.Chunk.Max, f.Chunk.Avg+chunk.MaxPart) + 128<<10)
-	if f.DataPack < least || f.MetaPack < least {
-		return fmt.Errorf("packs of %d and %d bytes are too small: at least %d are needed", f.DataPack, f.MetaPack, least)
+	if f.PackParity() {
+		least += least/8 + 32<<10
+	}
+	if f.DataPack < least || f.MetaPack < least || f.ColdPack < least {
+		return fmt.Errorf("packs of %d, %d and %d bytes are too small: at least %d are needed", f.DataPack, f.MetaPack, f.ColdPack, least)
 	}
 	return nil
 }
@@ -93,13 +118,13 @@ func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions
 	if _, err := rand.Read(secret[:]); err != nil {
 		return nil, err
 	}
-	records, err := listKeyRecords(ctx, s)
+	all, err := listKeyObjects(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	r := seal.KeyRecord{Epoch: 1, Generation: 1, UUID: o.UUID, Created: now}
-	for _, old := range records {
-		r.Generation = max(r.Generation, old.Generation+1)
+	for _, list := range all {
+		r.Generation = max(r.Generation, list[0].Generation+1)
 	}
 	if named, ok := k.(interface{ KeyID() string }); ok {
 		r.KeyID = named.KeyID()
@@ -155,28 +180,54 @@ func OpenReadOnly(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*
 	return v, nil
 }
 
-// openKeys reads format and keys.
+// OpenBare opens a vault for its states alone, quickly and without its index, and refuses one that this program could not
+// write to.
+func OpenBare(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vault, error) {
+	v, err := openKeys(ctx, s, k, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.format.Writable(); err != nil {
+		return nil, fmt.Errorf("open vault: %w: %w", ErrFormat, err)
+	}
+	return v, nil
+}
+
+// openKeys reads format and keys: the newest format object that can be read and has the right MAC counts.
 func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vault, error) {
 	o = o.withDefaults()
-	f, raw, err := readFormat(ctx, s)
+	formats, damage, err := readFormats(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
-	keys, err := readKeys(ctx, s, k, f.UUID)
+	v := &Vault{
+		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
+		sessions: map[*session]bool{}, merge: maxMerge,
+	}
+	for _, c := range formats {
+		v.format, v.opening = c.format, damage
+		if v.keys, err = v.readKeys(ctx, k); err == nil {
+			err = objectError(blob.Name(c.format.Name()), c.format.Verify(v.keys, c.raw))
+		}
+		if err == nil || !errors.Is(err, ErrDamaged) {
+			break
+		}
+		damage = append(damage, err)
+	}
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		damage = []error{err}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open vault: %w", err)
+		return nil, fmt.Errorf("open vault: %w", errors.Join(damage...))
 	}
-	if err := f.Verify(keys, raw); err != nil {
-		return nil, fmt.Errorf("open vault: %w", err)
+	for _, d := range v.opening {
+		v.log.Warn("object is damaged; an older one was taken for it", "vault", fmt.Sprintf("%x", v.format.UUID), "error", d)
 	}
-	if err := checkSizes(f); err != nil {
-		return nil, fmt.Errorf("open vault: %w", chunk.Damaged(f.Name(), "%v", err))
+	if err := checkSizes(v.format); err != nil {
+		return nil, fmt.Errorf("open vault: %w", chunk.Damaged(v.format.Name(), "%v", err))
 	}
-	return &Vault{
-		store: s, keys: keys, format: f, opts: o, log: o.Log, chunker: chunk.New(keys.ChunkerKey(), f.Chunk),
-		dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes), sessions: map[*session]bool{},
-		merge: maxMerge,
-	}, nil
+	v.chunker = chunk.New(v.keys.ChunkerKey(), v.format.Chunk)
+	return v, nil
 }
 
 // UUID returns the vault's UUID.

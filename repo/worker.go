@@ -1,8 +1,6 @@
 package repo
 
 import (
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -18,7 +16,7 @@ type task struct {
 
 // work is one of the goroutines that compress and seal.
 func (w *Writer) work() {
-	compressor := pack.NewCompressor(zstd.SpeedFastest)
+	compressor := pack.NewCompressor(w.level())
 	var buf []byte
 	for t := range w.tasks {
 		if w.ctx.Err() == nil {
@@ -51,7 +49,7 @@ func (w *Writer) storeChunk(c *pack.Compressor, t task, buf []byte) ([]byte, err
 		buf = stored
 	}
 	slot := pack.Slot{ID: t.id, Kind: t.kind, Codec: codec, Plain: uint32(len(t.plain)), Parts: t.parts}
-	to := w.data
+	to := w.contents()
 	switch t.kind {
 	case chunk.Bundle:
 		slot.ID = pack.BundleID(w.v.keys, t.parts)

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,10 @@ import (
 // WriterOptions describes a recovery point to make.
 type WriterOptions struct {
 	Job    string  // opening fences the active writers of the same job
-	Parent PointID // the resource's previous point; empty = none
+	Parent PointID // the resource's previous point; empty = none. One in cold storage is refused with [ErrCold]
+	// Cold, if not empty, is a recovery point that the writer moves to cold storage: it takes nothing but
+	// [Writer.MoveToCold].
+	Cold PointID
 }
 
 // WriterStats counts what a writer has done so far.
@@ -50,6 +54,8 @@ type Writer struct {
 	bundle  bundler
 	data    *packer
 	meta    *packer
+	cold    *packer
+	source  *Point       // to be moved to cold storage; nil for other writers
 	table   *index.Table // what this session stores
 
 	gate   sync.RWMutex
@@ -96,7 +102,15 @@ func (v *Vault) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error)
 	if err := v.writable(); err != nil {
 		return nil, err
 	}
-	s, err := v.openSession(ctx, SessionOptions{Kind: SessionWriter, Job: o.Job, Pin: o.Parent})
+	if o.Cold != "" {
+		if o.Parent != "" {
+			return nil, errors.New("open writer: what is moved has no parent")
+		}
+		if err := v.allowCold(ctx); err != nil {
+			return nil, fmt.Errorf("open writer: %w", err)
+		}
+	}
+	s, err := v.openSession(ctx, SessionOptions{Kind: SessionWriter, Job: o.Job, Pin: cmp.Or(o.Parent, o.Cold)})
 	if err != nil {
 		return nil, fmt.Errorf("open writer: %w", err)
 	}
@@ -106,15 +120,32 @@ func (v *Vault) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error)
 	if err := s.start(ctx); err != nil {
 		return nil, fmt.Errorf("open writer: %w", err)
 	}
+	if err := w.readPin(ctx, o); err != nil {
+		w.fail(ErrClosed)
+		return nil, errors.Join(err, s.close(ctx))
+	}
 	for range v.workers() {
 		w.workers.Go(w.work)
 	}
-	if o.Parent != "" {
-		if w.parent, err = v.readPoint(ctx, o.Parent); err != nil {
-			return nil, errors.Join(fmt.Errorf("open parent: %w", err), w.Abort(ctx))
+	return w, nil
+}
+
+// readPin reads the point that the writer's session pins.
+func (w *Writer) readPin(ctx context.Context, o WriterOptions) (err error) {
+	switch {
+	case o.Cold != "":
+		if w.source, err = w.v.readPoint(ctx, o.Cold); err == nil && w.source.Cold() {
+			err = fmt.Errorf("recovery point %s: %w", o.Cold, ErrCold)
+		}
+	case o.Parent != "":
+		if w.parent, err = w.v.readPoint(ctx, o.Parent); err == nil && w.parent.Cold() {
+			err = fmt.Errorf("recovery point %s: %w", o.Parent, ErrCold)
+		}
+		if err != nil {
+			err = fmt.Errorf("open parent: %w", err)
 		}
 	}
-	return w, nil
+	return err
 }
 
 // workers returns how many goroutines of a writer compress and seal.
@@ -135,6 +166,7 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 	w.streams = newBuffers(2*f.Chunk.Max, 2)
 	w.data = newPacker(w, ObjectData, int(f.DataPack), 2)
 	w.meta = newPacker(w, ObjectMeta, int(f.MetaPack), 2)
+	w.cold = newPacker(w, ObjectCold, int(f.ColdPack), 2)
 	w.tree = TreeWriter{w: w, refs: refset.NewBuilder(), lists: map[ID]bool{}}
 	w.tree.builder = tree.NewBuilder(treeStore{&w.tree}, v.keys.Boundary, tree.BuilderOptions{Leaf: w.tree.leaf})
 	return w
@@ -166,6 +198,8 @@ func (w *Writer) usable(ctx context.Context) error {
 		return w.err()
 	case w.copied:
 		return fmt.Errorf("writer of a copy: %w", ErrClosed)
+	case w.source != nil:
+		return fmt.Errorf("writer of a move to cold storage: %w", ErrClosed)
 	}
 	return ctx.Err()
 }
@@ -175,7 +209,7 @@ func (w *Writer) usable(ctx context.Context) error {
 func (w *Writer) has(id ID, length int64) bool {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
-	if loc, ok := w.v.catalog.find(id); ok && loc.Length() == length {
+	if loc, ok := w.find(id); ok && loc.Length() == length {
 		w.pin(loc)
 		return true
 	}
@@ -250,4 +284,6 @@ func (w *Writer) stop() {
 	w.workers.Wait()
 	w.data.uploads.Wait()
 	w.meta.uploads.Wait()
+	w.cold.uploads.Wait()
+	w.cold.close()
 }

@@ -114,7 +114,10 @@ type Restore struct {
 	Into string
 	// Items limits the restore. Each names an item relative to the root of the resource, and stands for all that is
 	// below it. Wildcards have no meaning. Nil restores everything.
-	Items    [][]byte
+	Items [][]byte
+	// Intact restores what is whole of a damaged recovery point: everything that is damaged is left out and listed among
+	// Outcome.Skipped. Without it, damage is an error that names the item. Neither makes a file with other bytes than it had.
+	Intact   bool
 	Progress func(Progress) // as in [Capture]
 	Log      *slog.Logger   // nil discards
 }

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 	}{
 		{"put and get", putAndGet},
 		{"sizes", sizes},
+		{"put of a section", putOfSection},
 		{"put never overwrites", putNeverOverwrites},
 		{"put of a wrong size leaves nothing", putOfWrongSize},
 		{"put of a failing reader leaves nothing", putOfFailingReader},
@@ -50,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"concurrent puts of one name", concurrentPuts},
 		{"concurrent work", concurrentWork},
 		{"random history", randomHistory},
+		{"retain", retain},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

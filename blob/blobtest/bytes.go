@@ -42,6 +42,20 @@ func sizes(t *testing.T, s blob.Store) {
 	}
 }
 
+func putOfSection(t *testing.T, s blob.Store) {
+	data := noise(7, 100_000)
+	section := io.NewSectionReader(bytes.NewReader(data), 1000, 90_000)
+	if _, err := section.Seek(500, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(t.Context(), "a", section, 89_500); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, s, "a", 0, -1); !bytes.Equal(got, data[1500:91_000]) {
+		t.Errorf("Get(a) differs from what was left of the section: %d bytes", len(got))
+	}
+}
+
 func putNeverOverwrites(t *testing.T, s blob.Store) {
 	put(t, s, "a", []byte("first"))
 	for _, data := range []string{"other", "", "first", "a longer one"} {

@@ -55,6 +55,10 @@ const (
 	Flip                  // Get, Put: bit N, counted from the first byte read or stored, is inverted
 	Slow                  // Delay passes before the call, or its context ends
 	Stale                 // List: as before the last N changes made through this store
+	Lag                   // List: what was put by the last N changes is missing; what they deleted is, too
+	Linger                // List: what the last N changes deleted is still there
+	Repeat                // List: every blob stands there twice
+	Unsorted              // List: in the opposite order
 )
 
 // Rule says which calls fail and how. Several rules may hit one call.
@@ -322,8 +326,12 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 				left, end = r.N, r.Err
 			case Truncate:
 				left, end = r.N, nil
-			case Stale:
-				list = s.stale(list, prefix, r.N)
+			case Stale, Lag, Linger:
+				list = s.stale(list, prefix, r.N, r.Kind != Linger, r.Kind != Lag)
+			case Repeat:
+				list = repeated(list)
+			case Unsorted:
+				list = reversed(list)
 			}
 		}
 		for info, err := range list {
@@ -343,3 +351,6 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 		}
 	}
 }
+
+// Retainer lets [blob.AsRetainer] see through.
+func (s *Store) Retainer() (blob.Retainer, bool) { return blob.AsRetainer(s.store) }

@@ -2,7 +2,8 @@
 //
 // A blob is a file of the blob's name below the root, so the tree can be looked at, copied and restored with ordinary
 // tools. A directory of the operating system has no write-once protection: files are made with mode 0400, which guards
-// against accidents and not against the administrator.
+// against accidents and not against the administrator. So a [Store] is no [blob.Retainer]: a promise that the owner of the
+// directory can break with one command would be none.
 //
 // # Writing
 //

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lockfast/lockfast/blob"
 )
@@ -21,7 +22,9 @@ import (
 // Store is a [blob.Store] in memory.
 type Store struct {
 	mu    sync.RWMutex
-	blobs map[blob.Name][]byte // guarded by mu; the bytes never change
+	blobs map[blob.Name][]byte    // guarded by mu; the bytes never change
+	until map[blob.Name]time.Time // guarded by mu; retained ones
+	now   func() time.Time        // guarded by mu; nil is time.Now
 }
 
 // New returns an empty store.
@@ -158,8 +161,42 @@ func (s *Store) Delete(ctx context.Context, name blob.Name) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
+	if s.now != nil {
+		now = s.now()
+	}
+	if until := s.until[name]; now.Before(until) {
+		return fmt.Errorf("delete %s: %w until %s", name, blob.ErrRetained, until.UTC().Format(time.RFC3339))
+	}
 	delete(s.blobs, name)
+	delete(s.until, name)
 	return nil
+}
+
+// Retain implements [blob.Retainer].
+func (s *Store) Retain(ctx context.Context, name blob.Name, until time.Time) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.blobs[name]; !ok {
+		return fmt.Errorf("retain %s: %w", name, blob.ErrNotExist)
+	}
+	if s.until == nil {
+		s.until = map[blob.Name]time.Time{}
+	}
+	if until.After(s.until[name]) {
+		s.until[name] = until
+	}
+	return nil
+}
+
+// SetClock sets the clock by which retentions end.
+func (s *Store) SetClock(now func() time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = now
 }
 
 func check(ctx context.Context, name blob.Name) error {
@@ -173,7 +210,7 @@ func check(ctx context.Context, name blob.Name) error {
 func (s *Store) Clone() *Store {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &Store{blobs: maps.Clone(s.blobs)}
+	return &Store{blobs: maps.Clone(s.blobs), until: maps.Clone(s.until), now: s.now}
 }
 
 // Overwrite sets the bytes of a blob whether it exists or not, which no real store would do: it plants damage.

@@ -59,7 +59,7 @@ func New(store blob.Store, o Options) *Store {
 
 func (s *Store) permanent(err error) bool {
 	for _, is := range []error{
-		blob.ErrNotExist, blob.ErrExist, blob.ErrRange, blob.ErrNoSpace, blob.ErrPermission, blob.ErrInvalid,
+		blob.ErrNotExist, blob.ErrExist, blob.ErrRange, blob.ErrNoSpace, blob.ErrPermission, blob.ErrInvalid, errors.ErrUnsupported,
 	} {
 		if errors.Is(err, is) {
 			return true
@@ -263,3 +263,19 @@ func (r *reader) Close() error {
 }
 
 var errClosed = errors.New("read after close")
+
+// Retainer lets [blob.AsRetainer] see through.
+func (s *Store) Retainer() (blob.Retainer, bool) {
+	r, ok := blob.AsRetainer(s.store)
+	return retainer{s, r}, ok
+}
+
+type retainer struct {
+	s     *Store
+	inner blob.Retainer
+}
+
+// Retain implements [blob.Retainer]. It may be repeated, as it only extends.
+func (r retainer) Retain(ctx context.Context, name blob.Name, until time.Time) error {
+	return r.s.do(ctx, func() error { return r.inner.Retain(ctx, name, until) })
+}

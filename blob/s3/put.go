@@ -11,6 +11,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -48,7 +49,11 @@ func (s *Store) put(ctx context.Context, name blob.Name, r io.Reader, size int64
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err = s.putKey(ctx, *s.key(name), body)
+	var until time.Time
+	if s.o.Retain != nil {
+		until = s.o.Retain(name)
+	}
+	err = s.putKey(ctx, *s.key(name), body, until)
 	if errors.Is(err, errConflict) {
 		// Another request for the name is under way, or has just won.
 		if _, statErr := s.Stat(ctx, name); statErr == nil {
@@ -58,19 +63,23 @@ func (s *Store) put(ctx context.Context, name blob.Name, r io.Reader, size int64
 	return err
 }
 
-// putKey makes the one request of a Put.
-func (s *Store) putKey(ctx context.Context, key string, b *body) error {
+// putKey makes the one request of a Put. until is the end of the object's retention, or zero.
+func (s *Store) putKey(ctx context.Context, key string, b *body, until time.Time) error {
 	sum, err := b.sum()
 	if err != nil {
 		return err
 	}
 	return s.call(ctx, func(ctx context.Context, w *watch) error {
 		b.moved = w.moved
-		_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+		in := &s3.PutObjectInput{
 			Bucket: &s.location.Bucket, Key: &key, Body: b, ContentLength: aws.Int64(b.Size()), IfNoneMatch: aws.String("*"),
 			ContentType:    aws.String("application/octet-stream"),
 			ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
-		}, withPayloadHash(hex.EncodeToString(sum[:])))
+		}
+		if !until.IsZero() {
+			in.ObjectLockMode, in.ObjectLockRetainUntilDate = s.mode(), aws.Time(wholeSecond(until))
+		}
+		_, err := s.client.PutObject(ctx, in, withPayloadHash(hex.EncodeToString(sum[:])))
 		return err
 	})
 }
@@ -119,11 +128,15 @@ func newBody(r io.Reader, size int64) (*body, error) {
 	return &body{r: section, moved: func() {}}, nil
 }
 
-// section returns what is left of a reader whose bytes are in memory, and nil for another.
+// section returns what is left of a reader that can be read again, and nil for another.
 func section(r io.Reader) (*io.SectionReader, int64) {
 	switch r := r.(type) {
 	case *bytes.Reader:
 		return io.NewSectionReader(r, r.Size()-int64(r.Len()), int64(r.Len())), int64(r.Len())
+	case *io.SectionReader:
+		if at, err := r.Seek(0, io.SeekCurrent); err == nil {
+			return io.NewSectionReader(r, at, r.Size()-at), r.Size() - at
+		}
 	case *strings.Reader:
 		return io.NewSectionReader(r, r.Size()-int64(r.Len()), int64(r.Len())), int64(r.Len())
 	}

@@ -24,7 +24,7 @@
 // which nothing moves for a while is given up ([Options]), and at most so many are made at once.
 //
 // Where the bucket keeps versions, Delete removes all versions of the object, so that the space comes back. What an
-// object lock protects stays, and Delete returns [blob.ErrPermission].
+// object lock protects stays, and Delete returns [blob.ErrRetained].
 //
 // # Credentials
 //
@@ -58,6 +58,11 @@ type Options struct {
 	Requests int
 	// Stall is how long nothing may move on a request before it is given up; 0 means a minute.
 	Stall time.Duration
+	// Retain says until when a blob that is put is to be retained, by an object lock that is put with it; the zero time is
+	// not at all. With Retain, Open refuses a bucket that was not made with object lock. Nil retains nothing at Put.
+	Retain func(name blob.Name) time.Time
+	// Compliance locks in mode COMPLIANCE, which nobody can undo, instead of GOVERNANCE.
+	Compliance bool
 	// Credentials are used instead of those that the SDK finds.
 	Credentials aws.CredentialsProvider
 }
@@ -92,7 +97,7 @@ func Open(ctx context.Context, l Location, o Options) (*Store, error) {
 	if o.ReadOnly {
 		err = s.bucket(ctx)
 	} else {
-		err = errors.Join(s.askVersions(ctx), s.probe(ctx))
+		err = errors.Join(s.askVersions(ctx), s.askLock(ctx), s.probe(ctx))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", l, err)
@@ -138,7 +143,7 @@ func (s *Store) probe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = s.putKey(ctx, s.prefix+probeKey, body)
+		err = s.putKey(ctx, s.prefix+probeKey, body, time.Time{})
 		body.detach()
 		switch {
 		case errors.Is(err, blob.ErrExist), errors.Is(err, errConflict):
@@ -210,6 +215,7 @@ func (s *Store) Delete(ctx context.Context, name blob.Name) error {
 		} else {
 			err = s.deleteKey(ctx, *s.key(name), nil)
 		}
+		err = s.retained(ctx, *s.key(name), err)
 	}
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/server"
 )
 
 // keyLine is the JSON form of a KMS key.
@@ -31,7 +33,7 @@ type keyLine struct {
 
 func newKey(a *app) *cobra.Command {
 	return group("key", "Look after encryption keys", "  lockfast key list\n  lockfast key export --to /media/usb/recovery-kit.txt",
-		newKeyList(a), newKeyRotate(a), newKeyExport(a))
+		newKeyList(a), newKeyRotate(a), newKeyRotateRoot(a), newKeyExport(a))
 }
 
 func newKeyList(a *app) *cobra.Command {
@@ -90,7 +92,7 @@ func newKeyRotate(a *app) *cobra.Command {
 		Use:   "rotate KEY",
 		Short: "Give a KMS key a new version",
 		Long: `Give a KMS key a new version, which encrypts from then on. KEY is its id, its ARN or an alias. Older versions stay and go
-on decrypting; the keys of vaults that exist stay wrapped by the version that wrapped them.`,
+on decrypting what users encrypted; the keys of vaults that exist are wrapped by the new version within minutes.`,
 		Example: "  lockfast key rotate alias/homes",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -125,20 +127,21 @@ the store can read every recovery point. Keep it where the server is not.`,
 			if err := a.loadConfig(cmd.Flags()); err != nil {
 				return err
 			}
-			return a.exportKey(to)
+			return a.exportKey(cmd.Context(), to)
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "file that receives the recovery kit; must not exist")
 	return cmd
 }
 
-// exportKey reads the key file and writes the kit. What is not a sound key is not exported.
-func (a *app) exportKey(to string) error {
-	root, err := keys.Open(a.config.KeyFile)
+// exportKey reads the key file and writes the kit. What is not a sound key is not exported. A key that a transit service
+// guards stands in the kit as it is, so that the kit is enough where that service is gone, too.
+func (a *app) exportKey(ctx context.Context, to string) error {
+	file, err := a.config.RootKeyFile()
 	if err != nil {
 		return err
 	}
-	line, err := os.ReadFile(a.config.KeyFile)
+	root, err := file.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -149,7 +152,7 @@ func (a *app) exportKey(to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(kit(root.KeyID(), strings.TrimSpace(string(line)), a.config.Store))
+	_, err = f.WriteString(kit(root, a.config.Store))
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write recovery kit: %w", errors.Join(err, os.Remove(to)))
 	}
@@ -165,24 +168,75 @@ func (a *app) exportKey(to string) error {
 }
 
 // kit is the text of a recovery kit.
-func kit(id, line, store string) string {
-	return `LOCKFAST RECOVERY KIT of root key ` + id + `
+func kit(root *keys.Root, store string) string {
+	return `LOCKFAST RECOVERY KIT of root key ` + root.KeyID() + `
 
 Whoever has this page and the store can read every recovery point. Keep it secret, and where the server is not.
 
-The root key is the line below. It may be typed in again: a mistake is noticed.
+The root key is the line below` + also(root) + `. It may be typed in again: a mistake is noticed.
 
-` + line + `
+` + strings.Join(root.Export(), "\n") + `
 
 To read a store with it, on any machine with the program lockfast and a copy of the store (here it was
 ` + store + `):
 
-1. Put the line above into a file, root.key, and make it yours alone:  chmod 600 root.key
+1. Put what is above into a file, root.key, and make it yours alone:  chmod 600 root.key
+   (a copy of this whole page will do as well)
 2. See what there is:     lockfast store list /path/to/store --key root.key
 3. Get it back:           lockfast store restore /path/to/store POINT --to /path/to/new/directory --key root.key
 
-Neither a server nor a database is needed. To run a server again, put root.key back as DATA/root.key.
+Neither a server nor a database is needed, nor a transit service that may have guarded the key. To run a server again, put
+root.key back as DATA/root.key; where root_key is transit, run  lockfast key rotate-root  then.
 
 Vaults whose KMS key was deleted for good cannot be read with it: their keys are gone from the store.
 `
+}
+
+// also speaks of the key that is about to be replaced.
+func also(root *keys.Root) string {
+	if root.Replaces() == nil {
+		return ""
+	}
+	return `, and the one that it is about to replace in the next; export again
+when that is done`
+}
+
+func newKeyRotateRoot(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate-root",
+		Short: "Replace the root key, or move it to a transit service or back",
+		Long: `Draw a new root key, guarded as the setting root_key says, and wrap everything anew that the old one wrapped. Every server
+on the data directory and its database has to be stopped. Sessions of roles end. The old key stays beside the key file under
+a name that says so; it opens nothing but copies of the store and of the database from before. Write a new recovery kit
+afterwards. A command that was cut is repeated.`,
+		Example: "  lockfast key rotate-root",
+		Args:    positional(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.loadConfig(cmd.Flags()); err != nil {
+				return err
+			}
+			return a.rotateRoot(cmd.Context())
+		},
+	}
+}
+
+func (a *app) rotateRoot(ctx context.Context) error {
+	config := a.config
+	config.Listen, config.TLSCert, config.TLSKey = "127.0.0.1:0", "", ""
+	log := slog.New(slog.NewTextHandler(a.out.stderr, &slog.HandlerOptions{Level: max(config.LogLevel, slog.LevelError)}))
+	done, err := server.RotateRootKey(ctx, server.Options{Config: config, Log: log})
+	if err != nil {
+		return err
+	}
+	if a.out.json {
+		return a.out.line(struct {
+			Type    string `json:"type"`
+			RootKey string `json:"root_key"`
+			Old     string `json:"old"`
+			File    string `json:"file"`
+		}{"result", done.Key, done.Old, done.Retired})
+	}
+	_, err = fmt.Fprintf(a.out.stdout, "root key %s replaces %s, which is kept in %s;\ndestroy that file when no older copy of the store "+
+		"or of the database has to be opened any more, and write a new recovery kit\n", done.Key, done.Old, done.Retired)
+	return err
 }

@@ -22,6 +22,7 @@ type pointLine struct {
 	Vault            string    `json:"vault"`
 	Status           string    `json:"status"`
 	StatusMessage    string    `json:"status_message"`
+	StorageClass     string    `json:"storage_class"`
 	Created          time.Time `json:"created"`
 	LogicalBytes     *int64    `json:"logical_bytes"`
 	StoredBytes      *int64    `json:"stored_bytes"`
@@ -39,7 +40,7 @@ func newList(a *app) *cobra.Command {
 		Long: `List the recovery points of one vault or of all, newest first.
 
 LOGICAL is the size of the files, STORED what their data takes in the vault, UNIQUE what deleting this recovery point
-alone would free. The recovery point of a group has no data of its own; those of its members follow it, indented. REASON
+alone would free. CLASS is WARM, or COLD for what is in cold storage. The recovery point of a group has no data of its own; those of its members follow it, indented. REASON
 says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
@@ -84,7 +85,7 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 func (a *app) printLine(p *lockfastapi.RecoveryPoint) error {
 	return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
 		ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
-		StatusMessage: deref(p.StatusMessage), Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
+		StatusMessage: deref(p.StatusMessage), StorageClass: p.StorageClass, Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
 		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
 		ParentARN: deref(p.ParentRecoveryPointArn), Member: deref(p.CompositeMemberIdentifier)})
 }
@@ -98,7 +99,7 @@ func printTable(w io.Writer, all []lockfastapi.RecoveryPoint) error {
 		children[parent] = append(children[parent], &all[i])
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CREATED\tSTATUS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
+	fmt.Fprintln(table, "CREATED\tSTATUS\tCLASS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
 	var show func(p *lockfastapi.RecoveryPoint, depth int)
 	show = func(p *lockfastapi.RecoveryPoint, depth int) {
 		printPoint(table, p, depth)
@@ -124,7 +125,7 @@ func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	if p.IsParent {
 		logical, stored = nil, nil
 	}
-	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status,
+	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status, p.StorageClass,
 		sizeOr(logical), sizeOr(stored), sizeOr(p.UniqueBytes), p.BackupVaultName,
 		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, deref(p.StatusMessage))
 }

@@ -12,7 +12,7 @@ import (
 func TestPrint_NamesTheReason(t *testing.T) {
 	t.Parallel()
 	const reason = "The role r does not exist or cannot be assumed by backup.amazonaws.com"
-	p := &lockfastapi.RecoveryPoint{RecoveryPointArn: "arn:p", BackupVaultName: "home", Status: "EXPIRED",
+	p := &lockfastapi.RecoveryPoint{RecoveryPointArn: "arn:p", BackupVaultName: "home", Status: "EXPIRED", StorageClass: "COLD",
 		StatusMessage: new(reason), CreationDate: time.Now()}
 	for _, json := range []bool{false, true} {
 		var out strings.Builder
@@ -25,8 +25,8 @@ func TestPrint_NamesTheReason(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := out.String(); !strings.Contains(got, "EXPIRED") || !strings.Contains(got, reason) {
-			t.Errorf("print with JSON %t = %q, want the reason in it", json, got)
+		if got := out.String(); !strings.Contains(got, "EXPIRED") || !strings.Contains(got, "COLD") || !strings.Contains(got, reason) {
+			t.Errorf("print with JSON %t = %q, want the reason and the storage class in it", json, got)
 		}
 	}
 }

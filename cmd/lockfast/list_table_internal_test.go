@@ -15,7 +15,7 @@ func TestPrintTable_PutsChildrenBehindTheirParents(t *testing.T) {
 	t.Parallel()
 	point := func(name, parent string, isParent bool) lockfastapi.RecoveryPoint {
 		p := lockfastapi.RecoveryPoint{RecoveryPointArn: "arn-" + name, ResourceName: &name, BackupVaultName: "home", Status: "COMPLETED",
-			CreationDate: time.Unix(0, 0), LogicalBytes: new(int64(1)), StoredBytes: new(int64(1)), IsParent: isParent}
+			StorageClass: "WARM", CreationDate: time.Unix(0, 0), LogicalBytes: new(int64(1)), StoredBytes: new(int64(1)), IsParent: isParent}
 		if parent != "" {
 			p.ParentRecoveryPointArn = new("arn-" + parent)
 		}
@@ -31,7 +31,7 @@ func TestPrintTable_PutsChildrenBehindTheirParents(t *testing.T) {
 	}
 	var got []string
 	for _, line := range strings.Split(strings.TrimSpace(b.String()), "\n")[1:] {
-		got = append(got, regexp.MustCompile(`^.*COMPLETED  | +arn-.*$`).ReplaceAllString(line, ""))
+		got = append(got, regexp.MustCompile(`^.*COMPLETED  WARM   | +arn-.*$`).ReplaceAllString(line, ""))
 	}
 	want := []string{
 		"1 B      1 B     -       home   alone", "-        -       -       home   shop", "-        -       -       home     inner",

@@ -26,12 +26,16 @@ type restoreResult struct {
 func newRestore(a *app) *cobra.Command {
 	var to, role string
 	var items []string
+	var intact bool
 	cmd := &cobra.Command{
 		Use:   "restore ARN --to DIR",
 		Short: "Restore a recovery point, or some items of it, into a directory",
 		Long: `Restore the contents of a recovery point directly into DIR, which must be absent or empty.
 
-With --item, only that file or directory is restored, under its own path below DIR.`,
+With --item, only that file or directory is restored, under its own path below DIR.
+
+A restore that meets damage fails and names what is damaged. "lockfast vault repair" may put it right. With --intact,
+everything that is whole is restored, and what is damaged is left out and named; the exit status is 3 then.`,
 		Example: `  lockfast restore arn:aws:backup:us-east-1:000000000000:recovery-point:UUID --to /srv/restored
   lockfast restore ARN --to /tmp/letters --item mail/letters --item notes.txt`,
 		Args: positional(cobra.ExactArgs(1)),
@@ -43,13 +47,15 @@ With --item, only that file or directory is restored, under its own path below D
 				return err
 			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
-				return a.restore(ctx, c, args[0], to, role, items)
+				return a.restore(ctx, c, &lockfastapi.RestoreToDirectoryInput{
+					RecoveryPointArn: args[0], Directory: to, Items: items, IamRoleArn: optional(role), Intact: &intact})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
 	cmd.Flags().StringVar(&role, "role", "", "ARN of the role to restore with (default: the one that made the recovery point)")
 	cmd.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
+	cmd.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
 	return cmd
 }
 
@@ -73,19 +79,26 @@ func (c *client) at(arn string) *client {
 	return &moved
 }
 
-func (a *app) restore(ctx context.Context, c *client, arn, to, role string, items []string) error {
+// optional returns nil for the empty string.
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// restore restores to a directory, which may be relative to the current one.
+func (a *app) restore(ctx context.Context, c *client, in *lockfastapi.RestoreToDirectoryInput) error {
 	if err := c.checkHere(); err != nil {
 		return err
 	}
+	arn := in.RecoveryPointArn
 	c = c.at(arn)
-	dir, err := filepath.Abs(to)
+	dir, err := filepath.Abs(in.Directory)
 	if err != nil {
 		return err
 	}
-	in := &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: arn, Directory: dir, Items: items}
-	if role != "" {
-		in.IamRoleArn = &role
-	}
+	in.Directory = dir
 	job, err := call(ctx, c, lockfastapi.RestoreToDirectory, in)
 	if err != nil {
 		return fmt.Errorf("restore to %s: %w", dir, err)

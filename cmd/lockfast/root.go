@@ -43,7 +43,7 @@ directory, else they run one privately for as long as they last.`,
 	root.SetGlobalNormalizationFunc(hyphens)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(a), newBackup(a), newRestore(a), newCopy(a), newLs(a), newCat(a), newDiff(a), newList(a), newDelete(a),
-		newEvents(a), newTrail(a), newResource(a), newVault(a), newKey(a), newAccount(a), newStore(a), newVersion(a))
+		newEvents(a), newTrail(a), newPlan(a), newResource(a), newVault(a), newKey(a), newAccount(a), newClock(a), newStore(a), newVersion(a))
 	return root
 }
 

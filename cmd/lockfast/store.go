@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,6 +31,7 @@ type storedLine struct {
 	Items            int64     `json:"items"`
 	LogicalBytes     int64     `json:"logical_bytes"`
 	Skipped          int64     `json:"skipped"`
+	StorageClass     string    `json:"storage_class"`
 }
 
 // arnFact is the entry of a recovery point's facts that holds its ARN.
@@ -38,7 +40,7 @@ const arnFact = "recovery_point_arn"
 func newStore(a *app) *cobra.Command {
 	const about = "LOCATION is the directory of a store (DATA/store) or of one vault in it, or such a place in a bucket,\n" +
 		"s3://BUCKET/PREFIX?endpoint=URL; FILE is a copy of DATA/root.key."
-	var key string
+	var key, cold string
 	list := &cobra.Command{
 		Use:     "list LOCATION --key FILE",
 		Short:   "List the recovery points in a store",
@@ -46,7 +48,7 @@ func newStore(a *app) *cobra.Command {
 		Example: "  lockfast store list /mnt/copy/store --key root.key",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.openStore(cmd.Context(), args[0], key, func(s *store) error { return a.storeList(cmd.Context(), s) })
+			return a.openStore(cmd.Context(), args[0], key, cold, func(s *store) error { return a.storeList(cmd.Context(), s) })
 		},
 	}
 	level := 3
@@ -57,10 +59,10 @@ func newStore(a *app) *cobra.Command {
 		Example: "  lockfast store verify /mnt/copy/store --key root.key",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if level < 0 || level > 3 {
-				return usagef("--level: %d is not between 0 and 3", level)
+			if err := checkLevel(level); err != nil {
+				return err
 			}
-			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
+			return a.openStore(cmd.Context(), args[0], key, cold, func(s *store) error {
 				return a.storeVerify(cmd.Context(), s, level)
 			})
 		},
@@ -68,28 +70,40 @@ func newStore(a *app) *cobra.Command {
 	verify.Flags().IntVar(&level, "level", level, "how thorough to be, from 0 to 3")
 	var to string
 	var items []string
+	var intact bool
 	restore := &cobra.Command{
 		Use:   "restore LOCATION POINT --to DIR --key FILE",
 		Short: "Restore a recovery point straight from a store",
 		Long: "Restore a recovery point straight from a store into DIR, which must be absent or empty. POINT is its ARN or the id " +
-			"that `lockfast store list` shows.\n\n" + about,
+			"that `lockfast store list` shows. With --intact, what is whole of a damaged one is restored, and the rest is named.\n\n" + about,
 		Example: "  lockfast store restore /mnt/copy/store POINT --to /srv/restored --key root.key",
 		Args:    positional(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
 				return usagef("store restore: --to DIR is missing")
 			}
-			return a.openStore(cmd.Context(), args[0], key, func(s *store) error {
-				return a.storeRestore(cmd.Context(), s, args[1], to, items)
+			return a.openStore(cmd.Context(), args[0], key, cold, func(s *store) error {
+				return a.storeRestore(cmd.Context(), s, args[1], to, resource.Restore{Items: paths(items), Intact: intact})
 			})
 		},
 	}
 	restore.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
 	restore.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
-	cmd := group("store", "Read a store with no server and no database",
-		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore)
+	restore.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
+	cmd := group("store", "Read or repair a store with no server and no database, or rebuild the database from it",
+		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, &cold, about),
+		newStoreRebuild(a, &key))
 	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
+	cmd.PersistentFlags().StringVar(&cold, "cold-store", "", "location of cold packs, if they are elsewhere (the server's cold_store)")
 	return cmd
+}
+
+// paths makes paths of arguments.
+func paths(args []string) (out [][]byte) {
+	for _, arg := range args {
+		out = append(out, []byte(arg))
+	}
+	return out
 }
 
 // store is one or more vaults, opened from their objects alone.
@@ -101,7 +115,16 @@ type store struct {
 
 // openStore opens the vaults at a location, runs fn, and closes them. A vault whose keys were destroyed is named and left
 // out.
-func (a *app) openStore(ctx context.Context, location, key string, fn func(*store) error) (err error) {
+func (a *app) openStore(ctx context.Context, location, key, cold string, fn func(*store) error) error {
+	open := func(ctx context.Context, s blob.Store, root *keys.Root, o repo.Options) (*repo.Vault, error) {
+		return repo.OpenReadOnly(ctx, s, root, o)
+	}
+	return a.openStoreBy(ctx, location, key, cold, true, open, fn)
+}
+
+// openStoreBy is openStore with a way to open vaults.
+func (a *app) openStoreBy(ctx context.Context, location, key, cold string, readOnly bool,
+	open func(context.Context, blob.Store, *keys.Root, repo.Options) (*repo.Vault, error), fn func(*store) error) (err error) {
 	if key == "" {
 		return usagef("--key FILE is missing: a copy of the server's DATA/root.key")
 	}
@@ -109,7 +132,7 @@ func (a *app) openStore(ctx context.Context, location, key string, fn func(*stor
 	if err != nil {
 		return err
 	}
-	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{ReadOnly: true})
+	blobs, err := server.OpenBlobs(ctx, location, server.BlobsOptions{Cold: cold, ReadOnly: readOnly})
 	if err != nil {
 		return err
 	}
@@ -137,7 +160,7 @@ func (a *app) openStore(ctx context.Context, location, key string, fn func(*stor
 		return err
 	}
 	for _, name := range s.names {
-		v, err := repo.OpenReadOnly(ctx, blob.Prefix(blobs, name), root, repo.Options{})
+		v, err := open(ctx, blob.Prefix(blobs, name), root, server.RepoOptions(location))
 		if err != nil {
 			return fmt.Errorf("open vault %s: %w", blobs.Place(name), err)
 		}
@@ -171,11 +194,7 @@ func vaultPrefixes(ctx context.Context, blobs *server.Blobs) ([]string, error) {
 
 // holdsVault reports whether there is a vault below a prefix.
 func holdsVault(ctx context.Context, blobs blob.Store, prefix string) (bool, error) {
-	_, err := blobs.Stat(ctx, blob.Name(prefix+"format"))
-	if errors.Is(err, blob.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return repo.Exists(ctx, blob.Prefix(blobs, strings.TrimSuffix(prefix, "/")))
 }
 
 // holdsKeys reports whether the vault below a prefix still has a key object.
@@ -190,16 +209,19 @@ func holdsKeys(ctx context.Context, blobs blob.Store, name string, err *error) b
 func (a *app) storeList(ctx context.Context, s *store) error {
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
 	if !a.out.json {
-		fmt.Fprintln(table, "CREATED\tITEMS\tLOGICAL\tVAULT\tRESOURCE\tPOINT")
+		fmt.Fprintln(table, "CREATED\tCLASS\tITEMS\tLOGICAL\tVAULT\tRESOURCE\tPOINT")
 	}
 	err := s.points(ctx, func(vault string, p *repo.Point) error {
-		facts, stats := p.Facts(), p.Stats()
+		facts, stats, class := p.Facts(), p.Stats(), "WARM"
+		if p.Cold() {
+			class = "COLD"
+		}
 		if a.out.json {
 			return a.out.line(storedLine{Type: "result", Vault: vault, Point: string(p.ID()), Resource: facts.Resource,
 				RecoveryPointARN: facts.Metadata[arnFact], Created: facts.Created.UTC(), Items: stats.Entries,
-				LogicalBytes: stats.LogicalBytes, Skipped: int64(len(facts.Skipped)) + facts.SkippedMore})
+				LogicalBytes: stats.LogicalBytes, Skipped: int64(len(facts.Skipped)) + facts.SkippedMore, StorageClass: class})
 		}
-		_, err := fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\n", local(facts.Created), stats.Entries,
+		_, err := fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", local(facts.Created), class, stats.Entries,
 			size(stats.LogicalBytes), vault, facts.Resource, p.ID())
 		return err
 	})
@@ -245,15 +267,19 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 			a.out.fail(fmt.Errorf("vault %s: %s: %w (affects %d recovery points)", s.names[i], d.Object, d.Err, len(d.Points)))
 			all = errReported
 		}
+		for _, p := range report.DamagedPoints {
+			a.out.fail(fmt.Errorf("vault %s: %w", s.names[i], missing(p)))
+			all = errReported
+		}
 		if len(report.Damages) > 0 {
 			continue
 		}
 		if a.out.json {
 			err = a.out.line(taskLine{Type: "result", Vault: s.names[i], Task: "verify", Report: map[string]any{
-				"level": report.Level, "recovery_points": report.Points, "packs": report.Packs, "bytes": report.Bytes}})
+				"level": report.Level, "recovery_points": report.Points, "packs": report.Packs, "bytes": report.Bytes,
+				"packs_read": report.PacksRead, "bytes_read": report.BytesRead}})
 		} else {
-			_, err = fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %d recovery points, %d objects)\n", s.names[i],
-				report.Level, report.Points, report.Packs)
+			err = a.sound(s.names[i], report)
 		}
 		if err != nil {
 			return err
@@ -262,10 +288,25 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 	return all
 }
 
+// missing says what of a recovery point cannot be restored.
+func missing(p repo.DamagedPoint) error {
+	var items []string
+	for _, key := range p.Paths {
+		items = append(items, directory.Display(directory.Path(key)))
+	}
+	if p.More > 0 {
+		items = append(items, fmt.Sprintf("and %d more", p.More))
+	}
+	if p.Unknown {
+		items = append(items, "and what a part of its tree that cannot be read names")
+	}
+	return fmt.Errorf("recovery point %s misses %s", p.ID, strings.Join(items, ", "))
+}
+
 // errFound ends a search.
 var errFound = errors.New("found")
 
-func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, items []string) error {
+func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, order resource.Restore) error {
 	dir, err := filepath.Abs(to)
 	if err != nil {
 		return err
@@ -281,11 +322,8 @@ func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, ite
 		}
 		bar := a.out.progress(dir, true)
 		defer bar.finish()
-		order := resource.Restore{Point: p, Source: resource.Resource{ARN: facts.Resource, Type: "EFS"}, Into: dir,
-			Progress: func(n resource.Progress) { bar.update(n.Items, n.Bytes, n.TotalBytes) }}
-		for _, item := range items {
-			order.Items = append(order.Items, []byte(item))
-		}
+		order.Point, order.Source, order.Into = p, resource.Resource{ARN: facts.Resource, Type: "EFS"}, dir
+		order.Progress = func(n resource.Progress) { bar.update(n.Items, n.Bytes, n.TotalBytes) }
 		if outcome, err = directory.New(directory.Options{}).Restore(ctx, order); err != nil {
 			return fmt.Errorf("restore to %s: %w", dir, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/repo"
 )
 
 // vaultLine is the JSON form of a vault.
@@ -45,7 +46,7 @@ type taskLine struct {
 
 func newVault(a *app) *cobra.Command {
 	return group("vault", "Look after vaults", "  lockfast vault list\n  lockfast vault reclaim Default",
-		newVaultList(a), newVaultVerify(a), newVaultReclaim(a), newVaultStats(a))
+		newVaultList(a), newVaultVerify(a), newVaultRepair(a), newVaultReclaim(a), newVaultStats(a))
 }
 
 // overVaults makes a command that does something with the vault that is named, or with every vault.
@@ -175,25 +176,40 @@ func (a *app) reclaim(ctx context.Context, c *client, vault string) error {
 		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "reclaim", Report: figures(task.Report)})
 	}
 	freed, _ := strconv.ParseInt(task.Report["bytes_freed"], 10, 64)
-	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s\n", vault, size(freed))
+	locked := ""
+	if n, _ := strconv.ParseInt(task.Report["bytes_retained"], 10, 64); n > 0 {
+		locked = fmt.Sprintf("; %s are dead and locked in the bucket, and go when the locks end", size(n))
+	}
+	_, err = fmt.Fprintf(a.out.stdout, "%s: freed %s%s\n", vault, size(freed), locked)
 	return err
 }
 
 func newVaultVerify(a *app) *cobra.Command {
 	var level int
+	var status bool
 	cmd := overVaults(a, "verify", "Verify that everything stored can be read",
-		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records, 1 also opens every object,
-2 also walks all recovery points, 3 also reads and checks every byte of data.`,
+		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records and opens the small ones
+(format, keys, manifests, refsets), 1 also opens the index and the header and trailer of every pack, 2 also walks the trees of
+all recovery points, 3 also reads and checks every byte of data. What a level does not look at it does not promise; the result
+says how much was read.
+
+Damage is remembered: the next backup of a damaged file that reads it stores its content again, and the verification after it
+lets older recovery points use that copy. A verification that was interrupted goes on where it stopped when it is asked for
+again, at the same level.`,
 		"  lockfast vault verify Default\n  lockfast vault verify --level 2", func(ctx context.Context, c *client, vault string) error {
+			if status {
+				return a.verification(ctx, c, vault)
+			}
 			return a.verify(ctx, c, vault, level)
 		})
+	cmd.Flags().BoolVar(&status, "status", false, "verify nothing, show what was read within 30 days and what damage is known")
 	cmd.Flags().IntVar(&level, "level", 3, "how thorough to be, from 0 to 3")
 	return cmd
 }
 
 func (a *app) verify(ctx context.Context, c *client, vault string, level int) error {
-	if level < 0 || level > 3 {
-		return usagef("--level: %d is not between 0 and 3", level)
+	if err := checkLevel(level); err != nil {
+		return err
 	}
 	out, err := call(ctx, c, lockfastapi.StartVerification,
 		&lockfastapi.StartVerificationInput{BackupVaultName: vault, Level: &level})
@@ -207,12 +223,69 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	if a.out.json {
 		return a.out.line(taskLine{Type: "result", Vault: vault, Task: "verify", Report: figures(task.Report)})
 	}
-	_, err = fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %s recovery points, %s objects)\n", vault, level,
-		task.Report["recovery_points"], task.Report["packs"])
+	number := func(key string) int64 { n, _ := strconv.ParseInt(task.Report[key], 10, 64); return n }
+	return a.sound(vault, repo.CheckReport{Level: level, Points: number("recovery_points"), Packs: number("packs"), Bytes: number("bytes"),
+		PacksRead: number("packs_read"), BytesRead: number("bytes_read"), Mended: number("recovery_points_mended"),
+		ForeignCount: number("foreign_objects")})
+}
+
+// verificationLine is the JSON form of what is known about a vault.
+type verificationLine struct {
+	Type     string     `json:"type"`
+	Vault    string     `json:"vault"`
+	Days     int64      `json:"days"`
+	Objects  int64      `json:"objects"`
+	Bytes    int64      `json:"bytes"`
+	Verified int64      `json:"bytes_verified"`
+	Oldest   *time.Time `json:"oldest_verification"`
+	Newest   *time.Time `json:"newest_verification"`
+	Count    int64      `json:"damages"`
+}
+
+// verification shows what verifications have read, and fails if damage is known.
+func (a *app) verification(ctx context.Context, c *client, vault string) error {
+	u, err := call(ctx, c, lockfastapi.GetVaultVerification, &lockfastapi.GetVaultVerificationInput{BackupVaultName: vault})
+	if err != nil {
+		return err
+	}
+	if a.out.json {
+		err = a.out.line(verificationLine{Type: "result", Vault: vault, Days: u.Days, Objects: u.Objects, Bytes: u.Bytes,
+			Verified: u.BytesVerified, Oldest: u.OldestVerification, Newest: u.NewestVerification, Count: u.DamageCount})
+	} else {
+		last := "never"
+		if u.NewestVerification != nil {
+			last = local(*u.NewestVerification)
+		}
+		_, err = fmt.Fprintf(a.out.stdout, "%s: %s of %s read and found sound within %d days; last %s; %d damages known\n", vault,
+			size(u.BytesVerified), size(u.Bytes), u.Days, last, u.DamageCount)
+	}
+	if err != nil || u.DamageCount == 0 {
+		return err
+	}
+	for _, d := range u.Damages {
+		a.out.fail(fmt.Errorf("vault %s: %s: %s (found %s)", vault, d.Object, d.Reason, local(d.FoundDate)))
+	}
+	return errReported
+}
+
+// sound says what a verification that found no harm looked at.
+func (a *app) sound(vault string, r repo.CheckReport) error {
+	share := 100.0
+	if r.Bytes > 0 {
+		share = 100 * float64(r.BytesRead) / float64(r.Bytes)
+	}
+	_, err := fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %d recovery points, %d objects; %s of %s read, %.0f%%)\n", vault, r.Level,
+		r.Points, r.Packs, size(r.BytesRead), size(r.Bytes), share)
+	if err == nil && r.Mended > 0 {
+		_, err = fmt.Fprintf(a.out.stdout, "%s: %d recovery points now use other copies of damaged contents\n", vault, r.Mended)
+	}
+	if err == nil && r.ForeignCount > 0 {
+		_, err = fmt.Fprintf(a.out.stdout, "%s: %d objects in its place do not belong to it and were left alone\n", vault, r.ForeignCount)
+	}
 	return err
 }
 
-// await follows a task to its end. A task that failed is an error.
+// await follows a task to its end. A task that failed is an error, beside which it is returned.
 func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfastapi.DescribeTaskOutput, error) {
 	p := a.out.progress(subject, true)
 	defer p.finish()
@@ -227,7 +300,7 @@ func (a *app) await(ctx context.Context, c *client, id, subject string) (*lockfa
 			return task, nil
 		case lockfastapi.TaskStateFailed:
 			p.finish()
-			return nil, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
+			return task, fmt.Errorf("%s: %s", subject, deref(task.StatusMessage))
 		}
 		if err := pause(ctx, p.start); err != nil {
 			return nil, err

@@ -122,8 +122,11 @@ def lifecycles(arn):
                                 b'{"Lifecycle":{"DeleteAfterEvent":"DELETE_AFTER_COPY"}}')  # unknown to older clients
     assert (status, headers["x-amzn-ErrorType"]) == (400, "InvalidParameterValueException"), (status, body)
     refused("MissingParameterValueException", BACKUP.update_recovery_point_lifecycle, **named)
-    refused("InvalidRequestException", BACKUP.update_recovery_point_lifecycle, **named,
-            Lifecycle={"DeleteAfterDays": 110, "MoveToColdStorageAfterDays": 20}, text="MoveToColdStorageAfterDays")
+    changed = BACKUP.update_recovery_point_lifecycle(
+        **named, Lifecycle={"DeleteAfterDays": 110, "MoveToColdStorageAfterDays": 20})["CalculatedLifecycle"]
+    assert changed["MoveToColdStorageAt"] - created == datetime.timedelta(days=20), changed
+    assert point(arn)["StorageClass"] == "WARM", point(arn)
+    BACKUP.update_recovery_point_lifecycle(**named, Lifecycle={})
 
 
 def by_resource(arn):

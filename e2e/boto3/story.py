@@ -273,7 +273,7 @@ def deletion(first, second):
 
 def unimplemented():
     step("what Lockfast lacks says so")
-    refused("UnknownOperationException", BACKUP.list_backup_plans)
+    refused("UnknownOperationException", BACKUP.list_legal_holds)
     status, headers, _ = raw("GET", "/no/such/path")
     assert status == 404 and headers["x-amzn-ErrorType"] == "UnknownOperationException", status
 

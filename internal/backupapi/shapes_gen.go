@@ -208,7 +208,7 @@ var (
 		{Name: "ConditionValue", Shape: wire.PlainString},
 	}}
 	shapeConditionParameters = &wire.Shape{Name: "ConditionParameters", Kind: wire.List, Item: shapeConditionParameter}
-	shapeConditionType       = &wire.Shape{Name: "ConditionType", Kind: wire.String, Enum: []string{"STRINGEQUALS"}}
+	shapeConditionType       = &wire.Shape{Name: "ConditionType", Kind: wire.String, Enum: []string{"STRINGEQUALS", "StringEquals"}}
 	shapeConditions          = &wire.Shape{Name: "Conditions", Kind: wire.Structure, Type: reflect.TypeFor[Conditions](), Members: []wire.Member{
 		{Name: "StringEquals", Shape: shapeConditionParameters},
 		{Name: "StringLike", Shape: shapeConditionParameters},

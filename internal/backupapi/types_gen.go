@@ -313,6 +313,7 @@ type ConditionType string
 // Values of [ConditionType].
 const (
 	ConditionTypeStringequals ConditionType = "STRINGEQUALS"
+	ConditionTypeStringEquals ConditionType = "StringEquals"
 )
 
 // Conditions is a structure of the AWS Backup API.

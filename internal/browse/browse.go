@@ -65,27 +65,44 @@ func find(ctx context.Context, p *repo.Point, path string) (repo.Entry, director
 			"The recovery point holds no item %s.", directory.Display([]byte(path)))
 	}
 	if err != nil {
-		return repo.Entry{}, directory.Info{}, err
+		return repo.Entry{}, directory.Info{}, damaged(path, err)
 	}
 	info, err := directory.DecodeMeta(e.Meta)
 	return e, info, err
+}
+
+// damaged words damage that was met at a path, or somewhere below it. Other errors are returned as they are.
+func damaged(path string, err error) error {
+	if !errors.Is(err, repo.ErrDamaged) {
+		return err
+	}
+	where := "The recovery point"
+	if path != "" {
+		where = directory.Display([]byte(path))
+	}
+	return lockfastapi.InvalidRequestExceptionf("%s is damaged in the store: %v. Repair the vault, or restore what is intact.", where, err)
 }
 
 // GetItem answers the content of a file.
 func (s *Service) GetItem(ctx context.Context, in *lockfastapi.GetItemInput) (*lockfastapi.GetItemOutput, error) {
 	p, err := s.open(ctx, in.RecoveryPointArn)
 	if err != nil {
-		return nil, err
+		return nil, damaged("", err)
 	}
 	e, info, err := find(ctx, p, in.Path)
 	if err == nil && info.Type != directory.File {
 		err = lockfastapi.InvalidParameterValueExceptionf("Path: %s is a %s, not a file.", directory.Display([]byte(in.Path)), info.Type)
 	}
+	content := p.Reader(ctx, e.Content)
+	if err == nil && e.Content.Size > 0 {
+		_, err = content.ReadAt(make([]byte, 1), 0) // damage is told before the answer begins, if it is there
+		err = damaged(in.Path, err)
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return &lockfastapi.GetItemOutput{
-		Body:          body{p.Reader(ctx, e.Content), p},
+		Body:          body{content, p},
 		ContentLength: &e.Content.Size,
 		ContentType:   new("application/octet-stream"),
 	}, nil

@@ -27,19 +27,19 @@ func (s *Service) CompareRecoveryPoints(ctx context.Context, in *lockfastapi.Com
 	}
 	older, err := s.open(ctx, in.RecoveryPointArn)
 	if err != nil {
-		return nil, err
+		return nil, damaged("", err)
 	}
 	defer older.Close()
 	newer, err := s.open(ctx, in.OtherRecoveryPointArn)
 	if err != nil {
-		return nil, err
+		return nil, damaged("", err)
 	}
 	defer newer.Close()
 	out := &lockfastapi.CompareRecoveryPointsOutput{Changes: []lockfastapi.Change{}}
 	var last []byte
 	for c, err := range newer.Diff(ctx, older) {
 		if err != nil {
-			return nil, err
+			return nil, damaged("", err)
 		}
 		key := either(c).Key
 		if page.After != nil && bytes.Compare(key, after) <= 0 {

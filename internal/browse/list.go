@@ -19,7 +19,7 @@ func (s *Service) ListItems(ctx context.Context, in *lockfastapi.ListItemsInput)
 	}
 	p, err := s.open(ctx, in.RecoveryPointArn)
 	if err != nil {
-		return nil, err
+		return nil, damaged("", err)
 	}
 	defer p.Close()
 	e, info, err := find(ctx, p, deref(in.Path))
@@ -42,7 +42,7 @@ func (s *Service) ListItems(ctx context.Context, in *lockfastapi.ListItemsInput)
 	}
 	more, err := l.run(p.Cursor(ctx), from)
 	if err != nil {
-		return nil, err
+		return nil, damaged(deref(in.Path), err)
 	}
 	out.Items = append(out.Items, l.items...)
 	if more {

@@ -58,12 +58,14 @@ type Point struct {
 
 // Lifecycle is the retention of a recovery point.
 type Lifecycle struct {
-	DeleteAfterDays int64 `json:"deleteAfterDays"`
+	MoveToColdStorageAfterDays int64 `json:"moveToColdStorageAfterDays,omitzero"`
+	DeleteAfterDays            int64 `json:"deleteAfterDays,omitzero"`
 }
 
-// DeleteAt is when the retention is over.
+// DeleteAt is when a recovery point goes to cold storage, and when its retention is over.
 type DeleteAt struct {
-	DeleteAt Time `json:"deleteAt"`
+	MoveToColdStorageAt Time `json:"moveToColdStorageAt,omitzero"`
+	DeleteAt            Time `json:"deleteAt,omitzero"`
 }
 
 // Time is a time as details hold it, with milliseconds.

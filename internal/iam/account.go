@@ -223,3 +223,14 @@ func oldestKey(ctx context.Context, tx *meta.Tx, account string) (id string, wra
 		WHERE k.account = ? AND u.administrator AND k.active ORDER BY k.created_at, k.id LIMIT 1`, account).Scan(&id, &wrapped)
 	return id, wrapped, err
 }
+
+// Empty reports whether there is no account yet: the database has never been used.
+func (s *Service) Empty(ctx context.Context) (empty bool, err error) {
+	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		var n int
+		err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM iam_account").Scan(&n)
+		empty = n == 0
+		return err
+	})
+	return empty, err
+}

@@ -23,8 +23,10 @@ type Backup struct {
 	RoleARN                    string
 	PointARN                   string // of the recovery point that it makes
 	DeleteAfterDays            int64  // 0 = kept for ever
+	ColdAfterDays              int64  // 0 = never moved to cold storage
 	Tags                       map[string]string
 	Composite
+	Planned
 	Status
 }
 
@@ -53,7 +55,8 @@ type Progress struct {
 var ErrNotFound = errors.New("job does not exist")
 
 const backupColumns = `id, account, region, vault_uuid, vault_name, resource_arn, resource_type, resource_name, role_arn,
-	point_arn, delete_after_days, tags, start_by, is_parent, parent_job, parent_point, member, ` + statusColumns
+	point_arn, delete_after_days, cold_after_days, tags, start_by, is_parent, parent_job, parent_point, member,
+	created_by, not_before, completion_window, copy_actions, ` + statusColumns
 
 const statusColumns = `state, status_message, message_category, created_at, expire_by, started_at, completed_at, items, bytes_read,
 	bytes_stored, total_bytes, skipped, attempts`
@@ -68,16 +71,19 @@ func (s *Status) fields() []any {
 
 func scanBackup(scan func(...any) error) (Backup, error) {
 	var (
-		b    Backup
-		tags string
+		b      Backup
+		tags   string
+		window int64
 	)
 	err := scan(append([]any{
 		&b.ID, &b.Account, &b.Region, &b.VaultUUID, &b.VaultName, &b.ResourceARN, &b.ResourceType, &b.ResourceName, &b.RoleARN,
-		&b.PointARN, &b.DeleteAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
+		&b.PointARN, &b.DeleteAfterDays, &b.ColdAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
+		creator{&b.Planned}, at{&b.NotBefore}, &window, copyActions{&b.Planned},
 	}, b.fields()...)...)
 	if err != nil {
 		return Backup{}, err
 	}
+	b.CompletionWindow = time.Duration(window) * time.Microsecond
 	return b, json.Unmarshal([]byte(tags), &b.Tags)
 }
 

@@ -46,7 +46,7 @@ func (s *Service) describeJob(b Backup) *backupapi.DescribeBackupJobOutput {
 		InitiationDate: j.InitiationDate, IsEncrypted: j.IsEncrypted, IsParent: j.IsParent, MessageCategory: j.MessageCategory,
 		ParentJobId: j.ParentJobId, PercentDone: j.PercentDone, RecoveryPointArn: j.RecoveryPointArn, RecoveryPointLifecycle: j.RecoveryPointLifecycle,
 		ResourceArn: j.ResourceArn, ResourceName: j.ResourceName, ResourceType: j.ResourceType, StartBy: j.StartBy, State: j.State,
-		StatusMessage: j.StatusMessage, VaultLockState: j.VaultLockState, VaultType: j.VaultType,
+		StatusMessage: j.StatusMessage, VaultLockState: j.VaultLockState, VaultType: j.VaultType, CreatedBy: j.CreatedBy,
 	}
 }
 
@@ -70,7 +70,7 @@ func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 		CreationDate: &b.CreatedAt, InitiationDate: &b.CreatedAt, CompletionDate: optional(b.CompletedAt), StartBy: &b.StartBy,
 		ExpectedCompletionDate: optional(b.expected(s.now())), PercentDone: new(fmt.Sprintf("%.1f", b.percent())),
 		BackupSizeInBytes: &b.BytesStored, BytesTransferred: &b.BytesStored, IsParent: &b.IsParent,
-		ParentJobId: some(b.ParentID), IsEncrypted: new(true),
+		ParentJobId: some(b.ParentID), IsEncrypted: new(true), CreatedBy: b.CreatedBy,
 		VaultType: new(string(backupapi.VaultTypeBackupVault)), VaultLockState: new("UNLOCKED"),
 	}
 	switch b.State {
@@ -78,10 +78,23 @@ func (s *Service) describeBackup(b Backup) backupapi.BackupJob {
 	default:
 		j.RecoveryPointArn = &b.PointARN
 	}
-	if b.DeleteAfterDays > 0 {
-		j.RecoveryPointLifecycle = &backupapi.Lifecycle{DeleteAfterDays: &b.DeleteAfterDays}
-	}
+	j.RecoveryPointLifecycle = lifecycle(b.ColdAfterDays, b.DeleteAfterDays)
 	return j
+}
+
+// lifecycle is nil if a recovery point is neither moved to cold storage nor deleted.
+func lifecycle(coldAfterDays, deleteAfterDays int64) *backupapi.Lifecycle {
+	if coldAfterDays == 0 && deleteAfterDays == 0 {
+		return nil
+	}
+	l := &backupapi.Lifecycle{}
+	if coldAfterDays > 0 {
+		l.MoveToColdStorageAfterDays = &coldAfterDays
+	}
+	if deleteAfterDays > 0 {
+		l.DeleteAfterDays = &deleteAfterDays
+	}
+	return l
 }
 
 // percent is how much of a job is done.

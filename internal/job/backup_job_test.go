@@ -317,3 +317,14 @@ func TestCategory(t *testing.T) {
 		}
 	}
 }
+
+func TestStartBackupJob_OfATypeThatIsOptedOut(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.others.optedOut = "EFS"
+		_, err := f.StartBackupJob(f.ctx, backupInput())
+		e, ok := errors.AsType[*backupapi.InvalidRequestException](err)
+		if !ok || !strings.Contains(e.Message, "not opted in for resources of type EFS") {
+			t.Errorf("StartBackupJob = %v, want InvalidRequestException", err)
+		}
+	})
+}

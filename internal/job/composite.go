@@ -56,6 +56,8 @@ func (s *Service) OpenTx(ctx context.Context, tx *meta.Tx, id string) (Backup, V
 		return b, Taken, nil
 	case !s.now().Before(b.StartBy):
 		return b, TooLate, s.expireBackup(ctx, tx, b)
+	case !b.NotBefore.IsZero():
+		return b, Busy, nil
 	}
 	if busy, err := resourceBusy(ctx, tx, b.Account, b.ResourceARN); err != nil || busy {
 		return b, Busy, err
@@ -72,6 +74,9 @@ func (s *Service) OpenTx(ctx context.Context, tx *meta.Tx, id string) (Backup, V
 	}
 	if err == nil {
 		err = s.takeTurn(ctx, tx, b.Account, b.ResourceARN, id)
+	}
+	if err == nil {
+		err = startWindow(ctx, tx, &b)
 	}
 	return b, Claimed, err
 }
@@ -91,7 +96,9 @@ func (s *Service) AddChildrenTx(ctx context.Context, tx *meta.Tx, parent Backup,
 			ID: uuid.NewString(), Account: parent.Account, Region: parent.Region, VaultUUID: parent.VaultUUID,
 			VaultName: parent.VaultName, ResourceARN: m.ResourceARN, RoleARN: parent.RoleARN, Tags: parent.Tags,
 			PointARN: newPointARN(parent.Account, parent.Region), DeleteAfterDays: parent.DeleteAfterDays,
-			Composite: Composite{ParentID: parent.ID, ParentPoint: parent.PointARN, Member: m.Name},
+			ColdAfterDays: parent.ColdAfterDays,
+			Composite:     Composite{ParentID: parent.ID, ParentPoint: parent.PointARN, Member: m.Name},
+			Planned:       Planned{CreatedBy: parent.CreatedBy},
 		}
 		b.ResourceType, _ = s.Resources.TypeOf(m.ResourceARN)
 		b.IsParent = b.ResourceType == groupType

@@ -296,7 +296,8 @@ func TestParentJob_Expires(t *testing.T) {
 		if v := f.open(id, members()...); v != job.TooLate {
 			t.Errorf("verdict = %d after the start window, want TooLate", v)
 		}
-		f.wantState(id, backupapi.BackupJobStateExpired, "Backup job expired before completion.", "JOB_EXPIRED")
+		f.wantState(id, backupapi.BackupJobStateExpired,
+			"Backup job failed because there was a running job for the same resource.", "CONCURRENT_JOB")
 		if err := f.Sweep(f.ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -22,17 +22,18 @@ type Copy struct {
 	ResourceType, ResourceName      string
 	RoleARN                         string
 	DeleteAfterDays                 int64 // 0 = kept for ever
+	ColdAfterDays                   int64 // 0 = never moved to cold storage
 	SizeBytes                       int64
 	Status
 }
 
 const copyColumns = `id, account, region, source_vault_uuid, source_vault_arn, source_point_arn, vault_uuid, vault_arn, point_arn,
-	resource_arn, resource_type, resource_name, role_arn, delete_after_days, size_bytes, ` + statusColumns
+	resource_arn, resource_type, resource_name, role_arn, delete_after_days, cold_after_days, size_bytes, ` + statusColumns
 
 func scanCopy(scan func(...any) error) (j Copy, err error) {
 	err = scan(append([]any{
 		&j.ID, &j.Account, &j.Region, &j.SourceVaultUUID, &j.SourceVaultARN, &j.SourcePointARN, &j.VaultUUID, &j.VaultARN, &j.PointARN,
-		&j.ResourceARN, &j.ResourceType, &j.ResourceName, &j.RoleARN, &j.DeleteAfterDays, &j.SizeBytes,
+		&j.ResourceARN, &j.ResourceType, &j.ResourceName, &j.RoleARN, &j.DeleteAfterDays, &j.ColdAfterDays, &j.SizeBytes,
 	}, j.fields()...)...)
 	return j, err
 }
@@ -99,9 +100,9 @@ func (s *Service) ClaimCopyTx(ctx context.Context, tx *meta.Tx, id string) (Copy
 
 func insertCopy(ctx context.Context, tx *meta.Tx, j Copy) error {
 	_, err := tx.Exec(ctx, "INSERT INTO copy_job ("+copyColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
 		j.ID, j.Account, j.Region, j.SourceVaultUUID, j.SourceVaultARN, j.SourcePointARN, j.VaultUUID, j.VaultARN, j.PointARN,
-		j.ResourceARN, j.ResourceType, j.ResourceName, j.RoleARN, j.DeleteAfterDays, j.SizeBytes, j.State, micros(j.CreatedAt),
+		j.ResourceARN, j.ResourceType, j.ResourceName, j.RoleARN, j.DeleteAfterDays, j.ColdAfterDays, j.SizeBytes, j.State, micros(j.CreatedAt),
 		j.TotalBytes, micros(time.Now().Add(firstRequeue)))
 	if err != nil {
 		return fmt.Errorf("insert copy job: %w", err)

@@ -36,9 +36,7 @@ func describeCopy(j Copy) backupapi.CopyJob {
 	if j.State == Running || j.State == Completed { // otherwise there is no copy
 		d.DestinationRecoveryPointArn = &j.PointARN
 	}
-	if j.DeleteAfterDays > 0 {
-		d.DestinationRecoveryPointLifecycle = &backupapi.Lifecycle{DeleteAfterDays: &j.DeleteAfterDays}
-	}
+	d.DestinationRecoveryPointLifecycle = lifecycle(j.ColdAfterDays, j.DeleteAfterDays)
 	return d
 }
 

@@ -32,6 +32,7 @@ const (
 // others stands for the nouns that jobs work with: a vault, home, with one recovery point, and another one, offsite.
 type others struct {
 	placement string // directory of the placement z1, if any
+	optedOut  string // type of resources that the region's settings leave out
 }
 
 func (o *others) VaultUUIDTx(_ context.Context, _ *meta.Tx, _, _, name string) (string, error) {
@@ -84,6 +85,12 @@ func (o *others) CheckLifecycle(l *backupapi.Lifecycle) error {
 	return nil
 }
 
+func (o *others) ColdAfterDays(*backupapi.Lifecycle, string) int64 { return 0 }
+
+func (o *others) CopyColdAfterDays(*backupapi.DescribeRecoveryPointOutput, *backupapi.Lifecycle, int64) (int64, error) {
+	return 0, nil
+}
+
 func (o *others) TypeOf(arn string) (string, bool) {
 	if strings.Contains(arn, ":stack/") {
 		return "CloudFormation", true
@@ -96,6 +103,10 @@ func (o *others) LookupTx(_ context.Context, _ *meta.Tx, _, _, arn string) (reso
 		return resource.Resource{}, false, nil
 	}
 	return resource.Resource{ARN: arn, Type: "EFS", Name: "data"}, true, nil
+}
+
+func (o *others) OptedInTx(context.Context, *meta.Tx, string, string) (func(string) bool, error) {
+	return func(t string) bool { return t != o.optedOut }, nil
 }
 
 func (o *others) RoleUsable(_ context.Context, _, arn string) (bool, error) { return arn == role, nil }
@@ -142,8 +153,8 @@ func newFixture(t *testing.T, db *meta.DB) *fixture {
 // service makes a service with leases of some length; negative ones are over at once.
 func (f *fixture) service(lease time.Duration) *job.Service {
 	return job.New(job.Options{
-		DB: f.db, Vaults: f.others, Resources: f.others, Roles: f.others, Placements: f.others,
-		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Lease: lease,
+		DB: f.db, Settings: f.others, Vaults: f.others, Resources: f.others, Roles: f.others, Placements: f.others,
+		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Lease: lease, Management: account,
 	})
 }
 

@@ -24,7 +24,7 @@ type Verdict int
 // The verdicts. All but Busy and Taken come with a change of the row.
 const (
 	Claimed Verdict = iota + 1 // the job is the caller's; it is RUNNING, or ABORTING when it was stopped before its worker was lost
-	Busy                       // another backup or copy of the resource runs; the job is enqueued again when that one ends
+	Busy                       // another backup or copy of the resource runs, or it is too early; the job is enqueued again when that is over
 	Taken                      // it has ended, or another worker has it
 	TooLate                    // its start window has passed; it is EXPIRED now
 	GivenUp                    // its worker was lost too often; it is FAILED now, and what it left behind has to go
@@ -51,6 +51,9 @@ func (s *Service) ClaimBackupTx(ctx context.Context, tx *meta.Tx, id string) (Ba
 		if !s.now().Before(b.StartBy) {
 			return b, Lease{}, TooLate, s.expireBackup(ctx, tx, b)
 		}
+		if !b.NotBefore.IsZero() {
+			return b, Lease{}, Busy, nil
+		}
 		if busy, err := resourceBusy(ctx, tx, b.Account, b.ResourceARN); err != nil || busy {
 			return b, Lease{}, Busy, err
 		}
@@ -62,6 +65,9 @@ func (s *Service) ClaimBackupTx(ctx context.Context, tx *meta.Tx, id string) (Ba
 	}
 	if err == nil && waited && v == Claimed {
 		err = s.takeTurn(ctx, tx, b.Account, b.ResourceARN, id)
+	}
+	if err == nil && waited && v == Claimed {
+		err = startWindow(ctx, tx, &b)
 	}
 	if v == GivenUp {
 		err = errors.Join(err, wakeNext(ctx, tx, b.Account, b.ResourceARN))

@@ -266,7 +266,7 @@ func TestSweep_ExpiresWhatWaitedTooLong(t *testing.T) {
 		if err := f.Sweep(f.ctx); err != nil {
 			t.Fatal(err)
 		}
-		f.wantState(waiting, backupapi.BackupJobStateExpired, "Backup job expired before completion.", "JOB_EXPIRED")
+		f.wantState(waiting, backupapi.BackupJobStateExpired, "Backup job failed because there was a running job for the same resource.", "CONCURRENT_JOB")
 		f.wantState(running, backupapi.BackupJobStateRunning, "", "")
 
 		f.clock.add(10080 * time.Minute)

@@ -20,6 +20,7 @@ type efsMetadata struct {
 	name       string // for the new resource; may be empty
 	placement  string // for the new resource; empty = any
 	items      []string
+	intact     bool // restore what is whole of a damaged recovery point
 }
 
 // value takes one value of the metadata; set reports false for one that is not allowed.
@@ -28,7 +29,8 @@ type value struct {
 }
 
 // efsKeys are the keys of an EFS restore, in lower case; they are matched without regard to case. What concerns only
-// the storage of Amazon EFS is checked for its form and has no effect on a directory.
+// the storage of Amazon EFS is checked for its form and has no effect on a directory. Keys of our own begin with lockfast:,
+// see docs/differences.md.
 func efsKeys() map[string]value {
 	return map[string]value{
 		"file-system-id":        {func(m *efsMetadata, v string) bool { m.fileSystem = v; return true }},
@@ -36,6 +38,7 @@ func efsKeys() map[string]value {
 		"creationtoken":         {func(m *efsMetadata, v string) bool { m.name = v; return len(v) <= 64 }},
 		"availabilityzonename":  {func(m *efsMetadata, v string) bool { m.placement = v; return true }},
 		"itemstorestore":        {func(m *efsMetadata, v string) (ok bool) { m.items, ok = parseItems(v); return ok }},
+		"lockfast:intact":       {func(m *efsMetadata, v string) (ok bool) { m.intact, ok = parseBool(v); return ok }},
 		"encrypted":             {isBool},
 		"singleazfilesystem":    {isBool},
 		"kmskeyid":              {func(*efsMetadata, string) bool { return true }},

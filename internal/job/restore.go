@@ -24,6 +24,7 @@ type Restore struct {
 	Metadata                        map[string]string
 	Target                          Target
 	CreatedResourceARN, CreatedPath string
+	Validation                      Validation
 	Status
 }
 
@@ -41,10 +42,12 @@ type Target struct {
 	Into string `json:",omitempty"`
 	// Items limits the restore to some paths relative to the root of the source; nil restores everything.
 	Items []string `json:",omitempty"`
+	// Intact asks for what is whole of a damaged recovery point.
+	Intact bool `json:",omitempty"`
 }
 
 const restoreColumns = `id, account, region, vault_uuid, vault_name, point_arn, point_created_at, source_arn, resource_type, role_arn,
-	size_bytes, metadata, target, created_resource_arn, created_path, ` + statusColumns
+	size_bytes, metadata, target, created_resource_arn, created_path, validation_status, validation_message, ` + statusColumns
 
 func scanRestore(scan func(...any) error) (Restore, error) {
 	var (
@@ -54,6 +57,7 @@ func scanRestore(scan func(...any) error) (Restore, error) {
 	err := scan(append([]any{
 		&r.ID, &r.Account, &r.Region, &r.VaultUUID, &r.VaultName, &r.PointARN, at{&r.PointCreatedAt}, &r.SourceARN, &r.ResourceType,
 		&r.RoleARN, &r.SizeBytes, &metadata, &target, &r.CreatedResourceARN, &r.CreatedPath,
+		&r.Validation.Status, &r.Validation.Message,
 	}, r.fields()...)...)
 	if err != nil {
 		return Restore{}, err

@@ -27,13 +27,18 @@ func (s *Service) DescribeRestoreJob(ctx context.Context, in *backupapi.Describe
 		IamRoleArn: j.IamRoleArn, IsParent: j.IsParent, PercentDone: j.PercentDone, RecoveryPointArn: j.RecoveryPointArn,
 		RecoveryPointCreationDate: j.RecoveryPointCreationDate, ResourceType: j.ResourceType, RestoreJobId: j.RestoreJobId,
 		SourceResourceArn: j.SourceResourceArn, Status: j.Status, StatusMessage: j.StatusMessage,
+		ValidationStatus: j.ValidationStatus, ValidationStatusMessage: j.ValidationStatusMessage,
 	}, nil
 }
 
 // ownRestore reads a job of the caller's account and region; a missing one is an API error.
 func (s *Service) ownRestore(ctx context.Context, id string) (Restore, error) {
 	r, err := s.Restore(ctx, id)
-	c := caller.From(ctx)
+	return owned(caller.From(ctx), id, r, err)
+}
+
+// owned makes an API error of a job that is missing or somebody else's.
+func owned(c caller.Caller, id string, r Restore, err error) (Restore, error) {
 	if errors.Is(err, ErrNotFound) || err == nil && (r.Account != c.Account || r.Region != c.Region) {
 		return Restore{}, backupapi.ResourceNotFoundExceptionf("Restore job %s does not exist", id)
 	}
@@ -48,6 +53,10 @@ func (s *Service) describeRestore(r Restore) backupapi.RestoreJobsListMember {
 		IamRoleArn: &r.RoleARN, BackupSizeInBytes: &r.SizeBytes, Status: new(backupapi.RestoreJobStatus(r.State)),
 		StatusMessage: some(r.Message), CreationDate: &r.CreatedAt, CompletionDate: optional(r.CompletedAt),
 		PercentDone: new(fmt.Sprintf("%.2f%%", r.percent())), CreatedResourceArn: some(r.CreatedResourceARN), IsParent: new(false),
+		ValidationStatusMessage: some(r.Validation.Message),
+	}
+	if r.Validation.Status != "" {
+		j.ValidationStatus = &r.Validation.Status
 	}
 	if now := s.now(); r.State == Running {
 		if end := r.expected(now); !end.IsZero() {

@@ -153,6 +153,7 @@ func TestStartRestoreJob_Targets(t *testing.T) {
 			{"named", with("CreationToken", "copy", "availabilityZoneName", "z1"), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "copy"}},
 			{"any case", map[string]string{"NEWFILESYSTEM": "False", "File-System-Id": "fs-00000000000000002"}, job.Target{Resource: otherARN}},
 			{"by ARN", map[string]string{"newFileSystem": "false", "file-system-id": otherARN}, job.Target{Resource: otherARN}},
+			{"what is intact", with("lockfast:intact", "true"), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID", Intact: true}},
 			{"items", with("itemsToRestore", `["/a/b", "c//d/", "./e"]`), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID", Items: []string{"a/b", "c/d", "e"}}},
 			{"the root as item", with("ItemsToRestore", `["a", "/"]`), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID"}},
 		}

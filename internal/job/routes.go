@@ -31,6 +31,7 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		})
 	s.copyRoutes(backup)
 	s.restoreRoutes(backup)
+	s.summaryRoutes(backup)
 	s.ownRoutes(own)
 }
 
@@ -75,6 +76,10 @@ func (s *Service) restoreRoutes(r *restjson.Router) {
 	restjson.Handle(r, backupapi.ListRestoreJobsByProtectedResource, s.ListRestoreJobsByProtectedResource,
 		func(caller.Caller, *backupapi.ListRestoreJobsByProtectedResourceInput) []restjson.Access {
 			return caller.OnAll("backup:ListRestoreJobsByProtectedResource")
+		})
+	restjson.Handle(r, backupapi.PutRestoreValidationResult, s.PutRestoreValidationResult,
+		func(caller.Caller, *backupapi.PutRestoreValidationResultInput) []restjson.Access {
+			return caller.OnAll("backup:PutRestoreValidationResult")
 		})
 	restjson.Handle(r, backupapi.GetRestoreJobMetadata, s.GetRestoreJobMetadata,
 		func(caller.Caller, *backupapi.GetRestoreJobMetadataInput) []restjson.Access {

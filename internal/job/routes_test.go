@@ -19,8 +19,8 @@ func TestRoutes(t *testing.T) {
 	own := restjson.New(restjson.Options{Service: lockfastapi.Service})
 	job.New(job.Options{}).Routes(backup, own)
 	want := []string{
-		"DescribeBackupJob", "DescribeCopyJob", "DescribeRestoreJob", "GetRestoreJobMetadata", "ListBackupJobs", "ListCopyJobs",
-		"ListRestoreJobs", "ListRestoreJobsByProtectedResource", "StartBackupJob", "StartCopyJob", "StartRestoreJob", "StopBackupJob",
+		"DescribeBackupJob", "DescribeCopyJob", "DescribeRestoreJob", "GetRestoreJobMetadata", "ListBackupJobSummaries", "ListBackupJobs",
+		"ListCopyJobSummaries", "ListCopyJobs", "ListRestoreJobSummaries", "ListRestoreJobs", "ListRestoreJobsByProtectedResource", "PutRestoreValidationResult", "StartBackupJob", "StartCopyJob", "StartRestoreJob", "StopBackupJob",
 	}
 	if diff := cmp.Diff(want, backup.Operations()); diff != "" {
 		t.Error(diff)

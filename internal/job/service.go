@@ -38,6 +38,12 @@ type Vaults interface {
 	// missing or cannot be copied is an API error.
 	CopyableTx(ctx context.Context, tx *meta.Tx, vaultName, arn string, l *backupapi.Lifecycle) (
 		point *backupapi.DescribeRecoveryPointOutput, days int64, err error)
+	// ColdAfterDays is the number of days of a lifecycle, checked before, after which a recovery point of a type of
+	// resources is moved to cold storage; 0 for never.
+	ColdAfterDays(l *backupapi.Lifecycle, resourceType string) int64
+	// CopyColdAfterDays is that of a copy of a recovery point, which is deleted after a number of days, 0 for never. What
+	// does not go together is an API error.
+	CopyColdAfterDays(p *backupapi.DescribeRecoveryPointOutput, l *backupapi.Lifecycle, deleteAfterDays int64) (int64, error)
 	// CheckLifecycle answers an API error for a lifecycle that is not allowed.
 	CheckLifecycle(l *backupapi.Lifecycle) error
 }
@@ -48,6 +54,11 @@ type Resources interface {
 	TypeOf(arn string) (string, bool)
 	// LookupTx finds a resource; false if there is none.
 	LookupTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (resource.Resource, bool, error)
+}
+
+// Settings knows for which types of resources an account has opted in.
+type Settings interface {
+	OptedInTx(ctx context.Context, tx *meta.Tx, account, region string) (func(resourceType string) bool, error)
 }
 
 // Roles knows the roles of the accounts.
@@ -68,12 +79,15 @@ type Options struct {
 	Vaults     Vaults
 	Resources  Resources
 	Roles      Roles
+	Settings   Settings // nil: all types are opted in
 	Placements Placements
 	// MayUse refuses paths of the host that an account may not name, whether they exist or not; nil is for none.
 	MayUse func(account, path string) error
 	Pager  *restjson.Pager
 	Now    func() time.Time // policy clock; nil is time.Now
 	Lease  time.Duration    // how long a worker may be silent; 0 is [DefaultLease]
+	// Management is the account that may see summaries of other accounts' jobs.
+	Management string
 }
 
 // Limits of jobs.

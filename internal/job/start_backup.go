@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -107,6 +108,10 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 	if b.ResourceType, ok = s.Resources.TypeOf(in.ResourceArn); !ok {
 		return b, backupapi.InvalidParameterValueExceptionf("Unsupported resource type: %s", in.ResourceArn)
 	}
+	if err := s.checkOptIn(ctx, b); err != nil {
+		return b, err
+	}
+	b.ColdAfterDays = s.Vaults.ColdAfterDays(in.Lifecycle, b.ResourceType)
 	b.IsParent = b.ResourceType == groupType
 	b.State, b.CreatedAt = Created, s.now()
 	start, err := window("StartWindowMinutes", in.StartWindowMinutes, minStartWindow, defaultStartWindow)
@@ -122,6 +127,20 @@ func (s *Service) newBackup(ctx context.Context, in *backupapi.StartBackupJobInp
 		return b, err
 	}
 	return b, s.Vaults.CheckLifecycle(in.Lifecycle)
+}
+
+// checkOptIn refuses types of resources that the Region settings leave out.
+func (s *Service) checkOptIn(ctx context.Context, b Backup) error {
+	if s.Settings == nil {
+		return nil
+	}
+	return s.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		optedIn, err := s.Settings.OptedInTx(ctx, tx, b.Account, b.Region)
+		if err == nil && !optedIn(b.ResourceType) {
+			err = backupapi.InvalidRequestExceptionf("The Region settings have not opted in for resources of type %s", b.ResourceType)
+		}
+		return err
+	})
 }
 
 func window(member string, minutes *int64, least, absent int64) (time.Duration, error) {
@@ -143,20 +162,31 @@ func (s *Service) checkRole(ctx context.Context, account, arn string) error {
 	return err
 }
 
+// insertBackup adds a job that waits, and enqueues it unless it has to wait for a time.
 func insertBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
+	if err := insertBackupRow(ctx, tx, b); err != nil || !b.NotBefore.IsZero() {
+		return err
+	}
+	return enqueue(ctx, tx, b.ID, b.IsParent)
+}
+
+func insertBackupRow(ctx context.Context, tx *meta.Tx, b Backup) error {
 	if b.Tags == nil {
 		b.Tags = map[string]string{}
 	}
+	requeue := micros(time.Now().Add(firstRequeue))
+	if !b.NotBefore.IsZero() {
+		requeue = never
+	}
+	args := slices.Concat([]any{b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
+		b.PointARN, b.DeleteAfterDays, b.ColdAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member},
+		b.Planned.columns(), []any{b.State, micros(b.CreatedAt), micros(b.ExpireBy), requeue})
 	_, err := tx.Exec(ctx, "INSERT INTO backup_job ("+backupColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`,
-		b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
-		b.PointARN, b.DeleteAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint,
-		b.Member, b.State, micros(b.CreatedAt), micros(b.ExpireBy),
-		micros(time.Now().Add(firstRequeue)))
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`, args...)
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}
-	return enqueue(ctx, tx, b.ID, b.IsParent)
+	return nil
 }
 
 // Limits of tags.

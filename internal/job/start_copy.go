@@ -70,6 +70,9 @@ func (s *Service) newCopy(ctx context.Context, tx *meta.Tx, in *backupapi.StartC
 		VaultARN: in.DestinationBackupVaultArn, PointARN: newPointARN(c.Account, to.region), ResourceARN: *p.ResourceArn,
 		ResourceType: *p.ResourceType, RoleARN: in.IamRoleArn, DeleteAfterDays: days, SizeBytes: *p.BackupSizeInBytes,
 	}
+	if j.ColdAfterDays, err = s.Vaults.CopyColdAfterDays(p, in.Lifecycle, days); err != nil {
+		return Copy{}, err
+	}
 	if p.ResourceName != nil {
 		j.ResourceName = *p.ResourceName
 	}

@@ -46,7 +46,7 @@ func (s *Service) StartRestoreJob(ctx context.Context, in *backupapi.StartRestor
 // target finds the place that the metadata asks for.
 func (s *Service) target(ctx context.Context, tx *meta.Tx, m efsMetadata, id string) (Target, error) {
 	c := caller.From(ctx)
-	t := Target{Items: m.items}
+	t := Target{Items: m.items, Intact: m.intact}
 	if !m.newOne {
 		t.Resource = m.fileSystem
 		if !strings.HasPrefix(t.Resource, "arn:") {
@@ -86,7 +86,7 @@ func (s *Service) RestoreToDirectory(ctx context.Context, in *lockfastapi.Restor
 	if !ok {
 		return nil, backupapi.InvalidParameterValueExceptionf("Items holds a path that is empty or leads out of the resource")
 	}
-	t := Target{Into: filepath.Clean(in.Directory), Items: items}
+	t := Target{Into: filepath.Clean(in.Directory), Items: items, Intact: in.Intact != nil && *in.Intact}
 	if len(items) == 0 {
 		t.Items = nil
 	}
@@ -172,7 +172,7 @@ func (s *Service) newRestore(ctx context.Context, tx *meta.Tx, o order, id strin
 
 func insertRestore(ctx context.Context, tx *meta.Tx, r Restore) error {
 	_, err := tx.Exec(ctx, "INSERT INTO restore_job ("+restoreColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', '', ?, '', '', ?, 0, 0, 0, 0, 0, 0, ?, 0, 0, '', ?)`,
 		r.ID, r.Account, r.Region, r.VaultUUID, r.VaultName, r.PointARN, micros(r.PointCreatedAt), r.SourceARN, r.ResourceType, r.RoleARN,
 		r.SizeBytes, encode(r.Metadata), encode(r.Target), r.State, micros(r.CreatedAt), r.TotalBytes,
 		micros(time.Now().Add(firstRequeue)))

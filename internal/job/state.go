@@ -37,6 +37,8 @@ func (s State) Over() bool {
 const (
 	stoppedMessage = "Backup job was stopped by user."
 	expiredMessage = "Backup job expired before completion."
+	// concurrentMessage is of a job that expired because it waited for another one.
+	concurrentMessage = "Backup job failed because there was a running job for the same resource."
 )
 
 // Kind tells backup jobs, copy jobs and restore jobs apart.

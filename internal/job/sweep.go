@@ -20,13 +20,13 @@ const (
 	sweepBatch = 500
 )
 
-// Sweep enqueues the jobs again whose workers were lost, expires those whose start window has passed, and forgets old
+// Sweep enqueues jobs that had to wait for a time, and those whose workers were lost, expires those whose start window has passed, and forgets old
 // jobs and idempotency tokens. It is called now and then by every server.
 func (s *Service) Sweep(ctx context.Context) error {
 	if err := s.DB.Update(ctx, pruneTokens); err != nil {
 		return err
 	}
-	steps := []func(context.Context, *meta.Tx) (int, error){s.expireWaiting}
+	steps := []func(context.Context, *meta.Tx) (int, error){s.expireWaiting, s.startLater}
 	for _, k := range kinds() {
 		steps = append(steps,
 			func(ctx context.Context, tx *meta.Tx) (int, error) { return s.requeue(ctx, tx, k) },
@@ -82,7 +82,13 @@ func (s *Service) expireWaiting(ctx context.Context, tx *meta.Tx) (int, error) {
 
 // expireBackup ends a backup job that waits, and lets the one behind it have its turn.
 func (s *Service) expireBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
-	if err := s.end(ctx, tx, Lease{Kind: Backups, JobID: b.ID}, Expired, expiredMessage); err != nil {
+	message := expiredMessage
+	if busy, err := resourceBusy(ctx, tx, b.Account, b.ResourceARN); err != nil {
+		return err
+	} else if busy {
+		message = concurrentMessage
+	}
+	if err := s.end(ctx, tx, Lease{Kind: Backups, JobID: b.ID}, Expired, message); err != nil {
 		return err
 	}
 	return wakeNext(ctx, tx, b.Account, b.ResourceARN)

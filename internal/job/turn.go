@@ -40,12 +40,12 @@ func resourceBusy(ctx context.Context, tx *meta.Tx, account, resourceARN string)
 
 // wakeNext enqueues the backup job or copy job that has waited longest for a resource.
 func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) error {
-	const waiting = " WHERE account = ? AND resource_arn = ? AND state = 'CREATED' ORDER BY created_at, id LIMIT 1"
-	backups, err := selectBackups(ctx, tx, waiting, account, resourceARN)
+	const waiting, first = " WHERE account = ? AND resource_arn = ? AND state = 'CREATED'", " ORDER BY created_at, id LIMIT 1"
+	backups, err := selectBackups(ctx, tx, waiting+" AND not_before = 0"+first, account, resourceARN)
 	if err != nil {
 		return err
 	}
-	copies, err := selectCopies(ctx, tx, waiting, account, resourceARN)
+	copies, err := selectCopies(ctx, tx, waiting+first, account, resourceARN)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -8,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +59,15 @@ type Key struct {
 func (r *Root) NewMaterial(ctx context.Context, n KeyName) ([]byte, error) {
 	material := make([]byte, keySize)
 	rand.Read(material) // never fails
+	return r.Wrap(ctx, material, n.bind())
+}
+
+// RewrapMaterial wraps the material of a version anew, under the root key itself. Errors are those of [Root.Unwrap].
+func (r *Root) RewrapMaterial(ctx context.Context, n KeyName, wrapped []byte) ([]byte, error) {
+	material, err := r.Unwrap(ctx, wrapped, n.bind())
+	if err != nil {
+		return nil, fmt.Errorf("rewrap KMS key %s version %d: %w", n.ARN(), n.Version, err)
+	}
 	return r.Wrap(ctx, material, n.bind())
 }
 
@@ -117,6 +128,10 @@ func parseLink(link []byte) (n KeyName, wrapped []byte, err error) {
 	return n, rest[size:], nil
 }
 
+// ParseLink reads a link of the chain in a key object: which version of which KMS key it is, and its material as the root
+// key wrapped it, which [Root.OpenKey] opens.
+func ParseLink(link []byte) (n KeyName, wrapped []byte, err error) { return parseLink(link) }
+
 // Links implements [repo.ChainWrapper]: the root key hangs on nothing.
 func (r *Root) Links() [][]byte { return nil }
 
@@ -146,6 +161,18 @@ func (r *Root) UnwrapLinked(ctx context.Context, keyID string, links [][]byte, w
 
 // KeyID names the key for the operator: its ARN.
 func (k *Key) KeyID() string { return k.name.ARN() }
+
+// Current implements [repo.Renewer].
+func (k *Key) Current(keyID string, links [][]byte, wrapped []byte) bool {
+	return keyID == k.KeyID() && len(links) == 1 && bytes.Equal(links[0], k.link) && len(wrapped) >= wrapHead &&
+		wrapped[0] == keyVersion && binary.LittleEndian.Uint32(wrapped[1:]) == k.name.Version
+}
+
+// Fingerprint stands for what wraps vault keys now: the version, and the root key that wraps it.
+func (k *Key) Fingerprint() string {
+	sum := sha256.Sum256(k.link)
+	return hex.EncodeToString(sum[:])
+}
 
 // Links implements [repo.ChainWrapper].
 func (k *Key) Links() [][]byte { return [][]byte{k.link} }

@@ -1,6 +1,9 @@
 package keys
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func FuzzDecode(f *testing.F) {
 	r, err := generate()
@@ -65,5 +68,20 @@ func FuzzUnwrapLinked(f *testing.F) {
 		if err == nil && string(key) != "key" {
 			t.Errorf("UnwrapLinked(%x, %x) = %x", link, wrapped, key)
 		}
+	})
+}
+
+func FuzzParseSealed(f *testing.F) {
+	f.Add("lockfast-sealed-root-key-1:0123456789abcdef:00000000:vault:v1:x")
+	f.Add("lockfast-sealed-root-key-1:0123456789abcdef:" + checksum("0123456789abcdef:vault:v1:x d") + ":vault:v1:x d\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, sealed, err := parseSealed(text)
+		if err != nil {
+			return
+		}
+		if again := sealedMagic + ":" + id + ":" + checksum(id+":"+sealed) + ":" + sealed; again != strings.TrimSpace(text) {
+			t.Errorf("parseSealed(%q) = %q, %q", text, id, sealed)
+		}
+		versionOf(sealed)
 	})
 }

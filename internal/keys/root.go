@@ -1,4 +1,8 @@
-// Package keys keeps the root key, a file beside the data, and wraps other keys with it.
+// Package keys keeps the root key, in a file beside the data, and wraps other keys with it.
+//
+// The file holds the key itself or, where a transit service (OpenBao, HashiCorp Vault) guards it, the key as that service
+// encrypted it, see [Transit]. The root key can be replaced: [Rotate] puts a new one in its place, and as long as the old
+// one lies beside it ([Open] finds it) both open what they wrapped, and the new one wraps.
 //
 // The key file is one line of text, which may be printed and typed in again:
 //
@@ -48,6 +52,8 @@ type Root struct {
 	key  [keySize]byte
 	id   [idSize]byte
 	aead cipher.AEAD
+	// older are the keys that this one replaces, the latest first; they only unwrap.
+	older []*Root
 }
 
 func newRoot(key []byte) (*Root, error) {
@@ -83,8 +89,45 @@ func (r *Root) Derive(purpose string) [32]byte {
 	return [32]byte(r.derive("lockfast/1/derive/"+purpose, 32))
 }
 
+// Domain derives the key under which equal contents of an account's vaults get equal ids, for an account that has none yet.
+// While the root key is about to replace another one, it is that one which accounts may have theirs from.
+func (r *Root) Domain(account string) [32]byte {
+	for _, old := range r.older {
+		r = old
+	}
+	return r.Derive("domain of account " + account)
+}
+
 // KeyID names the key: 16 hexadecimal digits, not secret.
 func (r *Root) KeyID() string { return hex.EncodeToString(r.id[:]) }
+
+// Alone returns the key without those that it replaces.
+func (r *Root) Alone() *Root {
+	alone := *r
+	alone.older = nil
+	return &alone
+}
+
+// Replaces returns the key that this one is about to replace, as long as it is known; nil if there is none.
+func (r *Root) Replaces() *Root {
+	if len(r.older) == 0 {
+		return nil
+	}
+	return r.older[0]
+}
+
+// Wrapped reports whether the key itself wrapped something, rather than one that it replaces.
+func (r *Root) Wrapped(wrapped []byte) bool {
+	return len(wrapped) >= headSize && wrapped[0] == version && [idSize]byte(wrapped[1:headSize]) == r.id
+}
+
+// Current implements [repo.Renewer].
+func (r *Root) Current(keyID string, links [][]byte, wrapped []byte) bool {
+	return keyID == r.KeyID() && len(links) == 0 && r.Wrapped(wrapped)
+}
+
+// Fingerprint stands for what wraps vault keys now, as [Key.Fingerprint].
+func (r *Root) Fingerprint() string { return "root key " + r.KeyID() }
 
 // Wrap encrypts key, bound to bind: it can only be unwrapped with the same bind.
 func (r *Root) Wrap(_ context.Context, key, bind []byte) ([]byte, error) {
@@ -92,10 +135,15 @@ func (r *Root) Wrap(_ context.Context, key, bind []byte) ([]byte, error) {
 	return r.aead.Seal(head, nil, key, append(head[:headSize:headSize], bind...)), nil
 }
 
-// Unwrap is the inverse of Wrap. The error wraps [repo.ErrWrongKey] if wrapped
-// was made with another root key, and names both; [repo.ErrDamaged] if it was
-// altered or is bound to something else.
-func (r *Root) Unwrap(_ context.Context, wrapped, bind []byte) ([]byte, error) {
+// Unwrap is the inverse of Wrap, also of that of the keys that this one replaces.
+// The error wraps [repo.ErrWrongKey] if wrapped was made with another root key, and
+// names both; [repo.ErrDamaged] if it was altered or is bound to something else.
+func (r *Root) Unwrap(ctx context.Context, wrapped, bind []byte) ([]byte, error) {
+	for _, old := range r.older {
+		if old.Wrapped(wrapped) {
+			return old.Alone().Unwrap(ctx, wrapped, bind)
+		}
+	}
 	if len(wrapped) < overhead || wrapped[0] != version {
 		return nil, fmt.Errorf("unwrap key: %w", repo.ErrDamaged)
 	}
@@ -125,6 +173,16 @@ func (r *Root) Format(s fmt.State, _ rune) { fmt.Fprint(s, r.String()) }
 
 // LogValue is String.
 func (r *Root) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// Export returns the text of the key, and of those that it is about to replace, for a recovery kit. Whoever has it has the
+// keys.
+func (r *Root) Export() (lines []string) {
+	lines = append(lines, strings.TrimSpace(r.encode()))
+	for _, old := range r.older {
+		lines = append(lines, old.Export()...)
+	}
+	return lines
+}
 
 // errMalformed is wrapped with the name of the file.
 var errMalformed = errors.New("not a root key file, or a damaged one")

@@ -1,8 +1,8 @@
 // Package kms is the noun behind encryption keys: the operations of AWS KMS that backup vaults and their users need.
 //
 // A key is a row with a policy and a state, and one version or more of 256 bits of material, wrapped by the root key.
-// The highest version encrypts, all of them decrypt. Vaults hang on keys: the key of a vault is wrapped by the version
-// that was the highest when the vault was first written to. A key that is not Enabled opens nothing
+// The highest version encrypts, all of them decrypt. Vaults hang on keys: the key of a vault is wrapped by the
+// highest version, which [Service.RewrapVaults] sees to after a rotation. A key that is not Enabled opens nothing
 // ([Service.CheckUsable]); [Service.Expire] destroys the keys whose deletion was scheduled and whose time has come.
 //
 // See https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html.
@@ -18,6 +18,7 @@ import (
 	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
+	"github.com/lockfast/lockfast/repo"
 )
 
 // ErrPrincipal is wrapped by errors of [Principals] for a principal that does not exist.
@@ -25,7 +26,13 @@ var ErrPrincipal = errors.New("principal does not exist")
 
 // Root wraps the material of keys.
 type Root interface {
+	Renewer
+	// Wrapped reports whether the root key wrapped something, rather than one that it is about to replace.
+	Wrapped(wrapped []byte) bool
+	// Domain derives the domain key of an account that has none yet.
+	Domain(account string) [32]byte
 	NewMaterial(ctx context.Context, n keys.KeyName) ([]byte, error)
+	RewrapMaterial(ctx context.Context, n keys.KeyName, wrapped []byte) ([]byte, error)
 	OpenKey(ctx context.Context, n keys.KeyName, wrapped []byte) (*keys.Key, error)
 }
 
@@ -41,6 +48,12 @@ type Vaults interface {
 	VaultsOfKey(ctx context.Context, keyARN string) ([]string, error)
 	// Shred makes the data of all vaults of a key unreadable for ever. It may be repeated.
 	Shred(ctx context.Context, keyARN string) error
+	// HungVaults returns all vaults with their keys.
+	HungVaults(ctx context.Context) ([]HungVault, error)
+	// Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. It returns false for one that has nothing in the store.
+	Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) error) (bool, error)
+	// KeyRotated is told that [Service.RewrapVaults] has something to do.
+	KeyRotated()
 	// KeyChanged is told of a key that may no longer be used.
 	KeyChanged(ctx context.Context)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/wire"
+	"github.com/lockfast/lockfast/repo"
 )
 
 const (
@@ -42,6 +43,28 @@ type fixture struct {
 	shredded []string
 	lost     error // of Shred
 	changed  int
+
+	root    *keys.Root
+	hung    []kms.HungVault
+	rewraps []string // vaults, with what wraps their keys
+	refusal error    // of Rewrap
+	absent  bool     // vaults have nothing in the store
+	during  func()   // called by Rewrap before it asks whether the keys may stay
+	rotated int
+}
+
+func (f *fixture) HungVaults(context.Context) ([]kms.HungVault, error) { return f.hung, nil }
+func (f *fixture) KeyRotated()                                         { f.rotated++ }
+
+func (f *fixture) Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) error) (bool, error) {
+	f.rewraps = append(f.rewraps, vaultUUID+" by "+to.(kms.Renewer).Fingerprint())
+	if f.during != nil {
+		f.during()
+	}
+	if err := errors.Join(f.refusal, still(ctx)); err != nil {
+		return false, err
+	}
+	return !f.absent, nil
 }
 
 func (f *fixture) VaultsOfKey(_ context.Context, keyARN string) ([]string, error) {
@@ -74,7 +97,7 @@ func run(t *testing.T, test func(f *fixture)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &fixture{T: t, db: open(t, kms.Migrations()), time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), vaults: map[string][]string{}}
+		f := &fixture{T: t, root: root, db: open(t, kms.Migrations()), time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), vaults: map[string][]string{}}
 		f.Service = kms.New(kms.Options{DB: f.db, Root: root, Principals: f, Vaults: f, Pager: restjson.NewPager([]byte("key")),
 			Now: func() time.Time { return f.time }, Log: slog.New(slog.NewTextHandler(&f.log, nil))})
 		f.ctx = caller.With(t.Context(), caller.Caller{Account: account, Region: region, ARN: "arn:aws:iam::" + account + ":user/alice",

@@ -77,8 +77,10 @@ func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRot
 
 // rotate gives a key a new version if it is as wanted.
 func (s *Service) rotate(ctx context.Context, name string, wanted func(key) bool) (k key, err error) {
+	rotated := false
 	err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		var ok bool
+		rotated = false
 		k, ok, err = byARN(ctx, tx, name, tx.ForUpdate())
 		if err != nil || !ok || !wanted(k) {
 			return err
@@ -87,12 +89,17 @@ func (s *Service) rotate(ctx context.Context, name string, wanted func(key) bool
 		if err := s.addVersion(ctx, tx, k); err != nil {
 			return err
 		}
+		rotated = true
 		return set(ctx, tx, k, "version = ?, rotate_at = ?", k.version, micros(s.nextRotation(k.rotationDays)))
 	})
+	if err == nil && rotated {
+		s.o.Vaults.KeyRotated()
+	}
 	return k, err
 }
 
-// RotateKey gives a key a new version now. What older versions wrapped stays as it is and can be opened.
+// RotateKey gives a key a new version now. What users encrypted with older versions can be decrypted; the keys of vaults
+// are wrapped anew soon.
 func (s *Service) RotateKey(ctx context.Context, in *lockfastapi.RotateKeyInput) (*lockfastapi.RotateKeyOutput, error) {
 	k, err := s.read(ctx, in.KeyId)
 	if err == nil {

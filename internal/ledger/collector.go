@@ -113,6 +113,13 @@ func (v *Vault) Forget(ctx context.Context, id repo.SessionID, objects []repo.ID
 		if err := t.forget(ctx, objects); err != nil {
 			return err
 		}
+		for _, table := range []string{"ledger_damage", "ledger_verified"} {
+			err := deleteAll(ctx, t, table+` WHERE vault = ? AND pack NOT IN (SELECT id FROM ledger_object WHERE vault = ? AND state < 5)
+				AND pack IN`, objects, t.vault, t.vault)
+			if err != nil {
+				return err
+			}
+		}
 		const over = "(state = 2 OR (state = 3 AND keep_until <= ?))"
 		err = deleteAll(ctx, t, `ledger_object WHERE vault = ? AND state = 1
 			AND session IN (SELECT id FROM ledger_session WHERE vault = ? AND `+over+`) AND session IN`,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
 )
 
@@ -18,7 +19,7 @@ const batch = 1000
 // errTaken refuses a name that is not free.
 var errTaken = errors.New("it is taken")
 
-const objectColumns = "id, kind, state, session, size, epoch, remap"
+const objectColumns = "id, kind, state, session, size, epoch, remap, registered"
 
 // Reserve implements [repo.Objects].
 func (v *Vault) Reserve(ctx context.Context, id repo.SessionID, objects []repo.Object) error {
@@ -58,6 +59,10 @@ func (v *Vault) Register(ctx context.Context, id repo.SessionID, objects []repo.
 		if err != nil {
 			return err
 		}
+		now, err := t.now(ctx)
+		if err != nil {
+			return err
+		}
 		var change []repo.Object
 		for _, o := range known {
 			if o.Session != id {
@@ -65,6 +70,9 @@ func (v *Vault) Register(ctx context.Context, id repo.SessionID, objects []repo.
 			}
 			if o.State == repo.ObjectReserved {
 				o.State, o.Size = repo.ObjectLive, size[o.ID]
+				if o.Kind == repo.ObjectCold {
+					o.Registered = now
+				}
 				change = append(change, o)
 			}
 			delete(size, o.ID)
@@ -118,13 +126,17 @@ func (t *ledgerTx) objects(ctx context.Context, all []repo.Object, where string,
 	defer rows.Close()
 	for rows.Next() {
 		var (
-			o  repo.Object
-			id []byte
+			o          repo.Object
+			id         []byte
+			registered int64
 		)
-		if err := rows.Scan(&id, &o.Kind, &o.State, &o.Session, &o.Size, &o.Epoch, &o.Remap); err != nil {
+		if err := rows.Scan(&id, &o.Kind, &o.State, &o.Session, &o.Size, &o.Epoch, &o.Remap, &registered); err != nil {
 			return nil, err
 		}
 		copy(o.ID[:], id)
+		if registered != 0 {
+			o.Registered = meta.FromMicros(registered)
+		}
 		all = append(all, o)
 	}
 	return all, rows.Err()
@@ -138,16 +150,20 @@ func (t *ledgerTx) put(ctx context.Context, objects []repo.Object) error {
 	t.revision++
 	t.changed = true
 	for some := range slices.Chunk(objects, batch) {
-		args := make([]any, 0, 9*len(some))
+		args := make([]any, 0, 10*len(some))
 		for _, o := range some {
+			registered := int64(0)
+			if !o.Registered.IsZero() {
+				registered = meta.Micros(o.Registered)
+			}
 			args = append(args, t.vault, o.ID[:], o.Kind, o.State, string(o.Session),
-				o.Size, int64(o.Epoch), orNull(o.Remap), int64(t.revision))
+				o.Size, int64(o.Epoch), orNull(o.Remap), registered, int64(t.revision))
 		}
-		row := "(" + marks(9) + ")"
+		row := "(" + marks(10) + ")"
 		_, err := t.Exec(ctx, "INSERT INTO ledger_object (vault, "+objectColumns+", revision) VALUES "+
 			row+strings.Repeat(", "+row, len(some)-1)+
 			` ON CONFLICT (vault, id) DO UPDATE SET state = excluded.state, size = excluded.size,
-			epoch = excluded.epoch, remap = excluded.remap, revision = excluded.revision`, args...)
+			epoch = excluded.epoch, remap = excluded.remap, registered = excluded.registered, revision = excluded.revision`, args...)
 		if err != nil {
 			return fmt.Errorf("write objects: %w", err)
 		}

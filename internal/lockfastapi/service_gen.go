@@ -11,13 +11,17 @@ var Service = &wire.Service{Name: "lockfast", Version: "2026-01-01", Protocol: "
 // Operations returns every operation of the model, by name.
 func Operations() []*wire.Descriptor {
 	return []*wire.Descriptor{
+		AdvanceClock.Descriptor,
 		CompareRecoveryPoints.Descriptor,
 		CreateAccount.Descriptor,
+		DescribeClock.Descriptor,
 		DescribeJobDetail.Descriptor,
 		DescribeResource.Descriptor,
 		DescribeTask.Descriptor,
+		ExplainBackupPlan.Descriptor,
 		GetItem.Descriptor,
 		GetVaultUsage.Descriptor,
+		GetVaultVerification.Descriptor,
 		ListAccounts.Descriptor,
 		ListEvents.Descriptor,
 		ListItems.Descriptor,
@@ -31,10 +35,18 @@ func Operations() []*wire.Descriptor {
 		RestoreToDirectory.Descriptor,
 		RotateKey.Descriptor,
 		StartReclaim.Descriptor,
+		StartRepair.Descriptor,
 		StartVerification.Descriptor,
 		TestResource.Descriptor,
 	}
 }
+
+// AdvanceClock moves the clock of policy forward, on a server that was started with one.
+var AdvanceClock = wire.Operation[AdvanceClockInput, AdvanceClockOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "AdvanceClock", Method: "POST", Path: "/lockfast/v1/clock", Status: 200,
+	Input: shapeAdvanceClockInput, Output: shapeAdvanceClockOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ServiceUnavailableException"},
+}}
 
 // CompareRecoveryPoints lists the entries in which two recovery points differ; the first one is the earlier state.
 var CompareRecoveryPoints = wire.Operation[CompareRecoveryPointsInput, CompareRecoveryPointsOutput]{Descriptor: &wire.Descriptor{
@@ -49,6 +61,13 @@ var CreateAccount = wire.Operation[CreateAccountInput, CreateAccountOutput]{Desc
 	Service: Service, Name: "CreateAccount", Method: "PUT", Path: "/lockfast/v1/accounts/{accountId}", Status: 200,
 	Input: shapeCreateAccountInput, Output: shapeCreateAccountOutput,
 	Errors: []string{"AlreadyExistsException", "InvalidParameterValueException", "MissingParameterValueException", "ServiceUnavailableException"},
+}}
+
+// DescribeClock answers the time by which schedules and lifecycles count.
+var DescribeClock = wire.Operation[DescribeClockInput, DescribeClockOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "DescribeClock", Method: "GET", Path: "/lockfast/v1/clock", Status: 200,
+	Input: shapeDescribeClockInput, Output: shapeDescribeClockOutput,
+	Errors: []string{"ServiceUnavailableException"},
 }}
 
 // DescribeJobDetail describes the progress of a backup or restore job.
@@ -72,6 +91,14 @@ var DescribeTask = wire.Operation[DescribeTaskInput, DescribeTaskOutput]{Descrip
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 
+// ExplainBackupPlan says which declared resources a backup plan selects, why, and when its rules back them up next.
+var ExplainBackupPlan = wire.Operation[ExplainBackupPlanInput, ExplainBackupPlanOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "ExplainBackupPlan", Method: "GET", Path: "/lockfast/v1/plans/{backupPlanId}/explanation", Status: 200,
+	Input: shapeExplainBackupPlanInput, Output: shapeExplainBackupPlanOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Resources"},
+}}
+
 // GetItem answers the content of a file of a recovery point.
 var GetItem = wire.Operation[GetItemInput, GetItemOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "GetItem", Method: "GET", Path: "/lockfast/v1/recovery-points/{recoveryPointArn}/content", Status: 200,
@@ -83,6 +110,13 @@ var GetItem = wire.Operation[GetItemInput, GetItemOutput]{Descriptor: &wire.Desc
 var GetVaultUsage = wire.Operation[GetVaultUsageInput, GetVaultUsageOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "GetVaultUsage", Method: "GET", Path: "/lockfast/v1/vaults/{backupVaultName}/usage", Status: 200,
 	Input: shapeGetVaultUsageInput, Output: shapeGetVaultUsageOutput,
+	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// GetVaultVerification answers how much of a vault was read and checked, and what damage is known.
+var GetVaultVerification = wire.Operation[GetVaultVerificationInput, GetVaultVerificationOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "GetVaultVerification", Method: "GET", Path: "/lockfast/v1/vaults/{backupVaultName}/verification", Status: 200,
+	Input: shapeGetVaultVerificationInput, Output: shapeGetVaultVerificationOutput,
 	Errors: []string{"InvalidParameterValueException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 
@@ -183,6 +217,13 @@ var RotateKey = wire.Operation[RotateKeyInput, RotateKeyOutput]{Descriptor: &wir
 var StartReclaim = wire.Operation[StartReclaimInput, StartReclaimOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "StartReclaim", Method: "POST", Path: "/lockfast/v1/vaults/{backupVaultName}/reclaims", Status: 200,
 	Input: shapeStartReclaimInput, Output: shapeStartReclaimOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
+}}
+
+// StartRepair starts to replace what is damaged in a vault: from parity, from other places in it, or from another vault of the account.
+var StartRepair = wire.Operation[StartRepairInput, StartRepairOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "StartRepair", Method: "POST", Path: "/lockfast/v1/vaults/{backupVaultName}/repairs", Status: 200,
+	Input: shapeStartRepairInput, Output: shapeStartRepairOutput,
 	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 

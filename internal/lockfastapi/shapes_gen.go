@@ -13,8 +13,14 @@ var (
 		{Name: "AccountId", Required: true, Shape: shapeAccountId},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
 	}}
-	shapeAccountId              = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:[0-9]{12})\z`)}
-	shapeAccounts               = &wire.Shape{Name: "Accounts", Kind: wire.List, Item: shapeAccount}
+	shapeAccountId         = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:[0-9]{12})\z`)}
+	shapeAccounts          = &wire.Shape{Name: "Accounts", Kind: wire.List, Item: shapeAccount}
+	shapeAdvanceClockInput = &wire.Shape{Name: "AdvanceClockInput", Kind: wire.Structure, Type: reflect.TypeFor[AdvanceClockInput](), Members: []wire.Member{
+		{Name: "Seconds", Required: true, Shape: wire.PlainLong},
+	}}
+	shapeAdvanceClockOutput = &wire.Shape{Name: "AdvanceClockOutput", Kind: wire.Structure, Type: reflect.TypeFor[AdvanceClockOutput](), Members: []wire.Member{
+		{Name: "Now", Required: true, Shape: wire.PlainTimestamp},
+	}}
 	shapeAlreadyExistsException = &wire.Shape{Name: "AlreadyExistsException", Kind: wire.Structure, Type: reflect.TypeFor[AlreadyExistsException](), Members: []wire.Member{
 		{Name: "Arn", Shape: wire.PlainString},
 		{Name: "Code", Shape: wire.PlainString},
@@ -53,6 +59,11 @@ var (
 		{Name: "AccountId", Required: true, Shape: shapeAccountId},
 		{Name: "AdministratorArn", Required: true, Shape: shapeArn},
 		{Name: "SecretAccessKey", Required: true, Shape: shapeSecretAccessKey},
+	}}
+	shapeDescribeClockInput  = &wire.Shape{Name: "DescribeClockInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockInput](), Members: []wire.Member{}}
+	shapeDescribeClockOutput = &wire.Shape{Name: "DescribeClockOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockOutput](), Members: []wire.Member{
+		{Name: "Now", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "Virtual", Required: true, Shape: wire.PlainBoolean},
 	}}
 	shapeDescribeJobDetailInput = &wire.Shape{Name: "DescribeJobDetailInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeJobDetailInput](), Members: []wire.Member{
 		{Name: "JobId", Wire: "jobId", In: wire.Label, Required: true, Shape: shapeJobId},
@@ -109,8 +120,35 @@ var (
 		{Name: "StatusMessage", Shape: wire.PlainString},
 		{Name: "VaultEvent", Shape: wire.PlainString},
 	}}
-	shapeEvents       = &wire.Shape{Name: "Events", Kind: wire.List, Item: shapeEvent}
-	shapeGetItemInput = &wire.Shape{Name: "GetItemInput", Kind: wire.Structure, Type: reflect.TypeFor[GetItemInput](), Members: []wire.Member{
+	shapeEvents                 = &wire.Shape{Name: "Events", Kind: wire.List, Item: shapeEvent}
+	shapeExplainBackupPlanInput = &wire.Shape{Name: "ExplainBackupPlanInput", Kind: wire.Structure, Type: reflect.TypeFor[ExplainBackupPlanInput](), Members: []wire.Member{
+		{Name: "BackupPlanId", Wire: "backupPlanId", In: wire.Label, Required: true, Shape: wire.PlainString},
+		{Name: "MaxResults", Wire: "maxResults", In: wire.Query, Shape: shapeMaxResults},
+		{Name: "NextToken", Wire: "nextToken", In: wire.Query, Shape: wire.PlainString},
+		{Name: "ResourceArn", Wire: "resourceArn", In: wire.Query, Shape: wire.PlainString},
+	}}
+	shapeExplainBackupPlanOutput = &wire.Shape{Name: "ExplainBackupPlanOutput", Kind: wire.Structure, Type: reflect.TypeFor[ExplainBackupPlanOutput](), Members: []wire.Member{
+		{Name: "BackupPlanName", Required: true, Shape: wire.PlainString},
+		{Name: "NextToken", Shape: wire.PlainString},
+		{Name: "Resources", Required: true, Shape: shapeExplainedResources},
+		{Name: "Rules", Required: true, Shape: shapeExplainedRules},
+	}}
+	shapeExplainedResource = &wire.Shape{Name: "ExplainedResource", Kind: wire.Structure, Type: reflect.TypeFor[ExplainedResource](), Members: []wire.Member{
+		{Name: "IamRoleArn", Shape: wire.PlainString},
+		{Name: "ResourceArn", Required: true, Shape: wire.PlainString},
+		{Name: "ResourceName", Required: true, Shape: wire.PlainString},
+		{Name: "ResourceType", Required: true, Shape: wire.PlainString},
+		{Name: "Selected", Required: true, Shape: wire.PlainBoolean},
+		{Name: "SelectionName", Shape: wire.PlainString},
+		{Name: "Verdicts", Required: true, Shape: shapeSelectionVerdicts},
+	}}
+	shapeExplainedResources = &wire.Shape{Name: "ExplainedResources", Kind: wire.List, Item: shapeExplainedResource}
+	shapeExplainedRule      = &wire.Shape{Name: "ExplainedRule", Kind: wire.Structure, Type: reflect.TypeFor[ExplainedRule](), Members: []wire.Member{
+		{Name: "NextBackup", Shape: wire.PlainTimestamp},
+		{Name: "RuleName", Required: true, Shape: wire.PlainString},
+	}}
+	shapeExplainedRules = &wire.Shape{Name: "ExplainedRules", Kind: wire.List, Item: shapeExplainedRule}
+	shapeGetItemInput   = &wire.Shape{Name: "GetItemInput", Kind: wire.Structure, Type: reflect.TypeFor[GetItemInput](), Members: []wire.Member{
 		{Name: "Path", Wire: "path", In: wire.Query, Required: true, Shape: shapePath},
 		{Name: "RecoveryPointArn", Wire: "recoveryPointArn", In: wire.Label, Required: true, Shape: shapeArn},
 	}}
@@ -128,6 +166,21 @@ var (
 		{Name: "LogicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "PhysicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+	}}
+	shapeGetVaultVerificationInput = &wire.Shape{Name: "GetVaultVerificationInput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultVerificationInput](), Members: []wire.Member{
+		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
+		{Name: "Days", Wire: "days", In: wire.Query, Shape: shapeVerificationDays},
+	}}
+	shapeGetVaultVerificationOutput = &wire.Shape{Name: "GetVaultVerificationOutput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultVerificationOutput](), Members: []wire.Member{
+		{Name: "Bytes", Required: true, Shape: wire.PlainLong},
+		{Name: "BytesVerified", Required: true, Shape: wire.PlainLong},
+		{Name: "DamageCount", Required: true, Shape: wire.PlainLong},
+		{Name: "Damages", Required: true, Shape: shapeKnownDamages},
+		{Name: "Days", Required: true, Shape: wire.PlainLong},
+		{Name: "NewestVerification", Shape: wire.PlainTimestamp},
+		{Name: "Objects", Required: true, Shape: wire.PlainLong},
+		{Name: "ObjectsVerified", Required: true, Shape: wire.PlainLong},
+		{Name: "OldestVerification", Shape: wire.PlainTimestamp},
 	}}
 	shapeInvalidParameterValueException = &wire.Shape{Name: "InvalidParameterValueException", Kind: wire.Structure, Type: reflect.TypeFor[InvalidParameterValueException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
@@ -175,7 +228,14 @@ var (
 		{Name: "Vaults", Shape: shapeKeyNames},
 		{Name: "Version", Shape: wire.PlainInteger},
 	}}
-	shapeKeyUses                = &wire.Shape{Name: "KeyUses", Kind: wire.List, Item: shapeKeyUse}
+	shapeKeyUses     = &wire.Shape{Name: "KeyUses", Kind: wire.List, Item: shapeKeyUse}
+	shapeKnownDamage = &wire.Shape{Name: "KnownDamage", Kind: wire.Structure, Type: reflect.TypeFor[KnownDamage](), Members: []wire.Member{
+		{Name: "FoundDate", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "Object", Required: true, Shape: wire.PlainString},
+		{Name: "Reason", Required: true, Shape: wire.PlainString},
+		{Name: "Slot", Shape: wire.PlainLong},
+	}}
+	shapeKnownDamages           = &wire.Shape{Name: "KnownDamages", Kind: wire.List, Item: shapeKnownDamage}
 	shapeLimitExceededException = &wire.Shape{Name: "LimitExceededException", Kind: wire.Structure, Type: reflect.TypeFor[LimitExceededException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},
@@ -289,6 +349,7 @@ var (
 		{Name: "ResourceType", Required: true, Shape: wire.PlainString},
 		{Name: "Status", Required: true, Shape: wire.PlainString},
 		{Name: "StatusMessage", Shape: wire.PlainString},
+		{Name: "StorageClass", Required: true, Shape: wire.PlainString},
 		{Name: "StoredBytes", Shape: wire.PlainLong},
 		{Name: "UniqueBytes", Shape: wire.PlainLong},
 	}}
@@ -336,6 +397,7 @@ var (
 		{Name: "Directory", Required: true, Shape: shapePath},
 		{Name: "IamRoleArn", Shape: shapeArn},
 		{Name: "IdempotencyToken", Shape: wire.PlainString},
+		{Name: "Intact", Shape: wire.PlainBoolean},
 		{Name: "Items", Shape: shapeItemPaths},
 		{Name: "RecoveryPointArn", Required: true, Shape: shapeArn},
 	}}
@@ -349,7 +411,13 @@ var (
 		{Name: "KeyArn", Shape: wire.PlainString},
 		{Name: "Version", Shape: wire.PlainInteger},
 	}}
-	shapeSecretAccessKey             = &wire.Shape{Name: "SecretAccessKey", Kind: wire.String, Sensitive: true}
+	shapeSecretAccessKey  = &wire.Shape{Name: "SecretAccessKey", Kind: wire.String, Sensitive: true}
+	shapeSelectionVerdict = &wire.Shape{Name: "SelectionVerdict", Kind: wire.Structure, Type: reflect.TypeFor[SelectionVerdict](), Members: []wire.Member{
+		{Name: "Reason", Required: true, Shape: wire.PlainString},
+		{Name: "Selected", Required: true, Shape: wire.PlainBoolean},
+		{Name: "SelectionName", Required: true, Shape: wire.PlainString},
+	}}
+	shapeSelectionVerdicts           = &wire.Shape{Name: "SelectionVerdicts", Kind: wire.List, Item: shapeSelectionVerdict}
 	shapeServiceUnavailableException = &wire.Shape{Name: "ServiceUnavailableException", Kind: wire.Structure, Type: reflect.TypeFor[ServiceUnavailableException](), Members: []wire.Member{
 		{Name: "Code", Shape: wire.PlainString},
 		{Name: "Context", Shape: wire.PlainString},
@@ -368,6 +436,14 @@ var (
 	shapeStartReclaimOutput = &wire.Shape{Name: "StartReclaimOutput", Kind: wire.Structure, Type: reflect.TypeFor[StartReclaimOutput](), Members: []wire.Member{
 		{Name: "TaskId", Required: true, Shape: shapeTaskId},
 	}}
+	shapeStartRepairInput = &wire.Shape{Name: "StartRepairInput", Kind: wire.Structure, Type: reflect.TypeFor[StartRepairInput](), Members: []wire.Member{
+		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
+		{Name: "Level", Shape: shapeVerificationLevel},
+		{Name: "SourceBackupVaultName", Shape: shapeBackupVaultName},
+	}}
+	shapeStartRepairOutput = &wire.Shape{Name: "StartRepairOutput", Kind: wire.Structure, Type: reflect.TypeFor[StartRepairOutput](), Members: []wire.Member{
+		{Name: "TaskId", Required: true, Shape: shapeTaskId},
+	}}
 	shapeStartVerificationInput = &wire.Shape{Name: "StartVerificationInput", Kind: wire.Structure, Type: reflect.TypeFor[StartVerificationInput](), Members: []wire.Member{
 		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
 		{Name: "Level", Shape: shapeVerificationLevel},
@@ -378,7 +454,7 @@ var (
 	shapeStringMap         = &wire.Shape{Name: "StringMap", Kind: wire.Map, Key: wire.PlainString, Item: wire.PlainString}
 	shapeTags              = &wire.Shape{Name: "Tags", Kind: wire.Map, Sensitive: true, Key: wire.PlainString, Item: wire.PlainString}
 	shapeTaskId            = &wire.Shape{Name: "TaskId", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128))}
-	shapeTaskKind          = &wire.Shape{Name: "TaskKind", Kind: wire.String, Enum: []string{"RECLAIM", "VERIFICATION"}}
+	shapeTaskKind          = &wire.Shape{Name: "TaskKind", Kind: wire.String, Enum: []string{"RECLAIM", "VERIFICATION", "REPAIR"}}
 	shapeTaskState         = &wire.Shape{Name: "TaskState", Kind: wire.String, Enum: []string{"RUNNING", "COMPLETED", "FAILED"}}
 	shapeTestResourceInput = &wire.Shape{Name: "TestResourceInput", Kind: wire.Structure, Type: reflect.TypeFor[TestResourceInput](), Members: []wire.Member{
 		{Name: "ResourceArn", Wire: "resourceArn", In: wire.Label, Required: true, Shape: shapeArn},
@@ -404,5 +480,6 @@ var (
 	shapeTrailEvents       = &wire.Shape{Name: "TrailEvents", Kind: wire.List, Item: shapeTrailEvent}
 	shapeTrailResources    = &wire.Shape{Name: "TrailResources", Kind: wire.List, Item: wire.PlainString}
 	shapeTrailText         = &wire.Shape{Name: "TrailText", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256))}
+	shapeVerificationDays  = &wire.Shape{Name: "VerificationDays", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(3650))}
 	shapeVerificationLevel = &wire.Shape{Name: "VerificationLevel", Kind: wire.Integer, Min: new(int64(0)), Max: new(int64(3))}
 )

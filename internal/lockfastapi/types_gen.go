@@ -15,6 +15,16 @@ type Account struct {
 	CreationDate time.Time // required
 }
 
+// AdvanceClockInput is the input of AdvanceClock.
+type AdvanceClockInput struct {
+	Seconds int64 // required
+}
+
+// AdvanceClockOutput is the output of AdvanceClock.
+type AdvanceClockOutput struct {
+	Now time.Time // required
+}
+
 // Change is an entry in which two recovery points differ.
 type Change struct {
 	Change      ChangeType // required
@@ -65,6 +75,16 @@ type CreateAccountOutput struct {
 // LogValue is the value without what must not be logged.
 func (v CreateAccountOutput) LogValue() slog.Value {
 	return wire.LogValue(shapeCreateAccountOutput, &v)
+}
+
+// DescribeClockInput is the input of DescribeClock.
+type DescribeClockInput struct {
+}
+
+// DescribeClockOutput is the output of DescribeClock.
+type DescribeClockOutput struct {
+	Now     time.Time // required
+	Virtual bool      // required
 }
 
 // DescribeJobDetailInput is the input of DescribeJobDetail.
@@ -141,6 +161,39 @@ type Event struct {
 	VaultEvent       *string
 }
 
+// ExplainBackupPlanInput is the input of ExplainBackupPlan.
+type ExplainBackupPlanInput struct {
+	BackupPlanId string  // label backupPlanId, required
+	MaxResults   *int    // query maxResults
+	NextToken    *string // query nextToken
+	ResourceArn  *string // query resourceArn
+}
+
+// ExplainBackupPlanOutput is the output of ExplainBackupPlan.
+type ExplainBackupPlanOutput struct {
+	BackupPlanName string // required
+	NextToken      *string
+	Resources      []ExplainedResource // required
+	Rules          []ExplainedRule     // required
+}
+
+// ExplainedResource is a declared resource with what the selections of a plan say of it.
+type ExplainedResource struct {
+	IamRoleArn    *string
+	ResourceArn   string // required
+	ResourceName  string // required
+	ResourceType  string // required
+	Selected      bool   // required
+	SelectionName *string
+	Verdicts      []SelectionVerdict // required
+}
+
+// ExplainedRule says when a rule next makes backups. Firings that are dropped in favour of a rule with a longer retention are passed over.
+type ExplainedRule struct {
+	NextBackup *time.Time
+	RuleName   string // required
+}
+
 // GetItemInput is the input of GetItem.
 type GetItemInput struct {
 	Path             string // query path, required
@@ -169,6 +222,25 @@ type GetVaultUsageOutput struct {
 	LogicalBytes   int64 // required
 	PhysicalBytes  int64 // required
 	RecoveryPoints int64 // required
+}
+
+// GetVaultVerificationInput is the input of GetVaultVerification.
+type GetVaultVerificationInput struct {
+	BackupVaultName string // label backupVaultName, required
+	Days            *int   // query days
+}
+
+// GetVaultVerificationOutput is the output of GetVaultVerification.
+type GetVaultVerificationOutput struct {
+	Bytes              int64         // required
+	BytesVerified      int64         // required
+	DamageCount        int64         // required
+	Damages            []KnownDamage // required
+	Days               int64         // required
+	NewestVerification *time.Time
+	Objects            int64 // required
+	ObjectsVerified    int64 // required
+	OldestVerification *time.Time
 }
 
 // Item is one entry of a recovery point. Path is its name in bytes, DisplayPath the same as readable text.
@@ -219,6 +291,14 @@ type KeyUse struct {
 	State        *string
 	Vaults       []string
 	Version      *int
+}
+
+// KnownDamage is damage that a verification found and that nothing has mended.
+type KnownDamage struct {
+	FoundDate time.Time // required
+	Object    string    // required
+	Reason    string    // required
+	Slot      *int64
 }
 
 // ListAccountsInput is the input of ListAccounts.
@@ -357,6 +437,7 @@ type RecoveryPoint struct {
 	ResourceType              string // required
 	Status                    string // required
 	StatusMessage             *string
+	StorageClass              string // required
 	StoredBytes               *int64
 	UniqueBytes               *int64
 }
@@ -423,6 +504,7 @@ type RestoreToDirectoryInput struct {
 	Directory        string // required
 	IamRoleArn       *string
 	IdempotencyToken *string // idempotency token
+	Intact           *bool
 	Items            []string
 	RecoveryPointArn string // required
 }
@@ -443,6 +525,13 @@ type RotateKeyOutput struct {
 	Version *int
 }
 
+// SelectionVerdict is what one selection says of a resource.
+type SelectionVerdict struct {
+	Reason        string // required
+	Selected      bool   // required
+	SelectionName string // required
+}
+
 // SkippedItem is an entry that a job left out, and why.
 type SkippedItem struct {
 	DisplayPath string // required
@@ -457,6 +546,18 @@ type StartReclaimInput struct {
 
 // StartReclaimOutput is the output of StartReclaim.
 type StartReclaimOutput struct {
+	TaskId string // required
+}
+
+// StartRepairInput is the input of StartRepair. Level is that of a verification with which it begins; if it is left out, that is 3, and takes place only if no damage is known.
+type StartRepairInput struct {
+	BackupVaultName       string // label backupVaultName, required
+	Level                 *int
+	SourceBackupVaultName *string
+}
+
+// StartRepairOutput is the output of StartRepair.
+type StartRepairOutput struct {
 	TaskId string // required
 }
 
@@ -478,6 +579,7 @@ type TaskKind string
 const (
 	TaskKindReclaim      TaskKind = "RECLAIM"
 	TaskKindVerification TaskKind = "VERIFICATION"
+	TaskKindRepair       TaskKind = "REPAIR"
 )
 
 // TaskState is an enum of the Lockfast API.

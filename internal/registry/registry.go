@@ -16,7 +16,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +36,12 @@ type Prober interface {
 	Probe(ctx context.Context, r resource.Resource) (resource.Facts, error)
 }
 
-// Tags checks tags.
+// Tags checks tags, and keeps those that are given by the Resource Groups Tagging API.
 type Tags interface {
 	// CheckTags answers an API error for tags that are not allowed.
 	CheckTags(tags map[string]string) error
+	// TagsTx returns the tags that a resource was given beside its declaration.
+	TagsTx(ctx context.Context, tx *meta.Tx, account, arn string) (map[string]string, error)
 }
 
 // Options says what a [Service] works with.
@@ -81,6 +85,41 @@ type Declared struct {
 // Resource is what a driver is given.
 func (d Declared) Resource() resource.Resource {
 	return resource.Resource{ARN: d.ARN, Type: d.Type, Name: d.Name, Address: map[string]string{"path": d.Path}}
+}
+
+// memberKey begins the keys of the members of a group in its address.
+const memberKey = "member "
+
+// Address says where the resource is, so that [Service.RestoreTx] can declare it anew.
+func (d Declared) Address() map[string]string {
+	if d.Type != CloudFormation {
+		return d.Resource().Address
+	}
+	address := map[string]string{}
+	for _, m := range d.Members {
+		address[memberKey+m.Name] = m.ARN
+	}
+	return address
+}
+
+// RestoreTx declares a resource of which only its recovery points are known, with its tags of then, unless it is declared
+// already. It reports whether the address says where it is.
+func (s *Service) RestoreTx(ctx context.Context, tx *meta.Tx, account, region, arn, name string, address, tags map[string]string) (bool, error) {
+	d := Declared{Name: name, Path: address["path"], Tags: tags, Origin: lockfastapi.ResourceOriginApi}
+	d.Type, _ = s.TypeOf(arn)
+	for _, key := range slices.Sorted(maps.Keys(address)) {
+		if member, ok := strings.CutPrefix(key, memberKey); ok {
+			d.Members = append(d.Members, Member{Name: member, ARN: address[key]})
+		}
+	}
+	if d.Path == "" && len(d.Members) == 0 || d.arn(account, region) != arn {
+		return false, nil
+	}
+	if _, there, err := s.FindTx(ctx, tx, account, region, arn); err != nil || there {
+		return true, err
+	}
+	_, _, err := s.PutTx(ctx, tx, account, region, d)
+	return true, err
 }
 
 // ARN derives the ARN of a directory tree.
@@ -139,10 +178,13 @@ func (s *Service) LookupTx(ctx context.Context, tx *meta.Tx, account, region, ar
 	return d.Resource(), ok, err
 }
 
-// TagsTx returns the tags of a declared resource, which its recovery points get.
+// TagsTx returns all tags of a declared resource, which its recovery points get; none if it is not declared.
 func (s *Service) TagsTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (map[string]string, error) {
-	d, _, err := s.FindTx(ctx, tx, account, region, arn)
-	return d.Tags, err
+	d, ok, err := s.FindTx(ctx, tx, account, region, arn)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return s.merge(ctx, tx, account, d)
 }
 
 // arn is the ARN of a resource that is to be declared.

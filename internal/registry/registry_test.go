@@ -46,6 +46,10 @@ func (anyTags) CheckTags(tags map[string]string) error {
 	return nil
 }
 
+func (anyTags) TagsTx(context.Context, *meta.Tx, string, string) (map[string]string, error) {
+	return nil, nil
+}
+
 func run(t *testing.T, test func(t *testing.T, ctx context.Context, s *registry.Service, db *meta.DB)) {
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
 		db := open(t, registry.Migrations())

@@ -45,6 +45,7 @@ type Backups struct {
 	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
 	Sizes     *Sizes
 	Metrics   *Metrics
+	Scrubber  *Scrubber
 	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
 }
@@ -60,6 +61,8 @@ type backup struct {
 	point    vault.Point
 	resource resource.Resource
 	tags     map[string]string // of the resource
+	merged   map[string]string // of the recovery point
+	record   *repo.PointRecord // as it is in the store
 	driver   Driver
 	log      *slog.Logger
 
@@ -91,6 +94,7 @@ func (w *Backups) Work(ctx context.Context, j *river.Job[job.RunBackup]) error {
 	}
 	ended(err, ctx.Err() != nil)
 	if err == nil {
+		w.Scrubber.Committed(b.job.VaultUUID)
 		w.Sizes.Changed(ctx, b.job.VaultUUID)
 		return nil
 	}
@@ -133,10 +137,11 @@ func (b *backup) run(ctx context.Context) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	tags, err := job.MergeTags(b.tags, b.job.Tags)
+	merged, err := job.MergeTags(b.tags, b.job.Tags)
 	if err != nil {
 		return err
 	}
+	b.merged = merged
 	var (
 		report   resource.Report
 		prepared repo.Prepared
@@ -146,7 +151,7 @@ func (b *backup) run(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		err = b.commit(ctx, report, prepared, tags)
+		err = b.commit(ctx, report, prepared)
 	}
 	if b.writer != nil { // it is over also after a commit
 		if left := b.writer.Abort(context.WithoutCancel(ctx)); left != nil {
@@ -202,6 +207,12 @@ func (b *backup) capture(ctx context.Context) (resource.Report, repo.Prepared, e
 	return b.captureAgainst(ctx, "")
 }
 
+// completion is what becomes of the recovery point, as far as it is known before its data is stored.
+func (b *backup) completion() vault.Completion {
+	return vault.Completion{Metadata: RestoreMetadata(b.job.ResourceARN), Tags: b.merged, SourceTags: b.tags,
+		Address: b.resource.Address}
+}
+
 func (b *backup) captureAgainst(ctx context.Context, parent repo.PointID) (report resource.Report, p repo.Prepared, err error) {
 	w, err := b.open(ctx, parent)
 	if err != nil {
@@ -221,6 +232,8 @@ func (b *backup) captureAgainst(ctx context.Context, parent repo.PointID) (repor
 	facts := repo.Facts{Created: b.point.CreatedAt, Resource: b.job.ResourceARN, Driver: b.driver.Name,
 		Metadata: map[string]string{pointFact: b.job.PointARN}, SkippedMore: report.SkippedMore}
 	maps.Copy(facts.Metadata, report.Metadata)
+	b.record = b.Vaults.PlannedRecord(b.point, b.completion())
+	facts.Record = b.record
 	for _, s := range report.Skipped {
 		facts.Skipped = append(facts.Skipped, repo.Skip{Path: s.Path, Reason: s.Reason})
 	}
@@ -244,7 +257,7 @@ func (b *backup) open(ctx context.Context, parent repo.PointID) (*repo.Writer, e
 		return nil, err
 	}
 	w, err := v.NewWriter(ctx, repo.WriterOptions{Job: b.job.ID, Parent: parent})
-	if parent != "" && errors.Is(err, repo.ErrNotFound) { // it was deleted at this moment
+	if parent != "" && (errors.Is(err, repo.ErrNotFound) || errors.Is(err, repo.ErrCold)) { // deleted or moved at this moment
 		w, err = v.NewWriter(ctx, repo.WriterOptions{Job: b.job.ID})
 	}
 	if err != nil {
@@ -257,7 +270,7 @@ func (b *backup) open(ctx context.Context, parent repo.PointID) (*repo.Writer, e
 }
 
 // commit makes the recovery point visible and completes the job, in one transaction.
-func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prepared, tags map[string]string) error {
+func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prepared) error {
 	skipped := int64(len(report.Skipped)) + report.SkippedMore
 	message := ""
 	if skipped > 0 {
@@ -275,11 +288,9 @@ func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prep
 		if err := b.Ledgers.CommitTx(ctx, tx, b.job.VaultUUID, p); err != nil {
 			return err
 		}
-		err := b.Vaults.CompletePointTx(ctx, tx, b.job.VaultUUID, b.job.PointARN, vault.Completion{
-			StoreID: string(p.Point), LogicalBytes: p.Stats.LogicalBytes, StoredBytes: p.Stats.BytesStored,
-			Metadata: restoreMetadata(b.job.ResourceARN), Tags: tags, SourceTags: b.tags,
-		})
-		if err != nil {
+		c := b.completion()
+		c.StoreID, c.LogicalBytes, c.StoredBytes, c.Record = string(p.Point), p.Stats.LogicalBytes, p.Stats.BytesStored, b.record
+		if err := b.Vaults.CompletePointTx(ctx, tx, b.job.VaultUUID, b.job.PointARN, c); err != nil {
 			return err
 		}
 		return b.Jobs.CompleteTx(ctx, tx, b.lease, result)

@@ -130,8 +130,8 @@ func newPoint(b job.Backup) vault.NewPoint {
 	return vault.NewPoint{
 		VaultUUID: b.VaultUUID, ARN: b.PointARN, ResourceARN: b.ResourceARN, ResourceType: b.ResourceType,
 		ResourceName: b.ResourceName, RoleARN: b.RoleARN, JobID: b.ID, InitiatedAt: b.CreatedAt,
-		DeleteAfterDays: b.DeleteAfterDays,
-		Composite:       vault.Composite{ParentARN: b.ParentPoint, MemberID: b.Member},
+		DeleteAfterDays: b.DeleteAfterDays, ColdAfterDays: b.ColdAfterDays, CreatedBy: b.CreatedBy,
+		Composite: vault.Composite{ParentARN: b.ParentPoint, MemberID: b.Member},
 	}
 }
 
@@ -186,13 +186,17 @@ func (w *Composites) completeTx(ctx context.Context, tx *meta.Tx, b job.Backup, 
 	if err != nil {
 		return "", err
 	}
+	d, _, err := w.Resources.FindTx(ctx, tx, b.Account, b.Region, b.ResourceARN)
+	if err != nil {
+		return "", err
+	}
 	message := missing
 	tags, tooMany := job.MergeTags(ofGroup, b.Tags)
 	if tooMany != nil {
 		tags, message = b.Tags, strings.TrimSpace(missing+" The tags of the group were left out: "+tooMany.Error())
 	}
 	return message, w.Vaults.CompleteParentTx(ctx, tx, b.VaultUUID, b.PointARN, vault.Completion{
-		Tags: tags, SourceTags: ofGroup, StatusMessage: missing,
+		Tags: tags, SourceTags: ofGroup, StatusMessage: missing, Address: d.Address(),
 	})
 }
 

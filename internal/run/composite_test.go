@@ -35,7 +35,10 @@ type aside struct{}
 func (aside) SetTagsTx(context.Context, *meta.Tx, string, string, map[string]string) error {
 	return nil
 }
-func (aside) DropTagsTx(context.Context, *meta.Tx, string, string) error      { return nil }
+func (aside) DropTagsTx(context.Context, *meta.Tx, string, string) error { return nil }
+func (aside) TagsTx(context.Context, *meta.Tx, string, string) (map[string]string, error) {
+	return nil, nil
+}
 func (aside) InUseTx(context.Context, *meta.Tx, string, string) (bool, error) { return false, nil }
 func (aside) RoleUsable(context.Context, string, string) (bool, error)        { return true, nil }
 func (aside) PutProtectedTx(context.Context, *meta.Tx, string, string, string, backupapi.ProtectedResource) error {

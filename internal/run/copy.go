@@ -34,6 +34,7 @@ type Copies struct {
 	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
 	Sizes     *Sizes
 	Metrics   *Metrics
+	Scrubber  *Scrubber
 	Private   time.Time // when a private server was opened; zero for any other
 	Log       *slog.Logger
 }
@@ -50,6 +51,8 @@ type copying struct {
 	job    job.Copy
 	lease  job.Lease
 	source vault.Point
+	point  vault.Point       // the copy
+	record *repo.PointRecord // of the copy, as it is in the store
 	log    *slog.Logger
 
 	mu     sync.Mutex
@@ -76,6 +79,7 @@ func (w *Copies) Work(ctx context.Context, j *river.Job[job.RunCopy]) error {
 	err = c.run(ctx)
 	ended(err, ctx.Err() != nil)
 	if err == nil {
+		w.Scrubber.Committed(c.job.VaultUUID)
 		w.Sizes.Changed(ctx, c.job.VaultUUID)
 		return nil
 	}
@@ -116,7 +120,7 @@ func (w *Copies) claim(ctx context.Context, id string) (*copying, job.Verdict, e
 			verdict = job.Taken
 			return w.Jobs.FailTx(ctx, tx, c.lease, fmt.Sprintf("Recovery point %s does not exist", c.job.SourcePointARN))
 		}
-		_, err = w.Vaults.CreatePointTx(ctx, tx, c.newPoint())
+		c.point, err = w.Vaults.CreatePointTx(ctx, tx, c.newPoint())
 		return err
 	})
 	return c, verdict, err
@@ -127,7 +131,7 @@ func (c *copying) newPoint() vault.NewPoint {
 	return vault.NewPoint{
 		VaultUUID: c.job.VaultUUID, ARN: c.job.PointARN, ResourceARN: c.job.ResourceARN, ResourceType: c.job.ResourceType,
 		ResourceName: c.job.ResourceName, RoleARN: c.job.RoleARN, JobID: c.job.ID, InitiatedAt: c.job.CreatedAt,
-		DeleteAfterDays: c.job.DeleteAfterDays, CreatedAt: c.source.CreatedAt, SourceVaultARN: c.job.SourceVaultARN,
+		DeleteAfterDays: c.job.DeleteAfterDays, ColdAfterDays: c.job.ColdAfterDays, CreatedAt: c.source.CreatedAt, SourceVaultARN: c.job.SourceVaultARN,
 	}
 }
 
@@ -164,6 +168,11 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 		return p, err
 	}
 	source, err := from.OpenPoint(ctx, repo.PointID(c.source.StoreID))
+	if errors.Is(err, repo.ErrNotFound) { // it may have been moved to cold storage since it was read
+		if c.source, err = c.Vaults.Point(ctx, c.job.SourceVaultUUID, c.job.SourcePointARN); err == nil {
+			source, err = from.OpenPoint(ctx, repo.PointID(c.source.StoreID))
+		}
+	}
 	if err != nil {
 		return p, err
 	}
@@ -185,7 +194,23 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 	facts := source.Facts()
 	facts.Metadata = maps.Clone(facts.Metadata)
 	facts.Metadata[pointFact] = c.job.PointARN
+	var planned vault.Completion
+	err = c.DB.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		planned, err = c.completionTx(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	c.record = c.Vaults.PlannedRecord(c.point, planned)
+	facts.Record = c.record
 	return w.Prepare(ctx, facts)
+}
+
+// completionTx is what becomes of the copy, as far as it is known before its data is stored.
+func (c *copying) completionTx(ctx context.Context, tx *meta.Tx) (vault.Completion, error) {
+	tags, err := c.Tags.TagsTx(ctx, tx, c.job.Account, c.job.SourcePointARN)
+	return vault.Completion{Metadata: c.source.Metadata, Tags: tags, SourceTags: c.source.SourceTags, Address: c.source.Address}, err
 }
 
 // soFar is how far the copy has come.
@@ -210,15 +235,12 @@ func (c *copying) commit(ctx context.Context, p repo.Prepared) error {
 		if err := c.Ledgers.CommitTx(ctx, tx, c.job.VaultUUID, p); err != nil {
 			return err
 		}
-		tags, err := c.Tags.TagsTx(ctx, tx, c.job.Account, c.job.SourcePointARN)
+		done, err := c.completionTx(ctx, tx)
 		if err != nil {
 			return err
 		}
-		err = c.Vaults.CompletePointTx(ctx, tx, c.job.VaultUUID, c.job.PointARN, vault.Completion{
-			StoreID: string(p.Point), LogicalBytes: p.Stats.LogicalBytes, StoredBytes: p.Stats.BytesStored,
-			Metadata: c.source.Metadata, Tags: tags, SourceTags: c.source.SourceTags,
-		})
-		if err != nil {
+		done.StoreID, done.LogicalBytes, done.StoredBytes, done.Record = string(p.Point), p.Stats.LogicalBytes, p.Stats.BytesStored, c.record
+		if err := c.Vaults.CompletePointTx(ctx, tx, c.job.VaultUUID, c.job.PointARN, done); err != nil {
 			return err
 		}
 		return c.Jobs.CompleteTx(ctx, tx, c.lease, result)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/kms"
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -212,6 +213,9 @@ func (d *Deleter) destroyData(ctx context.Context, vaultUUID string, begun []vau
 		if err == nil && v != nil && p.StoreID != "" {
 			err = v.DeletePoint(ctx, repo.PointID(p.StoreID))
 		}
+		if err == nil && v != nil && p.State.ID != "" {
+			err = v.DropPointState(ctx, repo.PointID(p.State.ID))
+		}
 		switch {
 		case err == nil, errors.Is(err, repo.ErrNotFound), destroyed(err):
 			gone = append(gone, p)
@@ -274,5 +278,12 @@ func (*Eraser) Timeout(*river.Job[vault.EraseVault]) time.Duration { return -1 }
 
 // Work implements [river.Worker].
 func (e *Eraser) Work(ctx context.Context, j *river.Job[vault.EraseVault]) error {
-	return e.Store.Erase(ctx, j.Args.VaultUUID)
+	err := e.Store.Erase(ctx, j.Args.VaultUUID)
+	if errors.Is(err, blob.ErrRetained) {
+		return river.JobSnooze(retainedRetry) // the rest is gone
+	}
+	return err
 }
+
+// retainedRetry is the time after which it is tried again to remove what the store retains.
+const retainedRetry = 6 * time.Hour

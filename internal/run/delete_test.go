@@ -44,6 +44,9 @@ func (*others) SetTagsTx(context.Context, *meta.Tx, string, string, map[string]s
 }
 
 func (*others) DropTagsTx(context.Context, *meta.Tx, string, string) error { return nil }
+func (*others) TagsTx(context.Context, *meta.Tx, string, string) (map[string]string, error) {
+	return nil, nil
+}
 
 func (*others) PutProtectedTx(context.Context, *meta.Tx, string, string, string, backupapi.ProtectedResource) error {
 	return nil
@@ -90,7 +93,7 @@ func streaming(t *testing.T, test func(t *testing.T, f *fixture)) {
 		ledgers := ledger.New(db, ledger.Options{})
 		blobs := mem.New()
 		store := run.NewStore(run.StoreOptions{Blobs: func() (blob.Store, error) { return blobs, nil }, DB: db, Ledgers: ledgers,
-			Keys: root, Domain: func(string) [32]byte { return [32]byte{1} }, Log: log})
+			Keys: root, Domain: func(context.Context, string) ([32]byte, error) { return [32]byte{1}, nil }, Log: log})
 		o := &others{}
 		f := &fixture{t: t, others: o, ledgers: ledgers, ctx: caller.With(t.Context(), caller.Caller{Account: account, Region: region})}
 		f.vaults = vault.New(vault.Options{DB: db, Tags: o, Protected: o, Restores: o, Store: store, Authority: o,

@@ -92,10 +92,10 @@ func skips(list []resource.Skip) []job.Skip {
 	return out
 }
 
-// restoreMetadata is what AWS Backup tells of a file system for its restore.
+// RestoreMetadata is what AWS Backup tells of a file system for its restore.
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-efs.html.
-func restoreMetadata(resourceARN string) map[string]string {
+func RestoreMetadata(resourceARN string) map[string]string {
 	_, id, _ := strings.Cut(resourceARN, ":file-system/")
 	return map[string]string{"file-system-id": id, "Encrypted": "false", "PerformanceMode": "generalPurpose"}
 }

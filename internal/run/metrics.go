@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,7 +14,11 @@ type Metrics struct {
 	jobs    *prometheus.CounterVec // by kind and outcome
 	running *prometheus.GaugeVec   // by kind
 	bytes   *prometheus.CounterVec // by kind and direction
+	active  atomic.Int64           // jobs that run now
 }
+
+// Busy reports whether a job runs on this server.
+func (m *Metrics) Busy() bool { return m.active.Load() > 0 }
 
 // NewMetrics registers the metrics of jobs.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
@@ -34,8 +39,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 // started counts a job that runs; the result is called with its end, nil for success.
 func (m *Metrics) started(k job.Kind) (ended func(err error, stopping bool)) {
 	m.running.WithLabelValues(string(k)).Inc()
+	m.active.Add(1)
 	return func(err error, stopping bool) {
 		m.running.WithLabelValues(string(k)).Dec()
+		m.active.Add(-1)
 		m.jobs.WithLabelValues(string(k), outcome(err, stopping)).Inc()
 	}
 }

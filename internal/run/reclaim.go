@@ -20,6 +20,9 @@ type Reclaimer struct {
 	Delay time.Duration
 	// Threshold is the share of dead bytes that a reclaim leaves which nobody asked for.
 	Threshold float64
+	// ColdMinimum is how long a cold pack stays at least, by Now, the policy's clock.
+	ColdMinimum time.Duration
+	Now         func() time.Time // nil = time.Now
 
 	mu   sync.Mutex
 	due  map[string]dueTime    // vaults to reclaim in the background; guarded by mu
@@ -64,6 +67,10 @@ func (r *Reclaimer) once(ctx context.Context, vaultUUID string, o repo.ReclaimOp
 	v, err := r.Store.Existing(ctx, vaultUUID)
 	if err != nil {
 		return report, err
+	}
+	o.ColdMinimum = r.ColdMinimum
+	if r.Now != nil {
+		o.Now = r.Now()
 	}
 	due, err := r.Store.o.Ledgers.Due(ctx)
 	if err != nil {
@@ -155,7 +162,9 @@ func (r *Reclaimer) background(ctx context.Context, vaultUUID string) {
 		return err
 	})
 	switch {
-	case err == nil, ctx.Err() != nil, unusable(err):
+	case err == nil, ctx.Err() != nil, destroyed(err):
+	case unusable(err): // it stays due
+		log.WarnContext(ctx, "reclaim failed", "error", err)
 	case errors.Is(err, repo.ErrBusy): // another server is at it; if it dies, the vault stays due
 		log.DebugContext(ctx, "vault is reclaimed by another server")
 	default:

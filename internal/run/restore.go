@@ -145,7 +145,7 @@ func (r *restore) restore(ctx context.Context) (out resource.Outcome, err error)
 		return out, err
 	}
 	defer func() { err = errors.Join(err, point.Close()) }()
-	if err := anyItem(ctx, point, r.job.Target.Items); err != nil {
+	if err := anyItem(ctx, point, r.job.Target); err != nil {
 		return out, err
 	}
 	order, err := r.order(ctx)
@@ -167,33 +167,44 @@ func (r *restore) restore(ctx context.Context) (out resource.Outcome, err error)
 }
 
 // anyItem refuses a restore of items of which the recovery point holds none.
-func anyItem(ctx context.Context, point *repo.Point, items []string) error {
-	for _, item := range items {
+func anyItem(ctx context.Context, point *repo.Point, t job.Target) error {
+	for _, item := range t.Items {
 		key, err := directory.Key([]byte(item))
 		if err != nil {
 			return err
 		}
-		if _, err := point.Lookup(ctx, key); !errors.Is(err, repo.ErrNotFound) {
-			return err
+		_, err = point.Lookup(ctx, key)
+		if t.Intact && errors.Is(err, repo.ErrDamaged) {
+			return nil // the restore names it
+		}
+		if err != nil && !errors.Is(err, repo.ErrNotFound) {
+			return fmt.Errorf("look up %s: %w", directory.Display([]byte(item)), err)
+		}
+		if err == nil {
+			return nil
 		}
 	}
-	if len(items) > 0 {
-		return fmt.Errorf("none of the items to restore exists in the recovery point: %s", directory.Display([]byte(items[0])))
+	if len(t.Items) > 0 {
+		return fmt.Errorf("none of the items to restore exists in the recovery point: %s", directory.Display([]byte(t.Items[0])))
 	}
 	return nil
 }
 
 func (r *restore) open(ctx context.Context) (*repo.Point, error) {
-	var err error
-	r.point, err = r.Vaults.Point(ctx, r.job.VaultUUID, r.job.PointARN)
-	if err != nil {
-		return nil, err
-	}
 	v, err := r.Store.Vault(ctx, r.job.VaultUUID, r.job.Account)
 	if err != nil {
 		return nil, err
 	}
-	return v.OpenPoint(ctx, repo.PointID(r.point.StoreID))
+	for try := 0; ; try++ {
+		if r.point, err = r.Vaults.Point(ctx, r.job.VaultUUID, r.job.PointARN); err != nil {
+			return nil, err
+		}
+		point, err := v.OpenPoint(ctx, repo.PointID(r.point.StoreID))
+		if try == 0 && errors.Is(err, repo.ErrNotFound) {
+			continue // it may have been moved to cold storage since it was read
+		}
+		return point, err
+	}
 }
 
 // order turns the job's target into an order for the driver, and notes in the job's row what is about to be made.
@@ -201,6 +212,7 @@ func (r *restore) order(ctx context.Context) (resource.Restore, error) {
 	o := resource.Restore{
 		Source: resource.Resource{ARN: r.job.SourceARN, Type: r.job.ResourceType, Name: r.point.ResourceName},
 		Log:    r.log,
+		Intact: r.job.Target.Intact,
 		Progress: func(p resource.Progress) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -98,3 +98,12 @@ func (s *Store) Usage(ctx context.Context, vaultUUID string) (repo.Usage, error)
 	}
 	return v.Usage(ctx)
 }
+
+// Coverage implements [vault.Store].
+func (s *Store) Coverage(ctx context.Context, vaultUUID string, within time.Duration) (repo.Coverage, error) {
+	v, err := s.Existing(ctx, vaultUUID)
+	if err != nil || v == nil {
+		return repo.Coverage{}, err
+	}
+	return v.Coverage(ctx, within)
+}

@@ -25,6 +25,8 @@ import (
 type Store struct {
 	o StoreOptions
 
+	keysMu sync.Mutex // held while keys of vaults are written or removed, so that none comes back
+
 	rootMu sync.Mutex
 	root   blob.Store // guarded by rootMu; nil until it was opened with success
 
@@ -44,7 +46,7 @@ type StoreOptions struct {
 	// VaultKeys knows which keys those are; nil if all hang on Keys itself.
 	VaultKeys VaultKeys
 	// Domain returns the key of an account under which equal contents of its vaults get equal ids.
-	Domain func(account string) [32]byte
+	Domain func(ctx context.Context, account string) ([32]byte, error)
 	Repo   repo.Options
 	Log    *slog.Logger
 }
@@ -113,9 +115,13 @@ func (s *Store) Vault(ctx context.Context, vaultUUID, account string) (*repo.Vau
 		if err != nil {
 			return nil, err
 		}
+		domain, err := s.o.Domain(ctx, account)
+		if err != nil {
+			return nil, err
+		}
 		s.o.Log.InfoContext(ctx, "vault made in the store", "vault", vaultUUID)
 		return repo.Create(ctx, sub, s.o.Ledgers.Vault(vaultUUID), wrapper,
-			repo.CreateOptions{UUID: id, DomainKey: s.o.Domain(account), Options: s.o.Repo})
+			repo.CreateOptions{UUID: id, DomainKey: domain, Options: s.o.Repo})
 	})
 }
 
@@ -175,12 +181,12 @@ func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Sto
 		return nil, err
 	}
 	sub := blob.Prefix(blobs, vaultUUID)
-	_, err = sub.Stat(ctx, "format")
-	if errors.Is(err, blob.ErrNotExist) {
-		return absent(sub)
-	}
+	there, err := repo.Exists(ctx, sub)
 	if err != nil {
 		return nil, err
+	}
+	if !there {
+		return absent(sub)
 	}
 	return repo.Open(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo)
 }
@@ -225,10 +231,40 @@ func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
 		return err
 	}
 	s.drop(vaultUUID)
-	if err := s.removeAll(ctx, blobs, vaultUUID, "k/"); err != nil {
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	err = s.removeAll(ctx, blobs, vaultUUID, "k/")
+	if err == nil {
+		err = repo.Shred(ctx, blob.Prefix(blobs, vaultUUID), func(name blob.Name, err error) { s.noteRemoval(vaultUUID, name, err) })
+	}
+	if err != nil {
 		return fmt.Errorf("shred vault %s: %w", vaultUUID, err)
 	}
 	return nil
+}
+
+// Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. found is false for a vault that has nothing in the store.
+func (s *Store) Rewrap(ctx context.Context, vaultUUID string, o repo.RewrapOptions) (found bool, err error) {
+	blobs, err := s.blobs()
+	if err != nil {
+		return false, err
+	}
+	sub := blob.Prefix(blobs, vaultUUID)
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	_, err = sub.Stat(ctx, "format")
+	if errors.Is(err, blob.ErrNotExist) {
+		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
+		return false, err
+	}
+	if err != nil {
+		return false, err
+	}
+	n, err := repo.Rewrap(ctx, sub, o)
+	if n > 0 {
+		s.o.Log.InfoContext(ctx, "key of vault wrapped anew", "vault", vaultUUID, "key", o.To.KeyID())
+	}
+	return err == nil, err
 }
 
 // removeAll removes the objects of a vault whose names begin with a prefix.
@@ -248,14 +284,19 @@ func (s *Store) removeAll(ctx context.Context, blobs blob.Store, vaultUUID, pref
 		}
 		names = append(names, info.Name)
 	}
+	var retained error
 	for _, name := range names {
 		err := sub.Delete(ctx, name)
+		if errors.Is(err, blob.ErrRetained) { // the others go all the same
+			retained = err
+			continue
+		}
 		s.noteRemoval(vaultUUID, name, err)
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return retained
 }
 
 // Reachable is nil if a vault can be read and changed now, and for a vault that has nothing in the store yet. Its errors
@@ -267,15 +308,14 @@ func (s *Store) Reachable(ctx context.Context, vaultUUID string) error {
 	}
 	short, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
-	_, err = blob.Prefix(blobs, vaultUUID).Stat(short, "format")
-	switch {
-	case errors.Is(err, blob.ErrNotExist):
-		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
-		return err
-	case err != nil:
+	there, err := repo.Exists(short, blob.Prefix(blobs, vaultUUID))
+	if err != nil {
 		return fmt.Errorf("%w: vault %s: %w", blob.ErrUnavailable, vaultUUID, err)
 	}
-	return nil
+	if !there {
+		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
+	}
+	return err
 }
 
 // ready makes the ledger of a vault that the store does not hold.
@@ -318,7 +358,10 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.removeAll(ctx, blobs, vaultUUID, ""); err != nil {
+	s.keysMu.Lock()
+	err = s.removeAll(ctx, blobs, vaultUUID, "")
+	s.keysMu.Unlock()
+	if err != nil {
 		return fmt.Errorf("erase vault %s: %w", vaultUUID, err)
 	}
 	return s.o.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {

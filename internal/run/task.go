@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 	"github.com/lockfast/lockfast/repo"
 )
 
-// Tasks carries out reclaims and verifications that somebody asked for. It is the River worker of [task.Run].
+// Tasks carries out reclaims, verifications and repairs that somebody asked for. It is the River worker of [task.Run].
 type Tasks struct {
 	river.WorkerDefaults[task.Run]
 	Tasks     *task.Service
@@ -47,8 +46,11 @@ func (w *Tasks) Work(ctx context.Context, j *river.Job[task.Run]) error {
 	err = reporting(ctx, log, task.ErrNotRunning,
 		paced(heartbeatEvery, func(ctx context.Context) error { return w.Tasks.Progress(ctx, t.ID, done.Load(), total.Load()) }),
 		func(ctx context.Context) error {
-			if t.Kind == lockfastapi.TaskKindReclaim {
+			switch t.Kind {
+			case lockfastapi.TaskKindReclaim:
 				return w.reclaim(ctx, t, report, progress)
+			case lockfastapi.TaskKindRepair:
+				return w.repair(ctx, t, report, progress)
 			}
 			return w.verify(ctx, t, report, progress)
 		})
@@ -78,47 +80,14 @@ func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]stri
 	report["bytes_freed"] = strconv.FormatInt(r.BytesRemoved-r.BytesWritten, 10)
 	report["packs_removed"] = strconv.FormatInt(r.PacksRemoved, 10)
 	report["packs_written"] = strconv.FormatInt(r.PacksWritten, 10)
+	if r.PacksRetained > 0 {
+		report["packs_retained"] = strconv.FormatInt(r.PacksRetained, 10)
+		report["bytes_retained"] = strconv.FormatInt(r.BytesRetained, 10)
+	}
 	report["objects_swept"] = strconv.FormatInt(r.ObjectsSwept, 10)
 	w.Sizes.Changed(ctx, t.VaultUUID)
 	if r.DamagedPacks > 0 {
 		return fmt.Errorf("%d packs are damaged and were left alone; verify the vault to see what they affect", r.DamagedPacks)
 	}
 	return nil
-}
-
-// maxDamages is how many damaged objects a message names.
-const maxDamages = 5
-
-// verify checks a vault. Damage is an error that names the objects.
-func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]string, progress func(done, total int64)) error {
-	v, err := w.Store.Existing(ctx, t.VaultUUID)
-	if err != nil {
-		return err
-	}
-	var r repo.CheckReport
-	if v != nil { // else there is nothing to check
-		if r, err = v.Check(ctx, repo.CheckOptions{Level: t.Level, Progress: progress}); err != nil {
-			return err
-		}
-	}
-	report["level"] = strconv.Itoa(t.Level)
-	report["recovery_points"] = strconv.FormatInt(r.Points, 10)
-	report["packs"] = strconv.FormatInt(r.Packs, 10)
-	report["bytes"] = strconv.FormatInt(r.Bytes, 10)
-	report["damaged_objects"] = strconv.Itoa(len(r.Damages))
-	return damage(r.Damages)
-}
-
-func damage(all []repo.Damage) error {
-	if len(all) == 0 {
-		return nil
-	}
-	var names []string
-	for _, d := range all[:min(len(all), maxDamages)] {
-		names = append(names, fmt.Sprintf("%s (%v; affects %d recovery points)", d.Object, d.Err, len(d.Points)))
-	}
-	if more := len(all) - maxDamages; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return fmt.Errorf("%d damaged objects: %s", len(all), strings.Join(names, ", "))
 }

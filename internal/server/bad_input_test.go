@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
@@ -208,7 +209,9 @@ func TestBadInput_DamagedPack(t *testing.T) {
 	t.Parallel()
 	f := start(t, options(t, t.TempDir()))
 	f.vault("home")
-	arn := f.directory(map[string]string{"one": random(1, 3<<20)})
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": random(1, 3<<20)})
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
 	bad := f.backup("home", arn)
 	name := damage(t, filepath.Join(f.options.Config.Data, "store"), "d")
 
@@ -225,9 +228,28 @@ func TestBadInput_DamagedPack(t *testing.T) {
 		done = own(f, lockfastapi.DescribeTask, &lockfastapi.DescribeTaskInput{TaskId: task})
 		return done.State != lockfastapi.TaskStateRunning
 	})
-	if done.State != lockfastapi.TaskStateFailed || !strings.Contains(aws.ToString(done.StatusMessage), name) {
-		t.Errorf("verification of damaged data = %s, %q, want FAILED with the name of %s", done.State, aws.ToString(done.StatusMessage), name)
+	message := aws.ToString(done.StatusMessage)
+	for _, want := range []string{name, bad, "misses one"} {
+		if done.State != lockfastapi.TaskStateFailed || !strings.Contains(message, want) {
+			t.Errorf("verification of damaged data = %s, %q, want FAILED with %s", done.State, message, want)
+		}
 	}
+	known := func() int64 {
+		return own(f, lockfastapi.GetVaultVerification, &lockfastapi.GetVaultVerificationInput{BackupVaultName: "home"}).DamageCount
+	}
+	if known() == 0 {
+		t.Error("GetVaultVerification after damage was found knows of none")
+	}
+	changed := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(home, "one"), changed, changed); err != nil {
+		t.Fatal(err)
+	}
+	f.healthy(arn, f.backup("home", arn))
+	mended := f.task(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId)
+	if mended.Report["recovery_points_mended"] != "1" {
+		t.Errorf("verification after a backup that read the file again = %v, want the older point mended", mended.Report)
+	}
+	f.healthy(arn, bad)
 	other := f.directory(map[string]string{"two": random(2, 1<<20)})
 	f.healthy(other, f.backup("home", other))
 }

@@ -30,7 +30,18 @@ type Config struct {
 	Region            string        `yaml:"region"`             // of declared resources and of the command line
 	Metadata          string        `yaml:"metadata"`           // sqlite, sqlite:PATH or postgres://...
 	Store             string        `yaml:"store"`              // directory of the vaults' data, or s3://...; empty is DATA/store
+	StoreRetention    time.Duration `yaml:"store_retention"`    // for which packs are locked in a bucket; 0 = they are not
+	StoreCompliance   bool          `yaml:"store_compliance"`   // locks that nobody can undo
+	ColdStore         string        `yaml:"cold_store"`         // where cold packs are, as Store; empty is with everything else
+	ColdMinimumDays   int           `yaml:"cold_minimum_days"`  // days for which a cold pack stays at least; -1 is 90 in a bucket, else 0
 	KeyFile           string        `yaml:"key_file"`           // root key; empty is DATA/root.key
+	RootKey           string        `yaml:"root_key"`           // file, or transit: who guards the root key
+	TransitAddress    string        `yaml:"transit_address"`    // URL of OpenBao or Vault
+	TransitMount      string        `yaml:"transit_mount"`      // of its transit secrets engine
+	TransitKey        string        `yaml:"transit_key"`        // name of a key there
+	TransitNamespace  string        `yaml:"transit_namespace"`  // empty is the root namespace
+	TransitTokenFile  string        `yaml:"transit_token_file"` // empty: BAO_TOKEN or VAULT_TOKEN
+	TransitCAFile     string        `yaml:"transit_ca_file"`    // PEM; empty: certificates of the system
 	LogLevel          slog.Level    `yaml:"log_level"`          // debug, info, warn or error
 	BackupJobs        int           `yaml:"backup_jobs"`        // backup jobs that run at the same time
 	CopyJobs          int           `yaml:"copy_jobs"`          // copy jobs that run at the same time
@@ -40,8 +51,13 @@ type Config struct {
 	EventRetention    time.Duration `yaml:"event_retention"`    // how long events are kept
 	ReclaimDelay      time.Duration `yaml:"reclaim_delay"`      // from a deletion to the reclaim that follows it
 	ReclaimThreshold  float64       `yaml:"reclaim_threshold"`  // dead share of a vault that background reclaim leaves
+	ScrubShare        float64       `yaml:"scrub_share"`        // of a vault that is read and checked each day; -1 = by the kind of store
+	ScrubRate         int64         `yaml:"scrub_rate"`         // MiB a second that this reads at most; 0 = no limit
 	SLRFallback       bool          `yaml:"slr_fallback"`       // the service-linked role may delete what its role cannot
+	DataParity        bool          `yaml:"data_parity"`        // protects contents against bad sectors, not only what describes them
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
+	ScheduleJitter    time.Duration `yaml:"schedule_jitter"`    // over how much time jobs that a rule makes are spread
+	Clock             string        `yaml:"clock"`              // where the clock of policy starts; empty is real time
 	Resources         []Resource    `yaml:"resources"`          // declared resources
 	Placements        []Placement   `yaml:"placements"`         // where restores may create things
 	Accounts          []Account     `yaml:"accounts"`           // paths of the host that further accounts may use
@@ -70,6 +86,8 @@ func DefaultConfig() Config {
 		Account:           "000000000000",
 		Region:            "us-east-1",
 		Metadata:          "sqlite",
+		RootKey:           rootFile,
+		TransitMount:      "transit",
 		LogLevel:          slog.LevelInfo,
 		BackupJobs:        max(2, runtime.GOMAXPROCS(0)/2),
 		CopyJobs:          max(2, runtime.GOMAXPROCS(0)/2),
@@ -79,6 +97,9 @@ func DefaultConfig() Config {
 		EventRetention:    events.DefaultKeep,
 		ReclaimDelay:      time.Minute,
 		ReclaimThreshold:  0.1,
+		ColdMinimumDays:   -1,
+		ScrubShare:        -1,
+		ScrubRate:         32,
 		TrailDays:         90,
 	}
 }
@@ -109,6 +130,9 @@ func (c *Config) Check() error {
 	if err := c.checkPaths(); err != nil {
 		return err
 	}
+	if err := c.checkRootKey(); err != nil {
+		return err
+	}
 	if !accountPattern.MatchString(c.Account) {
 		return fmt.Errorf("account: %q is not 12 digits (quote it in the configuration file)", c.Account)
 	}
@@ -130,6 +154,12 @@ func (c *Config) Check() error {
 	if c.LifecycleInterval < time.Second {
 		return fmt.Errorf("lifecycle_interval: %s is less than 1s", c.LifecycleInterval)
 	}
+	if c.ScheduleJitter < 0 {
+		return fmt.Errorf("schedule_jitter: %s is negative", c.ScheduleJitter)
+	}
+	if _, err := c.clock(); err != nil {
+		return err
+	}
 	if c.DeletionPatience < time.Second {
 		return fmt.Errorf("deletion_patience: %s is less than 1s", c.DeletionPatience)
 	}
@@ -141,6 +171,15 @@ func (c *Config) Check() error {
 	}
 	if !(c.ReclaimThreshold >= 0 && c.ReclaimThreshold < 1) {
 		return fmt.Errorf("reclaim_threshold: %v is not between 0 and 1", c.ReclaimThreshold)
+	}
+	if c.ColdMinimumDays < -1 || c.ColdMinimumDays > 3650 {
+		return fmt.Errorf("cold_minimum_days: %d is not between -1 and 3650", c.ColdMinimumDays)
+	}
+	if !(c.ScrubShare >= 0 && c.ScrubShare <= 1 || c.ScrubShare == -1) {
+		return fmt.Errorf("scrub_share: %v is neither -1 nor between 0 and 1", c.ScrubShare)
+	}
+	if c.ScrubRate < 0 || c.ScrubRate > 1<<20 {
+		return fmt.Errorf("scrub_rate: %d is not between 0 and %d", c.ScrubRate, 1<<20)
 	}
 	if c.TrailDays < 0 || c.TrailDays > 36500 {
 		return fmt.Errorf("trail_days: %d is not between 0 and 36500", c.TrailDays)
@@ -155,17 +194,26 @@ func (c *Config) checkPaths() error {
 	if c.Store == "" {
 		c.Store = filepath.Join(c.Data, "store")
 	}
-	if inBucket(c.Store) {
-		if _, err := s3.Parse(c.Store); err != nil {
-			return fmt.Errorf("store: %w", err)
-		}
-	} else if scheme, _, ok := strings.Cut(c.Store, "://"); ok {
-		return fmt.Errorf("store: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", scheme)
+	if err := checkLocation("store", c.Store); err != nil {
+		return err
+	}
+	if err := checkLocation("cold_store", c.ColdStore); err != nil {
+		return err
+	}
+	switch {
+	case c.StoreRetention < 0:
+		return fmt.Errorf("store_retention: %s is negative", c.StoreRetention)
+	case c.StoreRetention > 0 && !inBucket(c.Store):
+		return errors.New("store_retention: a directory cannot lock what is in it; it is for a store in a bucket")
+	case c.StoreRetention > 0 && c.ColdStore != "" && !inBucket(c.ColdStore):
+		return errors.New("store_retention: cold_store is a directory, which cannot lock what is in it")
+	case c.StoreCompliance && c.StoreRetention == 0:
+		return errors.New("store_compliance needs store_retention")
 	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "root.key")
 	}
-	for _, path := range []*string{&c.Data, &c.Store, &c.KeyFile, &c.TLSCert, &c.TLSKey} {
+	for _, path := range []*string{&c.Data, &c.Store, &c.ColdStore, &c.KeyFile, &c.TLSCert, &c.TLSKey, &c.TransitTokenFile, &c.TransitCAFile} {
 		if *path == "" || inBucket(*path) {
 			continue
 		}
@@ -174,6 +222,9 @@ func (c *Config) checkPaths() error {
 			return err
 		}
 		*path = abs
+	}
+	if c.ColdStore == c.Store {
+		return errors.New("cold_store: it is the store itself; leave it out")
 	}
 	switch {
 	case c.Metadata == "sqlite":
@@ -184,6 +235,30 @@ func (c *Config) checkPaths() error {
 		return fmt.Errorf("metadata: want sqlite, sqlite:PATH or postgres://..., got %q", redactURL(c.Metadata))
 	}
 	return nil
+}
+
+// checkLocation refuses what cannot be the location of a store.
+func checkLocation(setting, location string) error {
+	if inBucket(location) {
+		if _, err := s3.Parse(location); err != nil {
+			return fmt.Errorf("%s: %w", setting, err)
+		}
+	} else if scheme, _, ok := strings.Cut(location, "://"); ok {
+		return fmt.Errorf("%s: want a directory or s3://BUCKET/PREFIX?..., got the scheme %s", setting, scheme)
+	}
+	return nil
+}
+
+// coldMinimum is how long a cold pack stays at least.
+func (c *Config) coldMinimum() time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case c.ColdMinimumDays >= 0:
+		return time.Duration(c.ColdMinimumDays) * day
+	case inBucket(c.ColdStore):
+		return 90 * day
+	}
+	return 0
 }
 
 // checkListen refuses plain HTTP beyond this host: signatures keep secrets off the wire, but not the data.
@@ -306,4 +381,30 @@ func (c *Config) checkPlacements() error {
 		names[p.Name] = true
 	}
 	return nil
+}
+
+// clock is where the clock of policy starts; nil for real time.
+func (c *Config) clock() (*time.Time, error) {
+	if c.Clock == "" {
+		return nil, nil
+	}
+	t, err := time.Parse(time.RFC3339, c.Clock)
+	if err != nil {
+		return nil, fmt.Errorf("clock: %q is not a time such as 2026-01-01T00:00:00Z", c.Clock)
+	}
+	if c.Metadata != "sqlite" && !strings.HasPrefix(c.Metadata, "sqlite:") {
+		return nil, errors.New("clock: only a server with the embedded database can have a clock of its own")
+	}
+	return &t, nil
+}
+
+// scrubShare is the share of a vault to read each day. Reading from a bucket may cost money.
+func (c Config) scrubShare() float64 {
+	switch {
+	case c.ScrubShare >= 0:
+		return c.ScrubShare
+	case inBucket(c.Store):
+		return 1.0 / 300
+	}
+	return 1.0 / 30
 }

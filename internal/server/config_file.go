@@ -26,7 +26,19 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Region, "region", c.Region, "region of declared resources")
 	fs.StringVar(&c.Metadata, "metadata", c.Metadata, "database: sqlite, sqlite:PATH or postgres://...")
 	fs.StringVar(&c.Store, "store", c.Store, "directory that holds the vaults, or s3://BUCKET/PREFIX?... (default DATA/store)")
+	fs.DurationVar(&c.StoreRetention, "store-retention", c.StoreRetention, "how long packs in a bucket are locked from when they are written")
+	fs.BoolVar(&c.StoreCompliance, "store-compliance", c.StoreCompliance, "lock packs in mode COMPLIANCE, which nobody can undo")
+	fs.StringVar(&c.ColdStore, "cold-store", c.ColdStore, "directory or s3://BUCKET/PREFIX?... that holds cold packs (default: the store)")
+	fs.IntVar(&c.ColdMinimumDays, "cold-minimum-days", c.ColdMinimumDays,
+		"days for which a cold pack stays at least; -1 is 90 if they are in a bucket, and else 0")
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "file of the root key (default DATA/root.key)")
+	fs.StringVar(&c.RootKey, "root-key", c.RootKey, "who guards the root key: file, or transit for OpenBao or Vault")
+	fs.StringVar(&c.TransitAddress, "transit-address", c.TransitAddress, "URL of OpenBao or Vault")
+	fs.StringVar(&c.TransitMount, "transit-mount", c.TransitMount, "path of its transit secrets engine")
+	fs.StringVar(&c.TransitKey, "transit-key", c.TransitKey, "name of the transit key")
+	fs.StringVar(&c.TransitNamespace, "transit-namespace", c.TransitNamespace, "namespace of the engine")
+	fs.StringVar(&c.TransitTokenFile, "transit-token-file", c.TransitTokenFile, "file of the token (default: BAO_TOKEN or VAULT_TOKEN)")
+	fs.StringVar(&c.TransitCAFile, "transit-ca-file", c.TransitCAFile, "certificates (PEM) by which the transit service is known")
 	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least level that is logged: debug, info, warn, error")
 	fs.IntVar(&c.BackupJobs, "backup-jobs", c.BackupJobs, "backup jobs that run at the same time")
 	fs.IntVar(&c.CopyJobs, "copy-jobs", c.CopyJobs, "copy jobs that run at the same time")
@@ -39,8 +51,16 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.ReclaimDelay, "reclaim-delay", c.ReclaimDelay, "time from a deletion to the reclaim that follows it")
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")
+	fs.BoolVar(&c.DataParity, "data-parity", c.DataParity, "protect contents against bad sectors, for about 6 % more space")
+	fs.Float64Var(&c.ScrubShare, "scrub-share", c.ScrubShare,
+		"share of each vault that is read and checked in the background each day; -1 is 1/30 in a directory, 1/300 in a bucket")
+	fs.Int64Var(&c.ScrubRate, "scrub-rate", c.ScrubRate, "MiB a second that this reads at most; 0 is no limit")
 	fs.BoolVar(&c.SLRFallback, "slr-fallback", c.SLRFallback,
 		"let the service-linked role, where it exists, delete recovery points whose own role no longer can")
+	fs.DurationVar(&c.ScheduleJitter, "schedule-jitter", c.ScheduleJitter,
+		"time over which the jobs that a rule of a plan makes are spread; 0 starts all at once")
+	fs.StringVar(&c.Clock, "clock", c.Clock,
+		"start schedules and lifecycles at this time, and move it with lockfast clock advance; only on a new data directory")
 	fs.IntVar(&c.TrailDays, "trail-days", c.TrailDays, "days for which API calls are kept in the trail; 0 keeps them for ever")
 }
 
@@ -79,6 +99,9 @@ func (c *Config) Decode(data []byte) error {
 	if len(data) > maxConfigFile {
 		return fmt.Errorf("larger than %d bytes", maxConfigFile)
 	}
+	if !says(data) { // the decoder would clear everything
+		return nil
+	}
 	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
@@ -96,6 +119,16 @@ func (c *Config) Decode(data []byte) error {
 		return fmt.Errorf("line %d: %s", line(e), e.GetMessage())
 	}
 	return err
+}
+
+// says reports whether a document has more than comments and blank lines.
+func says(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.Equal(line, []byte("---")) {
+			return true
+		}
+	}
+	return false
 }
 
 // redactURL hides the password of a database URL.

@@ -117,8 +117,10 @@ func (d *Directory) Withdraw() error {
 	return nil
 }
 
-// Close unlocks the directory.
-func (d *Directory) Close() error { return d.lock.Close() }
+// Close unlocks the directory, at once also if a process that is just being started still has the file open.
+func (d *Directory) Close() error {
+	return errors.Join(unix.Flock(int(d.lock.Fd()), unix.LOCK_UN), d.lock.Close())
+}
 
 // ReadAddress reads the server.json of a data directory; absent or unreadable text is [os.ErrNotExist].
 func ReadAddress(dir string) (Address, error) {

@@ -10,7 +10,9 @@ import (
 	"github.com/lockfast/lockfast/internal/iamapi"
 	"github.com/lockfast/lockfast/internal/kmsapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/stsapi"
+	"github.com/lockfast/lockfast/internal/taggingapi"
 	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/resource"
 )
@@ -59,8 +61,37 @@ func ModelOperations() (names []string) {
 // Descriptors returns every operation of the models.
 func Descriptors() []*wire.Descriptor {
 	return slices.Concat(backupapi.Operations(), lockfastapi.Operations(), stsapi.Operations(), iamapi.Operations(),
-		kmsapi.Operations())
+		kmsapi.Operations(), taggingapi.Operations())
 }
 
 // ExpireKeys does what the background does for keys.
 func (s *Server) ExpireKeys(ctx context.Context) error { return s.parts.nouns.keys.Expire(ctx) }
+
+// RenewKeys does what the background does for the keys of vaults.
+func (s *Server) RenewKeys(ctx context.Context) error { return s.parts.renewKeys(ctx) }
+
+// Domain returns the domain key of an account.
+func (s *Server) Domain(ctx context.Context, account string) ([32]byte, error) {
+	return s.parts.nouns.keys.Domain(ctx, account)
+}
+
+// Unwritten returns how many states of vaults and recovery points are not in the store yet.
+func (s *Server) Unwritten(ctx context.Context) (n int, err error) {
+	err = s.parts.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		return tx.QueryRow(ctx, `SELECT (SELECT COUNT(*) FROM vault WHERE state_version > state_written) +
+			(SELECT COUNT(*) FROM recovery_point WHERE state_version > state_written)`).Scan(&n)
+	})
+	return n, err
+}
+
+// WithSystem returns options of a rebuild from a store on another file system.
+func (o RebuildOptions) WithSystem(s fs.System) RebuildOptions {
+	o.system = s
+	return o
+}
+
+// WithHook returns options of a rebuild whose transactions call a hook.
+func (o RebuildOptions) WithHook(hook func(point string) error) RebuildOptions {
+	o.hook = hook
+	return o
+}

@@ -58,6 +58,23 @@ func (l keyLinks) Shred(ctx context.Context, keyARN string) error {
 	return nil
 }
 
+// HungVaults implements kms.Vaults.
+func (l keyLinks) HungVaults(ctx context.Context) (list []kms.HungVault, err error) {
+	all, err := l.nouns.vaults.All(ctx)
+	for _, v := range all {
+		list = append(list, kms.HungVault{UUID: v.UUID, Account: v.Account, KeyARN: v.KeyARN})
+	}
+	return list, err
+}
+
+// Rewrap implements kms.Vaults. What is written has to be opened by the root key without the one that it replaces.
+func (l keyLinks) Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) error) (bool, error) {
+	return l.store.Rewrap(ctx, vaultUUID, repo.RewrapOptions{Open: l.root, To: to, Proof: l.root.Alone(), Still: still})
+}
+
+// KeyRotated implements kms.Vaults.
+func (l keyLinks) KeyRotated() { l.rotated.Store(true) }
+
 // KeyChanged implements kms.Vaults. What cannot be done now is done by the background within a minute.
 func (l keyLinks) KeyChanged(ctx context.Context) {
 	_ = l.store.DropUnusable(context.WithoutCancel(ctx))

@@ -25,11 +25,13 @@ import (
 	"github.com/lockfast/lockfast/internal/server"
 )
 
-// serveIn makes the test binary a server on a data directory, that can be killed, and metadataAt gives it a database. With
-// sharedIn, the store and the root key are in that directory instead of the server's own, and leases are sharedLease.
+// serveIn makes the test binary a server on a data directory, that can be killed, metadataAt gives it a database, and
+// clockAhead puts its policy clock forward. With sharedIn, the store and the root key are in that directory instead of the
+// server's own, and leases are sharedLease.
 const (
 	serveIn    = "LOCKFAST_TEST_SERVE_IN"
 	metadataAt = "LOCKFAST_TEST_METADATA"
+	clockAhead = "LOCKFAST_TEST_CLOCK_AHEAD"
 	sharedIn   = "LOCKFAST_TEST_SHARED_IN"
 )
 
@@ -45,6 +47,10 @@ func serveHere(dir string) {
 	if shared := os.Getenv(sharedIn); shared != "" {
 		c = share(c, shared)
 		o = server.WithLease(o, sharedLease)
+	}
+	if ahead, err := time.ParseDuration(os.Getenv(clockAhead)); err == nil {
+		o.Now = func() time.Time { return time.Now().Add(ahead) }
+		c.LifecycleInterval = time.Second
 	}
 	err := c.Check()
 	if o.Config = c; err == nil {

@@ -18,13 +18,13 @@ var layers = []struct {
 }{
 	{90, "cmd/lockfast"},
 	{80, "internal/server"},
-	{70, "internal/run"},
+	{70, "internal/run internal/sched"},
 	{60, "internal/vault internal/job internal/protected internal/tag internal/setting internal/registry internal/browse " +
-		"internal/task internal/kms"},
+		"internal/task internal/kms internal/plan"},
 	{50, "internal/iam internal/events internal/keys internal/ledger internal/trail"},
 	{40, "internal/restjson internal/query internal/json11"},
 	{35, "internal/operation"},
-	{31, "internal/backupapi internal/iamapi internal/stsapi internal/kmsapi internal/lockfastapi internal/sigv4"},
+	{31, "internal/backupapi internal/iamapi internal/stsapi internal/kmsapi internal/taggingapi internal/lockfastapi internal/sigv4"},
 	{30, "internal/caller"},
 	{22, "resource/directory"},
 	{21, "resource"},
@@ -35,11 +35,11 @@ var layers = []struct {
 	{15, "repo/index repo/refset"},
 	{14, "repo/pack"},
 	{13, "repo/seal"},
-	{12, "repo/chunk"},
-	{11, "repo/field"},
+	{12, "repo/parity"},
+	{11, "repo/chunk repo/field"},
 	{6, "blob/fault"},
 	{5, "blob/fs blob/mem blob/retry blob/s3"},
-	{1, "blob arn"},
+	{1, "blob arn cron"},
 }
 
 // offside are packages that only tests and the build use; nothing else may import them.

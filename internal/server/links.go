@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/iam"
+	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/policy"
 	"github.com/lockfast/lockfast/internal/protected"
@@ -22,10 +24,13 @@ import (
 // they are made; nobody asks before that is done.
 type links struct {
 	db         *meta.DB
+	root       *keys.Root
+	rotated    atomic.Bool // keys of vaults may have to be wrapped anew
 	iam        *iam.Service
 	roles      roles
 	nouns      *nouns
 	store      *run.Store
+	states     *run.States
 	placements []Placement
 	compiled   compiled
 }
@@ -39,11 +44,30 @@ type roles interface {
 
 // TaggableTx implements tag.Things.
 func (l *links) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string) (bool, error) {
-	return l.nouns.vaults.TaggableTx(ctx, tx, account, arn)
+	ok, err := l.nouns.vaults.TaggableTx(ctx, tx, account, arn)
+	if err != nil || ok {
+		return ok, err
+	}
+	return l.nouns.plans.TaggableTx(ctx, tx, account, arn)
+}
+
+// TagsChangedTx implements tag.Things.
+func (l *links) TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn string) error {
+	return l.nouns.vaults.TagsChangedTx(ctx, tx, account, arn)
+}
+
+// WriteState implements vault.States.
+func (l *links) WriteState(ctx context.Context, vaultUUID, pointARN string) error {
+	return l.states.WriteState(ctx, vaultUUID, pointARN)
 }
 
 // CheckTags implements registry.Tags.
 func (l *links) CheckTags(tags map[string]string) error { return tag.Check(tags) }
+
+// TagsTx implements registry.Tags.
+func (l *links) TagsTx(ctx context.Context, tx *meta.Tx, account, arn string) (map[string]string, error) {
+	return l.nouns.tags.TagsTx(ctx, tx, account, arn)
+}
 
 // LatestRestore implements protected.Restores.
 func (l *links) LatestRestore(ctx context.Context, account, region, resourceARN string) (r protected.Restore, ok bool, err error) {
@@ -66,6 +90,15 @@ func (l *links) RoleUsable(ctx context.Context, account, roleARN string) (bool, 
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// RoleMay implements plan.Roles.
+func (l *links) RoleMay(ctx context.Context, account, roleARN string, rights []caller.Access) (refusal string, err error) {
+	err = l.roles.RoleMay(ctx, account, roleARN, rights)
+	if denied, ok := errors.AsType[*iam.RoleDenied](err); ok {
+		return denied.Error(), nil
+	}
+	return "", err
 }
 
 // DeleteAuthority implements vault.Authority.
@@ -103,15 +136,21 @@ func (l *links) VaultUUID(ctx context.Context, account, region, name string) (id
 
 // OpenPoint implements browse.Points.
 func (l *links) OpenPoint(ctx context.Context, account, region, arn string) (*repo.Point, error) {
-	p, err := l.nouns.vaults.FindPoint(ctx, account, region, arn)
-	if err != nil {
-		return nil, err
+	for try := 0; ; try++ {
+		p, err := l.nouns.vaults.FindPoint(ctx, account, region, arn)
+		if err != nil {
+			return nil, err
+		}
+		v, err := l.store.Vault(ctx, p.VaultUUID, account)
+		if err != nil {
+			return nil, err
+		}
+		point, err := v.OpenPoint(ctx, repo.PointID(p.StoreID))
+		if try == 0 && errors.Is(err, repo.ErrNotFound) {
+			continue // it may have been moved to cold storage since it was read
+		}
+		return point, err
 	}
-	v, err := l.store.Vault(ctx, p.VaultUUID, account)
-	if err != nil {
-		return nil, err
-	}
-	return v.OpenPoint(ctx, repo.PointID(p.StoreID))
 }
 
 // ResourcePolicies implements iam.ResourcePolicies: KMS keys have key policies, vaults have access policies.

@@ -15,8 +15,9 @@ import (
 
 // How long the steps of stopping take at most; together less than the 30 s that an init system grants.
 const (
-	httpGrace = 3 * time.Second  // for requests under way
-	workGrace = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
+	httpGrace  = 3 * time.Second  // for requests under way
+	flushGrace = 5 * time.Second  // for states that are not in the store yet
+	workGrace  = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
 )
 
 // Options says which server to open.
@@ -122,7 +123,11 @@ func (s *Server) stop(ctx context.Context) error {
 	}
 	workCtx, cancel := context.WithTimeout(ctx, s.o.grace)
 	defer cancel()
-	return errors.Join(err, s.parts.workers.Stop(workCtx))
+	err = errors.Join(err, s.parts.workers.Stop(workCtx))
+	flushCtx, cancel := context.WithTimeout(ctx, flushGrace)
+	defer cancel()
+	s.parts.runners.states.Flush(flushCtx)
+	return err
 }
 
 // close releases what open took, as far as it came.

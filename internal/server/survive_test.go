@@ -43,6 +43,57 @@ func (w *world) survives(t *testing.T, c cut) {
 		}
 	}
 	w.reopened(t, options(t, dir), disk, image.promises)
+	w.rebuilt(t, w.disk.State(c.step, c.variant), image)
+}
+
+// rebuilt rebuilds the database from what a cut has left of the store, and expects every recovery point that clients were
+// promised, with its data. Parents, which have none, follow their promise within seconds.
+func (w *world) rebuilt(t *testing.T, disk *crashfs.Disk, i image) {
+	p := i.promises
+	o := options(t, t.TempDir())
+	if err := o.Config.Check(); err != nil {
+		t.Fatal(err)
+	}
+	r := server.RebuildOptions{Config: o.Config, Key: filepath.Join(w.dir, "root.key"), Log: o.Log}
+	if _, err := server.Rebuild(t.Context(), r.WithSystem(disk)); err != nil {
+		if len(p.completed) > 0 || !strings.Contains(err.Error(), "there is no vault") && !strings.Contains(err.Error(), "no such file") {
+			t.Errorf("rebuild: %v", err)
+		}
+		return
+	}
+	f := start(t, server.WithCuts(server.WithDriver(o, func(d resource.Driver) resource.Driver {
+		return elsewhere{Driver: d, home: fmt.Sprintf("%s.%d", w.home, p.generation), from: w.out, to: t.TempDir()}
+	}), nil, disk))
+	defer f.stop()
+	db, err := sql.Open("sqlite", filepath.Join(o.Config.Data, "meta.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	f.settled(db) // deletions that were accepted go on
+	lost, err := sql.Open("sqlite", i.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lost.Close()
+	parents := query(t, lost, "SELECT arn FROM recovery_point WHERE is_parent")
+	there := map[string]bool{}
+	for _, v := range f.all() {
+		there[*v.RecoveryPointArn] = true
+		if v.Status == types.RecoveryPointStatusCompleted && aws.ToString(v.IamRoleArn) != role {
+			t.Errorf("recovery point %s has lost its role: %s", *v.RecoveryPointArn, aws.ToString(v.IamRoleArn))
+		}
+	}
+	for point := range p.completed {
+		if !there[point] && !slices.Contains(parents, point) {
+			t.Errorf("recovery point %s is not in the rebuilt database", point)
+		}
+	}
+	w.restorable(f, p)
+	for _, v := range must(f.sdk.ListBackupVaults(f.Context(), &backup.ListBackupVaultsInput{}))(f).BackupVaultList {
+		f.reclaim(*v.BackupVaultName)
+		f.verify(*v.BackupVaultName)
+	}
 }
 
 // reopened is survives for a data directory and a disk.
@@ -220,8 +271,11 @@ func clean(t *testing.T, db *sql.DB, disk *crashfs.Disk) {
 	t.Helper()
 	want := map[string]bool{}
 	for _, text := range []string{
-		"SELECT vault || '/object ' || lower(hex(id)) || ' state ' || state FROM ledger_object",
+		"SELECT vault || '/object ' || lower(hex(id)) || ' state ' || state FROM ledger_object WHERE state < 5",
 		"SELECT vault || '/manifest ' || id FROM ledger_point", "SELECT vault || '/refset ' || id FROM ledger_point",
+		"SELECT vault || '/state ' || id FROM ledger_point", // of data; those of parents follow
+		"SELECT vault_uuid || '/state ' || state_id FROM recovery_point WHERE state_written > 0 AND state_id <> ''",
+		"SELECT uuid || '/state of the vault' FROM vault WHERE state_written > 0",
 	} {
 		for _, row := range query(t, db, text) {
 			want[strings.TrimSuffix(row, " state 2")] = true // live
@@ -266,8 +320,13 @@ func row(name string) (entry string, counts bool) {
 	kind, _, _ := strings.Cut(rest, "/")
 	base := path.Base(rest)
 	switch kind {
-	case "format", "k", "c":
+	case "format", "format.2", "k", "c":
 		return "", false
+	case "v":
+		return vault + "/state of the vault", true
+	case "p":
+		base, _, _ = strings.Cut(base, "-")
+		return vault + "/state " + base, true
 	case "r":
 		return vault + "/manifest " + base, true
 	case "f":

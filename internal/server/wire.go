@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,14 +31,17 @@ import (
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/operation"
+	"github.com/lockfast/lockfast/internal/plan"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/query"
 	"github.com/lockfast/lockfast/internal/registry"
 	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/run"
+	"github.com/lockfast/lockfast/internal/sched"
 	"github.com/lockfast/lockfast/internal/setting"
 	"github.com/lockfast/lockfast/internal/stsapi"
 	"github.com/lockfast/lockfast/internal/tag"
+	"github.com/lockfast/lockfast/internal/taggingapi"
 	"github.com/lockfast/lockfast/internal/task"
 	"github.com/lockfast/lockfast/internal/trail"
 	"github.com/lockfast/lockfast/internal/vault"
@@ -50,26 +54,31 @@ import (
 // parts is everything that a server consists of, joined. This file is the only one that knows everybody: it is read from
 // top to bottom, from what stands alone to what needs the others.
 type parts struct {
-	o       Options
-	root    *keys.Root
-	db      *meta.DB
-	blobs   *Blobs // nil until a vault is needed
-	pager   *restjson.Pager
-	links   *links
-	iam     *iam.Service
-	roles   roles
-	events  *events.Service
-	dbLock  *os.File // of SQLite's file; nil for PostgreSQL
-	reserve *reserve // nil for PostgreSQL
-	ledgers *ledger.DB
-	trail   *trail.Service
-	nouns   nouns
-	driver  resource.Driver
-	store   *run.Store
-	runners runners
-	metrics *prometheus.Registry
-	workers *meta.Runner
-	handler http.Handler
+	o         Options
+	root      *keys.Root
+	keyFile   keys.File
+	renewed   time.Time // when the background last did
+	retired   string    // file of the root key that was replaced
+	db        *meta.DB
+	dbLock    *os.File // of SQLite's file; nil for PostgreSQL
+	reserve   *reserve // nil for PostgreSQL
+	blobs     *Blobs   // nil until a vault is needed
+	pager     *restjson.Pager
+	links     *links
+	iam       *iam.Service
+	roles     roles
+	events    *events.Service
+	ledgers   *ledger.DB
+	trail     *trail.Service
+	nouns     nouns
+	driver    resource.Driver
+	store     *run.Store
+	runners   runners
+	scheduler *sched.Scheduler
+	clock     *setting.Clock // nil: policy goes by real time
+	metrics   *prometheus.Registry
+	workers   *meta.Runner
+	handler   http.Handler
 	// operations are the names of those that have behaviour, as in api/unimplemented.txt.
 	operations []string
 }
@@ -85,6 +94,7 @@ type nouns struct {
 	tasks     *task.Service
 	browse    *browse.Service
 	keys      *kms.Service
+	plans     *plan.Service
 }
 
 // runners do the work behind the API.
@@ -94,8 +104,11 @@ type runners struct {
 	composites *run.Composites
 	restores   *run.Restores
 	deleter    *run.Deleter
+	colder     *run.Colder
 	reclaimer  *run.Reclaimer
+	scrubber   *run.Scrubber
 	sizes      *run.Sizes
+	states     *run.States
 	tasks      *run.Tasks
 }
 
@@ -103,7 +116,7 @@ type runners struct {
 func build(ctx context.Context, o Options) (*parts, error) {
 	p := &parts{o: o, metrics: newRegistry()}
 	for _, step := range []func(context.Context) error{
-		p.openKey, p.openDatabase, p.makeIdentity, p.makeStore, p.makeNouns, p.makeRunners, p.recover, p.startWorkers,
+		p.openKey, p.openDatabase, p.makeIdentity, p.makeStore, p.makeNouns, p.rewrapRecords, p.makeRunners, p.recover, p.startWorkers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -111,28 +124,6 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	}
 	p.makeHandler()
 	return p, nil
-}
-
-// openKey reads the root key. It makes one only where nothing is that another key would open.
-func (p *parts) openKey(ctx context.Context) (err error) {
-	c := p.o.Config
-	p.root, err = keys.Open(c.KeyFile)
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	used, err := inUse(ctx, c)
-	if err != nil {
-		return err
-	}
-	if used != "" {
-		return fmt.Errorf("root key %s is missing, but %s exists, which only that key opens; "+
-			"put your copy of the key back", c.KeyFile, used)
-	}
-	p.root, err = keys.Create(c.KeyFile)
-	if err == nil {
-		p.o.Log.Info("root key made; keep a copy of it elsewhere", "file", c.KeyFile)
-	}
-	return err
 }
 
 // inUse returns the name of something that was written with a root key before; empty if there is nothing.
@@ -159,27 +150,61 @@ func inUse(ctx context.Context, c Config) (string, error) {
 	return "", err
 }
 
-func (p *parts) openDatabase(ctx context.Context) (err error) {
-	if file, ok := strings.CutPrefix(p.o.Config.Metadata, "sqlite:"); ok {
-		if p.dbLock, err = lockDatabase(file); err != nil {
-			return err
-		}
-		p.reserve = &reserve{path: file + ".reserve", size: reserveBytes, log: p.o.Log}
-		if err := p.reserve.keep(); err != nil {
-			return err
-		}
+func (p *parts) openDatabase(ctx context.Context) error {
+	if err := p.openRecords(ctx); err != nil {
+		return err
 	}
+	begun, err := ledger.New(p.db, ledger.Options{}).Rebuilding(ctx)
+	if err == nil && begun {
+		err = fmt.Errorf("database %s was being rebuilt from a store and is not whole: repeat `lockfast store rebuild`", p.db)
+	}
+	return err
+}
+
+// openRecords opens the database, whole or not, and brings its tables up to date.
+func (p *parts) openRecords(ctx context.Context) (err error) {
+	start, err := p.o.Config.clock()
+	if err != nil {
+		return err
+	}
+	file, embedded := strings.CutPrefix(p.o.Config.Metadata, "sqlite:")
+	_, missing := os.Stat(file)
 	o := meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook}
-	if p.reserve != nil {
+	if embedded {
+		if err := p.guardFile(file); err != nil {
+			return err
+		}
 		o.Full = p.reserve.release
 	}
 	p.db, err = meta.Open(ctx, o)
 	if err != nil {
 		return err
 	}
+	if err := p.migrate(ctx); err != nil {
+		return err
+	}
+	p.clock, err = setting.OpenClock(ctx, p.db, start, embedded && errors.Is(missing, os.ErrNotExist), p.o.Private)
+	if p.clock != nil {
+		p.o.Now = p.clock.Now
+		p.clock.Moved = p.due
+		p.o.Log.Info("schedules and lifecycles go by a clock of their own", "now", p.clock.Now())
+	}
+	return err
+}
+
+func (p *parts) migrate(ctx context.Context) error {
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
-		trail.Migrations(), kms.Migrations())
+		trail.Migrations(), kms.Migrations(), plan.Migrations(), sched.Migrations(), setting.Migrations())
+}
+
+// guardFile locks SQLite's file and keeps a reserve of space for it.
+func (p *parts) guardFile(file string) (err error) {
+	if p.dbLock, err = lockDatabase(file); err != nil {
+		return err
+	}
+	p.reserve = &reserve{path: file + ".reserve", size: reserveBytes, log: p.o.Log}
+	return p.reserve.keep()
 }
 
 // admit refuses new data when the disk is all but full.
@@ -193,16 +218,9 @@ func (p *parts) admit() error {
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
 // file.
 func (p *parts) makeIdentity(ctx context.Context) error {
-	key := p.root.Derive("page tokens")
-	p.pager = restjson.NewPager(key[:])
-	p.links = &links{db: p.db, nouns: &p.nouns, placements: p.o.Config.Placements}
-	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
-		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, SLRFallback: p.o.Config.SLRFallback,
-		Now: p.o.Now})
-	if p.roles = p.iam; p.o.roles != nil {
-		p.roles = p.o.roles
+	if p.iam == nil {
+		p.identities()
 	}
-	p.links.iam, p.links.roles = p.iam, p.roles
 	file := CredentialsFile(p.o.Config.Data)
 	admin, err := p.iam.EnsureAccount(ctx, p.o.Config.Account)
 	if errors.Is(err, repo.ErrWrongKey) {
@@ -215,6 +233,20 @@ func (p *parts) makeIdentity(ctx context.Context) error {
 		p.o.Log.Info("account made", "account", p.o.Config.Account, "credentials", file)
 	}
 	return p.writeCredentials(ctx, file, admin)
+}
+
+// identities makes what knows who calls.
+func (p *parts) identities() {
+	key := p.root.Derive("page tokens")
+	p.pager = restjson.NewPager(key[:])
+	p.links = &links{db: p.db, root: p.root, nouns: &p.nouns, placements: p.o.Config.Placements}
+	p.iam = iam.New(iam.Options{DB: p.db, Keys: p.root, TokenKey: p.root.Derive("session tokens"), Pager: p.pager,
+		Account: p.o.Config.Account, Region: p.o.Config.Region, ResourcePolicies: p.links, ResourceTags: p.links, SLRFallback: p.o.Config.SLRFallback,
+		Now: p.o.Now})
+	if p.roles = p.iam; p.o.roles != nil {
+		p.roles = p.o.roles
+	}
+	p.links.iam, p.links.roles = p.iam, p.roles
 }
 
 // writeCredentials leaves a file alone whose key is valid. Without the file, whoever removed it has lost all keys, and gets
@@ -241,11 +273,24 @@ func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Adm
 	return WriteCredentials(p.o.Config.Data, AccessKey{ID: admin.AccessKeyID, Secret: admin.Secret})
 }
 
+// repoOptions returns how vaults are opened; temp is a directory for large temporary files.
+func (p *parts) repoOptions(temp string) repo.Options {
+	o := RepoOptions(p.o.Config.Store)
+	o.TempDir = temp
+	o.DataParity, o.Log, o.Admit = p.o.Config.DataParity, p.o.Log, p.admit
+	return o
+}
+
 func (p *parts) makeStore(context.Context) error {
+	temp := filepath.Join(p.o.Config.Data, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return err
+	}
 	p.ledgers = ledger.New(p.db, ledger.Options{Lease: p.o.lease})
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
-			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Create: true, System: p.o.system,
+			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Cold: p.o.Config.ColdStore, Create: true, System: p.o.system,
+				Retention: p.o.Config.StoreRetention, Compliance: p.o.Config.StoreCompliance,
 				Repeated: func(err error) { p.o.Log.Debug("request to the store is repeated", "error", err) }})
 			if err != nil {
 				return nil, err
@@ -256,12 +301,12 @@ func (p *parts) makeStore(context.Context) error {
 		DB:      p.db,
 		Ledgers: p.ledgers,
 		Keys:    p.root, VaultKeys: keyLinks{p.links},
-		Domain: func(account string) [32]byte { return p.root.Derive("domain of account " + account) },
-		Repo:   repo.Options{Admit: p.admit},
+		Domain: func(ctx context.Context, account string) ([32]byte, error) { return p.nouns.keys.Domain(ctx, account) },
+		Repo:   p.repoOptions(temp),
 		Log:    p.o.Log,
 	})
 	c := p.o.Config
-	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc([]string{c.Data, c.Store, c.KeyFile, c.TLSKey},
+	p.driver = directory.New(directory.Options{Private: slices.DeleteFunc(append(p.keyFiles(), c.Data, c.Store, c.ColdStore, c.TLSKey),
 		func(path string) bool { return path == "" || strings.Contains(path, "://") })}) // a store may be a bucket
 	if p.o.wrap != nil {
 		p.driver = p.o.wrap(p.driver)
@@ -277,15 +322,21 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Metrics: p.metrics, Log: p.o.Log})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
-	n.settings = setting.New(registry.CloudFormation, registry.EFS)
+	n.settings = setting.New(p.db, registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
-		Keys: keyLinks{links}, Authority: links, Events: p.events, Pager: pager, Lease: p.o.lease, Now: p.o.Now, Log: p.o.Log})
-	n.jobs = job.New(job.Options{DB: p.db, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
-		Pager: pager, Lease: p.o.lease, Now: p.o.Now})
+		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Lease: p.o.lease, Now: p.o.Now, Log: p.o.Log})
+	n.jobs = job.New(job.Options{DB: p.db, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
+		Pager: pager, Lease: p.o.lease, Now: p.o.Now, Management: p.o.Config.Account})
+	exports := p.root.Derive("exported plans")
+	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
+		ExportKey: exports[:], Now: p.o.Now})
+	schedules := scheduleLinks{n}
+	p.scheduler = sched.New(sched.Options{DB: p.db, Plans: n.plans, Resources: schedules, Settings: n.settings, Jobs: schedules,
+		Pager: pager, Now: p.o.Now, Jitter: p.o.Config.ScheduleJitter})
 	n.tasks = task.New(p.db, links, p.o.Now)
 	n.browse = browse.New(links, pager)
 	return p.declare(ctx)
@@ -316,17 +367,26 @@ func (p *parts) makeRunners(context.Context) error {
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
-	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold}
+	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
+	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
+	p.links.states = r.states
+	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
+		ColdMinimum: c.coldMinimum(), Now: p.o.Now}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience,
 		Deleted: r.sizes.Changed}
+	r.colder = &run.Colder{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
+		Moved: func(ctx context.Context, vaultUUID string) {
+			r.reclaimer.Later(vaultUUID)
+			r.sizes.Changed(ctx, vaultUUID)
+		}}
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
-		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics,
+		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber,
 		Private: private, Log: p.o.Log}
 	r.copies = &run.Copies{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Tags: n.tags, Ledgers: p.ledgers, Store: p.store,
-		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Private: private, Log: p.o.Log}
+		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber, Private: private, Log: p.o.Log}
 	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.roles.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
@@ -344,7 +404,7 @@ func (p *parts) recover(ctx context.Context) error {
 	if err := p.ledgers.FenceAll(ctx); err != nil {
 		return err
 	}
-	return errors.Join(p.nouns.jobs.RestartAll(ctx), p.nouns.tasks.Restart(ctx, true))
+	return errors.Join(p.nouns.jobs.RestartAll(ctx), p.nouns.tasks.Restart(ctx, true), p.nouns.vaults.DropColdClaims(ctx))
 }
 
 // startWorkers lets River hand out work. Each kind has its own number of places, so that short work is never kept waiting by long.
@@ -357,6 +417,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)
 	river.AddWorker(workers, r.deleter)
+	river.AddWorker(workers, r.states)
 	river.AddWorker(workers, &run.StreamStopper{Vaults: p.nouns.vaults, Streams: r.deleter.Streams})
 	river.AddWorker(workers, &run.Eraser{Store: p.store})
 	p.workers, err = p.db.StartWorkers(context.WithoutCancel(ctx), workers, meta.WorkerOptions{Queues: map[string]int{
@@ -376,10 +437,15 @@ func (p *parts) makeHandler() {
 	sts := query.New(options(stsapi.Service))
 	identities := query.New(options(iamapi.Service))
 	keyring := json11.New(options(kmsapi.Service))
+	tagging := json11.New(options(taggingapi.Service))
 	n.vaults.Routes(backup, own)
 	n.jobs.Routes(backup, own)
+	n.plans.Routes(backup)
+	p.scheduler.Routes(own)
+	p.clock.Routes(own)
 	n.protected.Routes(backup)
 	n.tags.Routes(backup)
+	tag.Tagging{Service: n.tags, Declared: n.resources}.Routes(tagging)
 	n.settings.Routes(backup)
 	n.resources.Routes(own)
 	n.tasks.Routes(own)
@@ -395,15 +461,18 @@ func (p *parts) makeHandler() {
 	sts.Unimplemented(stsapi.Operations()...)
 	identities.Unimplemented(iamapi.Operations()...)
 	keyring.Unimplemented(kmsapi.Operations()...)
+	tagging.Unimplemented(taggingapi.Operations()...)
 	for service, names := range map[string][]string{backupapi.Service.Name: backup.Operations(),
 		lockfastapi.Service.Name: own.Operations(), stsapi.Service.Name: sts.Operations(),
-		iamapi.Service.Name: identities.Operations(), kmsapi.Service.Name: keyring.Operations()} {
+		iamapi.Service.Name: identities.Operations(), kmsapi.Service.Name: keyring.Operations(),
+		taggingapi.Service.Name: tagging.Operations()} {
 		for _, name := range names {
 			p.operations = append(p.operations, service+"/"+name)
 		}
 	}
 	services := map[string]http.Handler{backupapi.Service.Name: backup, lockfastapi.Service.Name: own,
-		stsapi.Service.Name: sts, iamapi.Service.Name: identities, kmsapi.Service.Name: keyring}
+		stsapi.Service.Name: sts, iamapi.Service.Name: identities, kmsapi.Service.Name: keyring,
+		taggingapi.Service.Name: tagging}
 	p.handler = newFront(services, backup, p.ready, p.metrics)
 }
 
@@ -415,7 +484,9 @@ func (p *parts) ready(ctx context.Context) error {
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.schedule(ctx) })
 	g.Go(func() error { return r.sizes.Run(ctx) })
+	g.Go(func() error { return r.scrubber.Run(ctx) })
 	g.Go(func() error {
 		p.reclaimAll(ctx)
 		return r.reclaimer.Run(ctx)
@@ -429,6 +500,15 @@ func (p *parts) background(ctx context.Context) error {
 			return err
 		})
 	})
+	if p.o.Config.StoreRetention > 0 {
+		g.Go(func() error { // for packs whose locks have ended
+			return run.Every(ctx, p.o.Log, 24*time.Hour, func(ctx context.Context) error {
+				p.reclaimAll(ctx)
+				return nil
+			})
+		})
+	}
+	g.Go(func() error { return run.Every(ctx, p.o.Log, p.o.Config.LifecycleInterval, r.colder.Sweep) })
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
 	if p.reserve != nil {
 		g.Go(func() error {
@@ -437,7 +517,7 @@ func (p *parts) background(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {
-			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx))
+			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx), p.renewKeysNow(ctx))
 		})
 	})
 	g.Go(func() error {
@@ -452,6 +532,24 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	return g.Wait()
+}
+
+// renewKeysNow has keys wrapped anew when one was rotated, when that did not succeed last, and now and then, for those that
+// another server rotated.
+func (p *parts) renewKeysNow(ctx context.Context) error {
+	if !p.links.rotated.Swap(false) && time.Since(p.renewed) < time.Hour {
+		return nil
+	}
+	if p.root.Replaces() != nil && p.retired == "" && !p.single() {
+		return nil // other servers may still wrap with the old one: RotateRootKey goes on, when there are none
+	}
+	err := p.renewKeys(ctx)
+	if err != nil {
+		p.links.rotated.Store(true)
+		return fmt.Errorf("wrap keys of vaults anew: %w", err)
+	}
+	p.renewed = time.Now()
+	return nil
 }
 
 // reclaimAll has every vault reclaimed once, for what a killed server may have left.

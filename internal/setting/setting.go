@@ -1,19 +1,32 @@
-// Package setting is the noun behind what the service as a whole supports.
+// Package setting is the noun behind what the service as a whole supports, and what accounts choose of it.
 package setting
 
 import (
 	"context"
+	"embed"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
 )
 
-// Service is the noun.
-type Service struct{ types []string }
+// Service is the noun. Its methods may be called concurrently.
+type Service struct {
+	db    *meta.DB
+	types []string
+}
 
 // New makes the service for the resource types that have a driver.
-func New(types ...string) *Service { return &Service{types: types} }
+func New(db *meta.DB, types ...string) *Service { return &Service{db: db, types: types} }
+
+//go:embed migration
+var migrations embed.FS
+
+// Migrations returns the tables of the package.
+func Migrations() meta.MigrationSet {
+	return meta.MigrationSet{Package: "setting", Files: migrations}
+}
 
 // Routes registers the operations.
 func (s *Service) Routes(backup *restjson.Router) {
@@ -21,6 +34,7 @@ func (s *Service) Routes(backup *restjson.Router) {
 		func(caller.Caller, *backupapi.GetSupportedResourceTypesInput) []restjson.Access {
 			return caller.OnAll("backup:GetSupportedResourceTypes")
 		})
+	s.regionRoutes(backup)
 }
 
 // GetSupportedResourceTypes lists the types of resources that can really be backed up here, which are fewer than on AWS.

@@ -34,6 +34,8 @@ type Things interface {
 	// TaggableTx reports whether arn names something of the account that carries tags, which then stays until the
 	// transaction ends.
 	TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string) (bool, error)
+	// TagsChangedTx is told that the transaction changes the tags of something that is taggable.
+	TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn string) error
 }
 
 // Service is the noun. Its methods may be called concurrently.
@@ -114,7 +116,10 @@ func (s *Service) update(ctx context.Context, name string, fn func(context.Conte
 		if err := s.exists(ctx, tx, account, name); err != nil {
 			return err
 		}
-		return fn(ctx, tx, account)
+		if err := fn(ctx, tx, account); err != nil {
+			return err
+		}
+		return s.things.TagsChangedTx(ctx, tx, account, name)
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 
 // StartReclaim starts to give back all space of a vault that no recovery point needs.
 func (s *Service) StartReclaim(ctx context.Context, in *lockfastapi.StartReclaimInput) (*lockfastapi.StartReclaimOutput, error) {
-	id, err := s.startOn(ctx, in.BackupVaultName, lockfastapi.TaskKindReclaim, 0)
+	id, err := s.startOn(ctx, in.BackupVaultName, Task{Kind: lockfastapi.TaskKindReclaim})
 	if err != nil {
 		return nil, err
 	}
@@ -30,25 +30,52 @@ func (s *Service) StartVerification(ctx context.Context, in *lockfastapi.StartVe
 	if in.Level != nil {
 		level = *in.Level
 	}
-	id, err := s.startOn(ctx, in.BackupVaultName, lockfastapi.TaskKindVerification, level)
+	id, err := s.startOn(ctx, in.BackupVaultName, Task{Kind: lockfastapi.TaskKindVerification, Level: level})
 	if err != nil {
 		return nil, err
 	}
 	return &lockfastapi.StartVerificationOutput{TaskId: id}, nil
 }
 
-func (s *Service) startOn(ctx context.Context, vault string, kind lockfastapi.TaskKind, level int) (string, error) {
+// knownFirst is the level of a repair that verifies the vault only if no damage is known.
+const knownFirst = -1
+
+// StartRepair starts to replace what is damaged in a vault: what is known to be, or what a verification finds. The other
+// vault is one of the same account and region.
+func (s *Service) StartRepair(ctx context.Context, in *lockfastapi.StartRepairInput) (*lockfastapi.StartRepairOutput, error) {
+	t := Task{Kind: lockfastapi.TaskKindRepair, Level: knownFirst}
+	if in.Level != nil {
+		t.Level = *in.Level
+	}
+	if in.SourceBackupVaultName != nil {
+		if *in.SourceBackupVaultName == in.BackupVaultName {
+			return nil, lockfastapi.InvalidParameterValueExceptionf("SourceBackupVaultName is the vault that is to be repaired")
+		}
+		c := caller.From(ctx)
+		var err error
+		if t.SourceUUID, err = s.vaults.VaultUUID(ctx, c.Account, c.Region, *in.SourceBackupVaultName); err != nil {
+			return nil, err
+		}
+	}
+	id, err := s.startOn(ctx, in.BackupVaultName, t)
+	if err != nil {
+		return nil, err
+	}
+	return &lockfastapi.StartRepairOutput{TaskId: id}, nil
+}
+
+// startOn starts a task of which the kind and what belongs to it are given.
+func (s *Service) startOn(ctx context.Context, vault string, t Task) (string, error) {
 	c := caller.From(ctx)
 	vaultUUID, err := s.vaults.VaultUUID(ctx, c.Account, c.Region, vault)
 	if err != nil {
 		return "", err
 	}
-	return s.start(ctx, Task{
-		Account: c.Account, Region: c.Region, VaultUUID: vaultUUID, VaultName: vault, Kind: kind, Level: level,
-	})
+	t.Account, t.Region, t.VaultUUID, t.VaultName = c.Account, c.Region, vaultUUID, vault
+	return s.start(ctx, t)
 }
 
-// DescribeTask describes a reclaim or a verification, for 30 days after its end.
+// DescribeTask describes a reclaim, a verification or a repair, for 30 days after its end.
 func (s *Service) DescribeTask(ctx context.Context, in *lockfastapi.DescribeTaskInput) (*lockfastapi.DescribeTaskOutput, error) {
 	c := caller.From(ctx)
 	var t Task
@@ -84,6 +111,14 @@ func (s *Service) Routes(own *restjson.Router) {
 	restjson.Handle(own, lockfastapi.StartVerification, s.StartVerification,
 		func(c caller.Caller, in *lockfastapi.StartVerificationInput) []restjson.Access {
 			return onVault(c, "lockfast:StartVerification", in.BackupVaultName)
+		})
+	restjson.Handle(own, lockfastapi.StartRepair, s.StartRepair,
+		func(c caller.Caller, in *lockfastapi.StartRepairInput) []restjson.Access {
+			access := onVault(c, "lockfast:StartRepair", in.BackupVaultName)
+			if in.SourceBackupVaultName != nil { // whose contents are read
+				access = append(access, onVault(c, "lockfast:StartRepair", *in.SourceBackupVaultName)...)
+			}
+			return access
 		})
 	restjson.Handle(own, lockfastapi.DescribeTask, s.DescribeTask,
 		func(caller.Caller, *lockfastapi.DescribeTaskInput) []restjson.Access {

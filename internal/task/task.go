@@ -1,9 +1,9 @@
 // Package task is the noun behind the long maintenance work of a vault that an
-// operator asks for: reclaim and verification.
+// operator asks for: reclaim, verification and repair.
 //
 // A task runs from the moment it is asked for. A worker claims it with a lease,
 // which its reports of progress extend; a task whose lease ran out is started
-// again, since both kinds may be repeated at any time.
+// again, since every kind may be repeated at any time.
 package task
 
 import (
@@ -44,20 +44,22 @@ type Run struct {
 // Kind names the work.
 func (Run) Kind() string { return "task_run" }
 
-// Task is one reclaim or verification.
+// Task is one reclaim, verification or repair.
 type Task struct {
 	ID              string
 	Account, Region string
 	VaultUUID       string
 	VaultName       string
 	Kind            lockfastapi.TaskKind
-	Level           int // of a verification, 0 to 3
+	Level           int    // of a verification, or of that with which a repair begins, 0 to 3; -1 = only if no damage is known
+	SourceUUID      string // of a repair: the vault that may have what is lost; empty = none
 	State           lockfastapi.TaskState
 	StatusMessage   string
-	Done, Total     int64 // bytes
+	Done, Total     int64 // bytes; of a repair after its verification, damaged objects
 	Report          map[string]string
 	CreatedAt       time.Time
 	CompletedAt     time.Time // zero while it runs
+	Began           time.Time // by the clock of the database; what a worker before this one has done counts from then on
 }
 
 // Service is the noun. Its methods may be called concurrently.
@@ -80,20 +82,35 @@ func Migrations() meta.MigrationSet {
 	return meta.MigrationSet{Package: "task", Files: migrations}
 }
 
-// start records a task and enqueues its work.
+// start records a task and enqueues its work. A verification that runs already is joined: who asks again goes on with it.
 func (s *Service) start(ctx context.Context, t Task) (string, error) {
-	t.ID = uuid.NewString()
 	now := s.now()
 	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM task WHERE state <> ? AND completed_at < ?",
+		t.ID = uuid.NewString()
+		began, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if t.Kind == lockfastapi.TaskKindVerification {
+			same, err := texts(ctx, tx, "SELECT id FROM task WHERE vault_uuid = ? AND kind = ? AND level = ? AND state = ?",
+				t.VaultUUID, string(t.Kind), t.Level, running)
+			if err != nil {
+				return fmt.Errorf("find running verification: %w", err)
+			}
+			if len(same) > 0 {
+				t.ID = same[0]
+				return nil
+			}
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM task WHERE state <> ? AND completed_at < ?",
 			string(lockfastapi.TaskStateRunning), meta.Micros(now.Add(-keep)))
 		if err != nil {
 			return fmt.Errorf("forget old tasks: %w", err)
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO task (id, account, region, vault_uuid, vault_name, kind, level, state,
-			status_message, done, total, report, created_at, completed_at, lease_until)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, '{}', ?, 0, 0)`, t.ID, t.Account, t.Region, t.VaultUUID, t.VaultName,
-			string(t.Kind), t.Level, string(lockfastapi.TaskStateRunning), meta.Micros(now))
+		_, err = tx.Exec(ctx, `INSERT INTO task (id, account, region, vault_uuid, vault_name, kind, level, source_uuid,
+			state, status_message, done, total, report, created_at, completed_at, lease_until, began_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, '{}', ?, 0, 0, ?)`, t.ID, t.Account, t.Region, t.VaultUUID, t.VaultName,
+			string(t.Kind), t.Level, t.SourceUUID, string(lockfastapi.TaskStateRunning), meta.Micros(now), meta.Micros(began))
 		if err != nil {
 			return fmt.Errorf("record task: %w", err)
 		}
@@ -102,19 +119,20 @@ func (s *Service) start(ctx context.Context, t Task) (string, error) {
 	return t.ID, err
 }
 
-const columns = `id, account, region, vault_uuid, vault_name, kind, level, state, status_message, done, total, report,
-	created_at, completed_at`
+const columns = `id, account, region, vault_uuid, vault_name, kind, level, source_uuid, state, status_message, done, total, report,
+	created_at, completed_at, began_at`
 
 func read(ctx context.Context, tx *meta.Tx, id, lock string) (Task, error) {
 	var t Task
 	var report string
-	var created, completed int64
+	var created, completed, began int64
 	err := tx.QueryRow(ctx, "SELECT "+columns+" FROM task WHERE id = ?"+lock, id).Scan(&t.ID, &t.Account, &t.Region,
-		&t.VaultUUID, &t.VaultName, &t.Kind, &t.Level, &t.State, &t.StatusMessage, &t.Done, &t.Total, &report, &created, &completed)
+		&t.VaultUUID, &t.VaultName, &t.Kind, &t.Level, &t.SourceUUID, &t.State, &t.StatusMessage, &t.Done, &t.Total, &report,
+		&created, &completed, &began)
 	if err != nil {
 		return Task{}, err
 	}
-	t.CreatedAt = meta.FromMicros(created)
+	t.CreatedAt, t.Began = meta.FromMicros(created), meta.FromMicros(began)
 	if completed != 0 {
 		t.CompletedAt = meta.FromMicros(completed)
 	}

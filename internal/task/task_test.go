@@ -62,6 +62,35 @@ func TestTask_RunsFromStartToEnd(t *testing.T) {
 	})
 }
 
+func TestStartRepair(t *testing.T) {
+	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
+		s := task.New(open(t, task.Migrations()), oneVault{}, time.Now)
+		ctx := caller.With(t.Context(), caller.Caller{Account: "000000000000", Region: "us-east-1"})
+		for name, level := range map[string]*int{"known first": nil, "verified": new(2)} {
+			started, err := s.StartRepair(ctx, &lockfastapi.StartRepairInput{BackupVaultName: "home", Level: level})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := -1
+			if level != nil {
+				want = *level
+			}
+			if claimed, err := s.Claim(ctx, started.TaskId); err != nil || claimed.Kind != lockfastapi.TaskKindRepair || claimed.Level != want {
+				t.Errorf("Claim of a repair, %s = %+v, %v, want level %d", name, claimed, err, want)
+			}
+		}
+		for name, in := range map[string]*lockfastapi.StartRepairInput{
+			"from itself":   {BackupVaultName: "home", SourceBackupVaultName: new("home")},
+			"from nowhere":  {BackupVaultName: "home", SourceBackupVaultName: new("away")},
+			"of what is no": {BackupVaultName: "away"},
+		} {
+			if out, err := s.StartRepair(ctx, in); err == nil {
+				t.Errorf("StartRepair %s = %+v, want an error", name, out)
+			}
+		}
+	})
+}
+
 func TestTask_IsStartedAgainAfterACrash(t *testing.T) {
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
 		s := task.New(open(t, task.Migrations()), oneVault{}, time.Now)
@@ -84,6 +113,44 @@ func TestTask_IsStartedAgainAfterACrash(t *testing.T) {
 		}
 		if _, err := s.Claim(ctx, started.TaskId); err != nil {
 			t.Errorf("Claim after a restart = %v, want nil", err)
+		}
+	})
+}
+
+func TestStartVerification_JoinsOneThatRuns(t *testing.T) {
+	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
+		s := task.New(open(t, task.Migrations()), oneVault{}, time.Now)
+		ctx := caller.With(t.Context(), caller.Caller{Account: "000000000000", Region: "us-east-1"})
+		start := func(level int) string {
+			out, err := s.StartVerification(ctx, &lockfastapi.StartVerificationInput{BackupVaultName: "home", Level: &level})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out.TaskId
+		}
+		first := start(3)
+		before, err := s.Claim(ctx, first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := start(3); got != first {
+			t.Errorf("StartVerification beside one of the same level = %s, want %s", got, first)
+		}
+		if start(2) == first {
+			t.Error("StartVerification of another level joined, want one of its own")
+		}
+		if err := s.Restart(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.Claim(ctx, first)
+		if err != nil || before.Began.IsZero() || !again.Began.Equal(before.Began) {
+			t.Errorf("Claim after a restart = %+v, %v, want the beginning %s", again, err, before.Began)
+		}
+		if err := s.Complete(ctx, first, nil); err != nil {
+			t.Fatal(err)
+		}
+		if start(3) == first {
+			t.Error("StartVerification after the end joined, want a new one")
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lockfast/lockfast/internal/kmsapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/stsapi"
+	"github.com/lockfast/lockfast/internal/taggingapi"
 	"github.com/lockfast/lockfast/internal/wire"
 )
 
@@ -69,7 +70,7 @@ func (f *filler) fill(s *wire.Shape, v reflect.Value, hidden bool) {
 func TestRecord_NoSensitiveMemberGetsThrough(t *testing.T) {
 	t.Parallel()
 	hidden := 0
-	for _, op := range slices.Concat(backupapi.Operations(), iamapi.Operations(), stsapi.Operations(), kmsapi.Operations(), lockfastapi.Operations()) {
+	for _, op := range slices.Concat(backupapi.Operations(), iamapi.Operations(), stsapi.Operations(), kmsapi.Operations(), taggingapi.Operations(), lockfastapi.Operations()) {
 		for what, s := range map[string]*wire.Shape{"input": op.Input, "output": op.Output} {
 			f := &filler{}
 			v := reflect.New(s.Type)
@@ -97,7 +98,7 @@ func TestRecord_NoSensitiveMemberGetsThrough(t *testing.T) {
 // TestReadOnly_FollowsFromTheName keeps an eye on the operations of all models that could be taken for the other kind.
 func TestReadOnly_FollowsFromTheName(t *testing.T) {
 	t.Parallel()
-	for _, op := range slices.Concat(backupapi.Operations(), iamapi.Operations(), stsapi.Operations(), kmsapi.Operations(), lockfastapi.Operations()) {
+	for _, op := range slices.Concat(backupapi.Operations(), iamapi.Operations(), stsapi.Operations(), kmsapi.Operations(), taggingapi.Operations(), lockfastapi.Operations()) {
 		if op.Method == "GET" && op.Service.Protocol == "rest-json" && !op.ReadOnly() {
 			t.Errorf("%s of %s is a GET and not taken for a read", op.Name, op.Service.Name)
 		}

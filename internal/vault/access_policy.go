@@ -45,7 +45,7 @@ func (s *Service) PutBackupVaultAccessPolicy(ctx context.Context, in *backupapi.
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.updateVault(ctx, in.BackupVaultName, func(ctx context.Context, tx *meta.Tx, v Vault) error {
+	return nil, s.updatePolicy(ctx, in.BackupVaultName, func(ctx context.Context, tx *meta.Tx, v Vault) error {
 		ids, err := s.principals.PrincipalIDsTx(ctx, tx, document.Principals())
 		if errors.Is(err, ErrPrincipal) {
 			return backupapi.InvalidParameterValueExceptionf("Provided principal is not valid")
@@ -82,9 +82,26 @@ func (s *Service) GetBackupVaultAccessPolicy(ctx context.Context, in *backupapi.
 
 // DeleteBackupVaultAccessPolicy removes the policy of a vault, if it has one.
 func (s *Service) DeleteBackupVaultAccessPolicy(ctx context.Context, in *backupapi.DeleteBackupVaultAccessPolicyInput) (*backupapi.DeleteBackupVaultAccessPolicyOutput, error) {
-	return nil, s.updateVault(ctx, in.BackupVaultName, func(ctx context.Context, tx *meta.Tx, v Vault) error {
+	return nil, s.updatePolicy(ctx, in.BackupVaultName, func(ctx context.Context, tx *meta.Tx, v Vault) error {
 		return setPolicy(ctx, tx, v.UUID, AccessPolicy{})
 	})
+}
+
+// updatePolicy changes the policy of a vault of the caller, which is locked while fn runs. It may protect data, and is in the
+// store when it returns.
+func (s *Service) updatePolicy(ctx context.Context, name string, fn func(context.Context, *meta.Tx, Vault) error) error {
+	var id string
+	err := s.updateVault(ctx, name, func(ctx context.Context, tx *meta.Tx, v Vault) error {
+		id = v.UUID
+		if err := fn(ctx, tx, v); err != nil {
+			return err
+		}
+		return s.touchVault(ctx, tx, v.UUID)
+	})
+	if err != nil {
+		return err
+	}
+	return s.durable(ctx, id, "")
 }
 
 // updateVault changes a vault of the caller, which is locked while fn runs.

@@ -50,6 +50,10 @@ func (s *Service) CompleteParentTx(ctx context.Context, tx *meta.Tx, vaultUUID, 
 	if err != nil {
 		return err
 	}
+	address, err := encode(c.Address)
+	if err != nil {
+		return err
+	}
 	p.CompletedAt = s.now()
 	to, message := Completed, join(p.StatusMessage, c.StatusMessage)
 	if message != "" {
@@ -58,8 +62,8 @@ func (s *Service) CompleteParentTx(ctx context.Context, tx *meta.Tx, vaultUUID, 
 	if err := s.become(ctx, tx, p, to, message); err != nil {
 		return err
 	}
-	err = exec1(ctx, tx, "UPDATE recovery_point SET completed_at = ?, source_tags = ? WHERE vault_uuid = ? AND arn = ?",
-		micros(p.CompletedAt), tags, vaultUUID, arn)
+	err = exec1(ctx, tx, "UPDATE recovery_point SET completed_at = ?, source_tags = ?, address = ? WHERE vault_uuid = ? AND arn = ?",
+		micros(p.CompletedAt), tags, address, vaultUUID, arn)
 	if err != nil {
 		return err
 	}
@@ -67,6 +71,9 @@ func (s *Service) CompleteParentTx(ctx context.Context, tx *meta.Tx, vaultUUID, 
 		return err
 	}
 	if err := s.adjust(ctx, tx, vaultUUID, arn); err != nil {
+		return err
+	}
+	if err := s.touch(ctx, tx, vaultUUID, arn); err != nil {
 		return err
 	}
 	return s.protect(ctx, tx, p)
@@ -90,12 +97,12 @@ func (s *Service) DropParentTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn 
 
 // release makes children of a parent that goes recovery points of their own.
 func (s *Service) release(ctx context.Context, tx *meta.Tx, p Point) error {
-	_, err := tx.Exec(ctx, "UPDATE recovery_point SET parent_arn = '', member_id = '' WHERE vault_uuid = ? AND parent_arn = ?",
-		p.VaultUUID, p.ARN)
+	_, err := tx.Exec(ctx, `UPDATE recovery_point SET parent_arn = '', member_id = '', state_version = state_version + 1
+		WHERE vault_uuid = ? AND parent_arn = ?`, p.VaultUUID, p.ARN)
 	if err != nil {
 		return fmt.Errorf("release children of recovery point %s: %w", p.ARN, err)
 	}
-	return nil
+	return s.enqueueStates(ctx, tx, p.VaultUUID)
 }
 
 // checkChildless refuses the deletion of a parent that has children left. The refusal is an API error.
@@ -150,6 +157,9 @@ func (s *Service) lost(ctx context.Context, tx *meta.Tx, child Point, how string
 	case Partial, Creating: // CREATING becomes PARTIAL in the end if it has a message
 		err = exec1(ctx, tx, "UPDATE recovery_point SET status_message = ? WHERE vault_uuid = ? AND arn = ?",
 			message, p.VaultUUID, p.ARN)
+		if err == nil {
+			err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+		}
 	}
 	if err != nil {
 		return err
@@ -185,6 +195,9 @@ func (s *Service) adjust(ctx context.Context, tx *meta.Tx, vaultUUID, arn string
 		}
 		err = exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
 			longest, micros(deleteAt(p.CreatedAt, longest)), p.VaultUUID, p.ARN)
+		if err == nil {
+			err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+		}
 		if err != nil {
 			return err
 		}
@@ -253,6 +266,9 @@ func (s *Service) DisassociateRecoveryPointFromParent(ctx context.Context, in *b
 				p.ARN, p.Status)
 		}
 		err = exec1(ctx, tx, "UPDATE recovery_point SET parent_arn = '', member_id = '' WHERE vault_uuid = ? AND arn = ?", p.VaultUUID, p.ARN)
+		if err == nil {
+			err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+		}
 		if err != nil {
 			return err
 		}

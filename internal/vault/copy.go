@@ -39,6 +39,8 @@ func checkCopy(p Point) error {
 	case p.IsParent:
 		return backupapi.InvalidRequestExceptionf("Recovery point %s is composite: this version of Lockfast does not copy it whole. "+
 			"Copy its nested recovery points, of which it is the parent", p.ARN)
+	case !p.ColdSince.IsZero():
+		return backupapi.InvalidRequestExceptionf("Recovery point %s cannot be copied: it is in cold storage", p.ARN)
 	case p.Continuous:
 		return backupapi.InvalidRequestExceptionf("Recovery point %s cannot be copied: it is a continuous backup", p.ARN)
 	case p.Status != Completed && p.Status != Partial:

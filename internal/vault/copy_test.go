@@ -54,7 +54,7 @@ func TestCopyableTx_Retention(t *testing.T) {
 			"shorter":      {&backupapi.Lifecycle{DeleteAfterDays: new(int64(3))}, 3, ""},
 			"over already": {&backupapi.Lifecycle{DeleteAfterDays: new(int64(2))}, 0, "InvalidParameterValueException"},
 			"no days":      {&backupapi.Lifecycle{DeleteAfterDays: new(int64(0))}, 0, "InvalidParameterValueException"},
-			"cold storage": {&backupapi.Lifecycle{MoveToColdStorageAfterDays: new(int64(1))}, 0, "InvalidRequestException"},
+			"cold storage": {&backupapi.Lifecycle{MoveToColdStorageAfterDays: new(int64(1))}, 30, ""},
 			"output only":  {&backupapi.Lifecycle{DeleteAfterEvent: new(backupapi.LifecycleDeleteAfterEventDeleteAfterCopy)}, 0, "InvalidParameterValueException"},
 		} {
 			d, days, err := f.copyable(p.ARN, test.l)

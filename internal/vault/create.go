@@ -11,6 +11,7 @@ import (
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/repo"
 )
 
 // ErrState says that a recovery point is not in a status that allows the change.
@@ -24,10 +25,12 @@ type NewPoint struct {
 	RoleARN, JobID             string
 	InitiatedAt                time.Time // of the job
 	DeleteAfterDays            int64     // 0 = kept for ever
+	ColdAfterDays              int64     // 0 = never moved to cold storage
 	Continuous                 bool
 	// CreatedAt is when the data was captured that a copy holds; zero for what is captured now.
 	CreatedAt      time.Time
 	SourceVaultARN string // vault that a copy is made from
+	CreatedBy      *backupapi.RecoveryPointCreator
 	Composite
 }
 
@@ -53,9 +56,10 @@ func (s *Service) CreatePointTx(ctx context.Context, tx *meta.Tx, n NewPoint) (P
 	p.CreatedAt = s.captured(n)
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, p.DeleteAfterDays)
+		p.ColdAt = deleteAt(p.CreatedAt, p.ColdAfterDays)
 	}
-	return p, exec1(ctx, tx, "UPDATE recovery_point SET created_at = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
-		micros(p.CreatedAt), micros(p.DeleteAt), p.VaultUUID, p.ARN)
+	return p, exec1(ctx, tx, "UPDATE recovery_point SET created_at = ?, delete_at = ?, cold_at = ? WHERE vault_uuid = ? AND arn = ?",
+		micros(p.CreatedAt), micros(p.DeleteAt), micros(p.ColdAt), p.VaultUUID, p.ARN)
 }
 
 // captured is when the data of a new recovery point was captured.
@@ -73,17 +77,24 @@ func (s *Service) insert(ctx context.Context, tx *meta.Tx, v Vault, n NewPoint) 
 		ARN: n.ARN, ResourceARN: n.ResourceARN, ResourceType: n.ResourceType, ResourceName: n.ResourceName,
 		RoleARN: n.RoleARN, JobID: n.JobID, Status: Creating, StatusAt: now, CreatedAt: s.captured(n), InitiatedAt: n.InitiatedAt,
 		DeleteAfterDays: n.DeleteAfterDays, Continuous: n.Continuous, SourceVaultARN: n.SourceVaultARN, Key: v.Key,
+		CreatedBy: n.CreatedBy,
 	}
 	if !p.Continuous {
 		p.DeleteAt = deleteAt(p.CreatedAt, n.DeleteAfterDays)
+		p.ColdAfterDays, p.ColdAt = n.ColdAfterDays, deleteAt(p.CreatedAt, n.ColdAfterDays)
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
+	createdBy, planID, err := creatorColumns(n.CreatedBy)
+	if err != nil {
+		return Point{}, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type,
 		resource_name, role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at,
-		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?)`,
+		restored_at, delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn,
+		created_by, plan_id, cold_after_days, cold_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0, 0, ?, ?, 0, 0, '', '{}', '{}', ?, ?, ?, ?, ?, ?)`,
 		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID,
 		p.Status, micros(now), micros(p.CreatedAt), micros(p.InitiatedAt), p.DeleteAfterDays, micros(p.DeleteAt), p.Continuous,
-		p.SourceVaultARN)
+		p.SourceVaultARN, createdBy, planID, p.ColdAfterDays, micros(p.ColdAt))
 	if err != nil {
 		return Point{}, fmt.Errorf("insert recovery point %s: %w", p.ARN, err)
 	}
@@ -102,6 +113,10 @@ type Completion struct {
 	Tags          map[string]string
 	SourceTags    map[string]string // tags of the resource
 	StatusMessage string            // for a recovery point that lacks something; empty otherwise
+	Address       map[string]string // where the resource was
+	// Record is the first state of the recovery point, which is in the store already; nil if nothing is. The recovery point
+	// was completed when it says.
+	Record *repo.PointRecord
 }
 
 // CompletePointTx turns a recovery point from CREATING to COMPLETED, or to AVAILABLE if it is continuous. The error wraps [ErrNotFound] or [ErrState] when
@@ -123,17 +138,26 @@ func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, a
 	if p.Continuous {
 		to = Available
 	}
-	p.CompletedAt = s.now()
+	if p.CompletedAt = s.now(); c.Record != nil {
+		p.CompletedAt = c.Record.Completed
+	}
+	address, err := encode(c.Address)
+	if err != nil {
+		return err
+	}
 	if err := s.become(ctx, tx, p, to, c.StatusMessage); err != nil {
 		return err
 	}
 	err = exec1(ctx, tx, `UPDATE recovery_point SET completed_at = ?, store_id = ?, logical_bytes = ?, stored_bytes = ?,
-		metadata = ?, source_tags = ? WHERE vault_uuid = ? AND arn = ?`,
-		micros(p.CompletedAt), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, vaultUUID, arn)
+		metadata = ?, source_tags = ?, address = ? WHERE vault_uuid = ? AND arn = ?`,
+		micros(p.CompletedAt), c.StoreID, c.LogicalBytes, c.StoredBytes, metadata, tags, address, vaultUUID, arn)
 	if err != nil {
 		return err
 	}
 	if err := s.tags.SetTagsTx(ctx, tx, p.Account, p.ARN, c.Tags); err != nil {
+		return err
+	}
+	if err := s.settle(ctx, tx, vaultUUID, arn, c.Record); err != nil {
 		return err
 	}
 	return s.protect(ctx, tx, p)
@@ -197,6 +221,11 @@ func (s *Service) become(ctx context.Context, tx *meta.Tx, p Point, to Status, m
 	}
 	now := p
 	now.Status, now.StatusMessage = to, message
+	if p.Status != Creating { // else whoever completes it sees to its state
+		if err := s.touch(ctx, tx, p.VaultUUID, p.ARN); err != nil {
+			return err
+		}
+	}
 	if err := s.changed(ctx, tx, now, p.Status); err != nil {
 		return err
 	}
@@ -235,6 +264,7 @@ func (s *Service) protectIn(ctx context.Context, tx *meta.Tx, p Point, vaultUUID
 	})
 }
 
+// addPoints changes a vault's count of recovery points.
 func addPoints(ctx context.Context, tx *meta.Tx, vaultUUID string, n int) error {
 	return exec1(ctx, tx, "UPDATE vault SET point_count = point_count + ? WHERE uuid = ?", n, vaultUUID)
 }

@@ -78,6 +78,12 @@ func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 	busy := !mayBecome(p.Status, Deleting)
 	if !busy {
 		var err error
+		if busy, err = p.moving(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if !busy {
+		var err error
 		if busy, err = s.restores.InUseTx(ctx, tx, p.Account, p.ARN); err != nil {
 			return err
 		}
@@ -194,7 +200,7 @@ func (s *Service) RestoredTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn st
 	if err != nil {
 		return fmt.Errorf("record restore of %s: %w", arn, err)
 	}
-	return nil
+	return s.touch(ctx, tx, vaultUUID, arn)
 }
 
 // Sweep accepts the deletion of every recovery point whose time has come and that nobody is reading, and enqueues work
@@ -203,7 +209,7 @@ func (s *Service) RestoredTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn st
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/deleting-backups.html.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
-	if err := s.requeue(ctx); err != nil {
+	if err := errors.Join(s.requeue(ctx), s.requeueStates(ctx)); err != nil {
 		return 0, err
 	}
 	done := 0

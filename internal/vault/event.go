@@ -24,13 +24,13 @@ func (s *Service) announce(ctx context.Context, tx *meta.Tx, kind string, p Poin
 		BackupVaultName: p.VaultName, BackupVaultARN: arn.Vault(p.Account, p.Region, p.VaultName),
 		CreationDate: events.Time{Time: p.CreatedAt}, CompletionDate: events.Time{Time: p.CompletedAt}, RoleARN: p.RoleARN,
 		ResourceType: p.ResourceType, ResourceARN: p.ResourceARN, Status: status, StatusMessage: p.StatusMessage,
-		IsEncrypted: "true", StorageClass: string(backupapi.StorageClassWarm), VaultEvent: name,
+		IsEncrypted: "true", StorageClass: string(p.class()), VaultEvent: name,
 	}
-	if p.DeleteAfterDays > 0 {
-		d.Lifecycle = &events.Lifecycle{DeleteAfterDays: p.DeleteAfterDays}
+	if p.DeleteAfterDays > 0 || p.ColdAfterDays > 0 {
+		d.Lifecycle = &events.Lifecycle{MoveToColdStorageAfterDays: p.ColdAfterDays, DeleteAfterDays: p.DeleteAfterDays}
 	}
-	if !p.DeleteAt.IsZero() {
-		d.CalculatedLifecycle = &events.DeleteAt{DeleteAt: events.Time{Time: p.DeleteAt}}
+	if !p.DeleteAt.IsZero() || !p.ColdAt.IsZero() {
+		d.CalculatedLifecycle = &events.DeleteAt{MoveToColdStorageAt: events.Time{Time: p.ColdAt}, DeleteAt: events.Time{Time: p.DeleteAt}}
 	}
 	return s.events.EnqueueTx(ctx, tx, events.Event{Type: kind, Account: p.Account, Region: p.Region,
 		Resources: []string{p.ARN}, Detail: d})

@@ -94,6 +94,15 @@ func (s *Service) VaultsOfKey(ctx context.Context, keyARN string) (all []Vault, 
 	return all, err
 }
 
+// All returns every vault, ordered by UUID.
+func (s *Service) All(ctx context.Context) (all []Vault, err error) {
+	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		all, err = selectVaults(ctx, tx, " ORDER BY uuid")
+		return err
+	})
+	return all, err
+}
+
 // KeyOfTx returns the key of a vault. It is zero for a vault that is gone.
 func (s *Service) KeyOfTx(ctx context.Context, tx *meta.Tx, vaultUUID string) (Key, error) {
 	v, err := byUUID(ctx, tx, vaultUUID, "")

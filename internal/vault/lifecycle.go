@@ -33,18 +33,16 @@ func retention(l *backupapi.Lifecycle) (int64, error) {
 	case err != nil:
 		return 0, err
 	case remove > 0 && cold > 0 && remove < cold+minColdDays:
-		return 0, backupapi.InvalidParameterValueExceptionf("Invalid lifecycle. DeleteAfterDays cannot be less than " +
-			"90 days apart from MoveToColdStorageAfterDays")
+		return 0, errColdTooShort()
 	case l.DeleteAfterEvent != nil:
 		return 0, backupapi.InvalidParameterValueExceptionf("Invalid lifecycle. DeleteAfterEvent cannot be set by a request")
-	case cold > 0:
-		return 0, backupapi.InvalidRequestExceptionf("Lifecycle.MoveToColdStorageAfterDays is not supported: " +
-			"this version of Lockfast has no cold storage")
-	case l.OptInToArchiveForSupportedResources != nil && *l.OptInToArchiveForSupportedResources:
-		return 0, backupapi.InvalidRequestExceptionf("Lifecycle.OptInToArchiveForSupportedResources is not supported: " +
-			"this version of Lockfast has no cold storage")
 	}
 	return remove, nil
+}
+
+func errColdTooShort() error {
+	return backupapi.InvalidParameterValueExceptionf("Invalid lifecycle. DeleteAfterDays cannot be less than " +
+		"90 days apart from MoveToColdStorageAfterDays")
 }
 
 // days checks a number of days and returns it, 0 for never.
@@ -59,7 +57,7 @@ func days(member string, n *int64) (int64, error) {
 	return *n, nil
 }
 
-// deleteAt is when a recovery point created at a time is due for deletion; the zero time for never.
+// deleteAt is when a recovery point created at a time is due for deletion, or for cold storage; the zero time for never.
 func deleteAt(created time.Time, days int64) time.Time {
 	if days == 0 {
 		return time.Time{}
@@ -67,16 +65,23 @@ func deleteAt(created time.Time, days int64) time.Time {
 	return created.Add(time.Duration(days) * 24 * time.Hour)
 }
 
-func lifecycle(days int64) *backupapi.Lifecycle {
+func lifecycle(p Point) *backupapi.Lifecycle {
+	if p.DeleteAfterDays == 0 && p.ColdAfterDays == 0 {
+		return nil
+	}
+	return &backupapi.Lifecycle{DeleteAfterDays: positive(p.DeleteAfterDays), MoveToColdStorageAfterDays: positive(p.ColdAfterDays)}
+}
+
+func positive(days int64) *int64 {
 	if days == 0 {
 		return nil
 	}
-	return &backupapi.Lifecycle{DeleteAfterDays: &days}
+	return &days
 }
 
-func calculated(at time.Time) *backupapi.CalculatedLifecycle {
-	if at.IsZero() {
+func calculated(p Point) *backupapi.CalculatedLifecycle {
+	if p.DeleteAt.IsZero() && p.ColdAt.IsZero() {
 		return nil
 	}
-	return &backupapi.CalculatedLifecycle{DeleteAt: &at}
+	return &backupapi.CalculatedLifecycle{DeleteAt: optional(p.DeleteAt), MoveToColdStorageAt: optional(p.ColdAt)}
 }

@@ -59,11 +59,11 @@ func (s *Service) ListRecoveryPointsByBackupVault(ctx context.Context, in *backu
 		return nil, err
 	}
 	out := &backupapi.ListRecoveryPointsByBackupVaultOutput{RecoveryPoints: []backupapi.RecoveryPointByBackupVault{}}
-	if in.ByBackupPlanId != nil {
-		return out, nil // no recovery point was made by a plan
-	}
 	f := filter{}
 	f.add("p.vault_uuid = ?", v.UUID)
+	if in.ByBackupPlanId != nil {
+		f.add("p.plan_id = ? AND p.plan_id <> ''", *in.ByBackupPlanId)
+	}
 	if in.ByParentRecoveryPointArn != nil {
 		f.add("p.parent_arn = ? AND p.parent_arn <> ''", *in.ByParentRecoveryPointArn)
 	}
@@ -109,7 +109,7 @@ func inVault(p Point) backupapi.RecoveryPointByBackupVault {
 		Lifecycle: d.Lifecycle, CalculatedLifecycle: d.CalculatedLifecycle, IsEncrypted: d.IsEncrypted,
 		EncryptionKeyArn: d.EncryptionKeyArn, EncryptionKeyType: d.EncryptionKeyType, IsParent: d.IsParent, VaultType: d.VaultType,
 		ParentRecoveryPointArn: d.ParentRecoveryPointArn, CompositeMemberIdentifier: d.CompositeMemberIdentifier,
-		SourceBackupVaultArn: d.SourceBackupVaultArn,
+		SourceBackupVaultArn: d.SourceBackupVaultArn, CreatedBy: d.CreatedBy,
 	}
 }
 
@@ -174,7 +174,7 @@ func (s *Service) ListRecoveryPoints(ctx context.Context, in *lockfastapi.ListRe
 	for _, p := range points {
 		out.RecoveryPoints = append(out.RecoveryPoints, lockfastapi.RecoveryPoint{
 			RecoveryPointArn: p.ARN, ResourceArn: p.ResourceARN, ResourceName: some(p.ResourceName),
-			ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status),
+			ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status), StorageClass: string(p.class()),
 			StatusMessage: some(p.StatusMessage), CreationDate: p.CreatedAt, LogicalBytes: &p.LogicalBytes,
 			StoredBytes: &p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
 			ParentRecoveryPointArn: some(p.ParentARN), CompositeMemberIdentifier: some(p.MemberID),

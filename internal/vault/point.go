@@ -32,13 +32,17 @@ type Point struct {
 	CompletedAt, RestoredAt    time.Time
 	DeleteAfterDays            int64     // 0 = kept for ever
 	DeleteAt                   time.Time // zero while AVAILABLE: what is too old leaves it continuously
-	LogicalBytes, StoredBytes  int64
-	UniqueBytes                *int64            // nil until computed
-	StoreID                    string            // the store's name for it; empty while CREATING
-	Metadata                   map[string]string // what a restore is started with
-	SourceTags                 map[string]string // tags of the resource when it was backed up
-	Continuous                 bool              // it grows with its resource while it is AVAILABLE
-	SourceVaultARN             string            // vault that a copy was made from; empty for what is no copy
+	Cold
+	LogicalBytes, StoredBytes int64
+	UniqueBytes               *int64                          // nil until computed
+	StoreID                   string                          // the store's name for it; empty while CREATING
+	Metadata                  map[string]string               // what a restore is started with
+	SourceTags                map[string]string               // tags of the resource when it was backed up
+	Continuous                bool                            // it grows with its resource while it is AVAILABLE
+	SourceVaultARN            string                          // vault that a copy was made from; empty for what is no copy
+	CreatedBy                 *backupapi.RecoveryPointCreator // rule of a plan; nil for none
+	Address                   map[string]string               // where the resource was
+	State                     State
 	Composite
 	Key // of the vault
 }
@@ -46,25 +50,28 @@ type Point struct {
 const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resource_arn, p.resource_type, p.resource_name,
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
-	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn,
-	v.key_arn, v.customer_key`
+	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
+	p.cold_after_days, p.cold_at, p.cold_since, p.cold_claim, p.cold_until, p.cold_tries, p.warm_store_id,
+	p.address, p.state_version, p.state_written, p.state_id, v.key_arn, v.customer_key`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
 
 func scanPoint(scan func(...any) error) (Point, error) {
 	var (
-		p              Point
-		metadata, tags string
+		p                       Point
+		metadata, tags, address string
 	)
 	err := scan(&p.VaultUUID, &p.VaultName, &p.ARN, &p.Account, &p.Region, &p.ResourceARN, &p.ResourceType, &p.ResourceName,
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
 		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
-		&p.KeyARN, &p.CustomerKey)
+		creator{&p.CreatedBy}, &p.ColdAfterDays, at{&p.ColdAt}, at{&p.ColdSince}, &p.claim, at{&p.claimedUntil}, &p.tries, &p.warmID,
+		&address, &p.State.Version, &p.State.Written, &p.State.ID, &p.KeyARN, &p.CustomerKey)
 	if err != nil {
 		return Point{}, err
 	}
-	err = errors.Join(json.Unmarshal([]byte(metadata), &p.Metadata), json.Unmarshal([]byte(tags), &p.SourceTags))
+	err = errors.Join(json.Unmarshal([]byte(metadata), &p.Metadata), json.Unmarshal([]byte(tags), &p.SourceTags),
+		json.Unmarshal([]byte(address), &p.Address))
 	return p, err
 }
 
@@ -80,6 +87,34 @@ func (a at) Scan(v any) error {
 		*a.t = meta.FromMicros(n)
 	}
 	return nil
+}
+
+// creator scans a creator that is stored as JSON, empty for none.
+type creator struct {
+	to **backupapi.RecoveryPointCreator
+}
+
+func (c creator) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("created_by holds %T", v)
+	}
+	if *c.to = nil; text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), c.to)
+}
+
+// creatorColumns are what the columns created_by and plan_id hold.
+func creatorColumns(c *backupapi.RecoveryPointCreator) (createdBy, planID string, err error) {
+	if c == nil {
+		return "", "", nil
+	}
+	text, err := json.Marshal(c)
+	if c.BackupPlanId != nil {
+		planID = *c.BackupPlanId
+	}
+	return string(text), planID, err
 }
 
 // micros is the inverse of [at].

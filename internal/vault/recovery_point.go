@@ -53,14 +53,15 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 		CompletionDate:      optional(p.CompletedAt),
 		LastRestoreTime:     optional(p.RestoredAt),
 		BackupSizeInBytes:   &p.LogicalBytes,
-		Lifecycle:           lifecycle(p.DeleteAfterDays),
-		CalculatedLifecycle: calculated(p.DeleteAt),
+		Lifecycle:           lifecycle(p),
+		CalculatedLifecycle: calculated(p),
 		IsEncrypted:         new(true),
 		EncryptionKeyArn:    some(p.KeyARN),
 		EncryptionKeyType:   p.kind(),
 		IsParent:            &p.IsParent,
-		StorageClass:        new(backupapi.StorageClassWarm),
+		StorageClass:        new(p.class()),
 
+		CreatedBy:                 p.CreatedBy,
 		ParentRecoveryPointArn:    some(p.ParentARN),
 		SourceBackupVaultArn:      some(p.SourceVaultARN),
 		CompositeMemberIdentifier: some(p.MemberID),
@@ -106,17 +107,25 @@ func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupap
 		if err != nil {
 			return err
 		}
+		if err := p.checkColdChange(in.Lifecycle); err != nil {
+			return err
+		}
 		p.DeleteAfterDays, p.DeleteAt = keep, deleteAt(p.CreatedAt, keep)
+		p.ColdAfterDays = s.ColdAfterDays(in.Lifecycle, p.ResourceType)
+		p.ColdAt = deleteAt(p.CreatedAt, p.ColdAfterDays)
 		return s.setLifecycle(ctx, tx, p)
 	})
+	if err == nil {
+		err = s.durable(ctx, p.VaultUUID, p.ARN)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &backupapi.UpdateRecoveryPointLifecycleOutput{
 		BackupVaultArn:      new(arn.Vault(p.Account, p.Region, p.VaultName)),
 		RecoveryPointArn:    &p.ARN,
-		Lifecycle:           lifecycle(p.DeleteAfterDays),
-		CalculatedLifecycle: calculated(p.DeleteAt),
+		Lifecycle:           lifecycle(p),
+		CalculatedLifecycle: calculated(p),
 	}, nil
 }
 
@@ -137,8 +146,11 @@ func (s *Service) setLifecycle(ctx context.Context, tx *meta.Tx, p Point) error 
 	if err := s.checkParentLifecycle(ctx, tx, p); err != nil {
 		return err
 	}
-	err := exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ? WHERE vault_uuid = ? AND arn = ?",
-		p.DeleteAfterDays, micros(p.DeleteAt), p.VaultUUID, p.ARN)
+	err := exec1(ctx, tx, "UPDATE recovery_point SET delete_after_days = ?, delete_at = ?, cold_after_days = ?, cold_at = ? WHERE vault_uuid = ? AND arn = ?",
+		p.DeleteAfterDays, micros(p.DeleteAt), p.ColdAfterDays, micros(p.ColdAt), p.VaultUUID, p.ARN)
+	if err == nil {
+		err = s.touch(ctx, tx, p.VaultUUID, p.ARN)
+	}
 	if err != nil {
 		return err
 	}

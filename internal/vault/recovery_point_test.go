@@ -156,8 +156,10 @@ func TestCheckLifecycle(t *testing.T) {
 		{"negative", &backupapi.Lifecycle{DeleteAfterDays: n(-2)}, "InvalidParameterValueException"},
 		{"cold too long", &backupapi.Lifecycle{MoveToColdStorageAfterDays: n(0)}, "InvalidParameterValueException"},
 		{"89 days apart", &backupapi.Lifecycle{DeleteAfterDays: n(99), MoveToColdStorageAfterDays: n(10)}, "InvalidParameterValueException"},
-		{"90 days apart", &backupapi.Lifecycle{DeleteAfterDays: n(100), MoveToColdStorageAfterDays: n(10)}, "InvalidRequestException"},
-		{"archive", &backupapi.Lifecycle{OptInToArchiveForSupportedResources: new(true)}, "InvalidRequestException"},
+		{"90 days apart", &backupapi.Lifecycle{DeleteAfterDays: n(100), MoveToColdStorageAfterDays: n(10)}, ""},
+		{"only cold", &backupapi.Lifecycle{MoveToColdStorageAfterDays: n(1)}, ""},
+		{"cold, kept for ever", &backupapi.Lifecycle{DeleteAfterDays: n(-1), MoveToColdStorageAfterDays: n(1)}, ""},
+		{"archive", &backupapi.Lifecycle{OptInToArchiveForSupportedResources: new(true)}, ""},
 		{"no archive", &backupapi.Lifecycle{OptInToArchiveForSupportedResources: new(false)}, ""},
 		{"after event", &backupapi.Lifecycle{DeleteAfterEvent: new(backupapi.LifecycleDeleteAfterEventDeleteAfterCopy)}, "InvalidParameterValueException"},
 	}

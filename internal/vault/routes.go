@@ -33,6 +33,10 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		func(c caller.Caller, in *lockfastapi.GetVaultUsageInput) []restjson.Access {
 			return onVault(c, "lockfast:GetVaultUsage", in.BackupVaultName)
 		})
+	restjson.Handle(own, lockfastapi.GetVaultVerification, s.GetVaultVerification,
+		func(c caller.Caller, in *lockfastapi.GetVaultVerificationInput) []restjson.Access {
+			return onVault(c, "lockfast:GetVaultVerification", in.BackupVaultName)
+		})
 }
 
 func (s *Service) policyRoutes(r *restjson.Router) {

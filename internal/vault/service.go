@@ -31,6 +31,8 @@ type Tagger interface {
 	SetTagsTx(ctx context.Context, tx *meta.Tx, account, arn string, tags map[string]string) error
 	// DropTagsTx removes all tags of what arn names.
 	DropTagsTx(ctx context.Context, tx *meta.Tx, account, arn string) error
+	// TagsTx returns the tags of what arn names.
+	TagsTx(ctx context.Context, tx *meta.Tx, account, arn string) (map[string]string, error)
 }
 
 // Protected keeps the list of resources that have recovery points: once per vault, and once over all vaults, where
@@ -58,7 +60,8 @@ type Options struct {
 	Store      Store
 	Authority  Authority
 	Principals Principals
-	Keys       Keys // nil: the root key wraps the keys of all vaults
+	Keys       Keys   // nil: the root key wraps the keys of all vaults
+	States     States // nil: states are not kept in the store
 	Events     Events
 	Pager      *restjson.Pager
 	Lease      time.Duration    // how long work on deletions may be silent; 0 is [DefaultLease]
@@ -77,6 +80,7 @@ type Service struct {
 	authority  Authority
 	principals Principals
 	keys       Keys
+	states     States
 	events     Events
 	pager      *restjson.Pager
 	clock      func() time.Time
@@ -88,7 +92,7 @@ type Service struct {
 // New makes the service.
 func New(o Options) *Service {
 	s := &Service{db: o.DB, tags: o.Tags, protected: o.Protected, restores: o.Restores, store: o.Store,
-		authority: o.Authority, principals: o.Principals, keys: o.Keys, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
+		authority: o.Authority, principals: o.Principals, keys: o.Keys, states: o.States, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

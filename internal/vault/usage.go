@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/backupapi"
@@ -18,6 +19,8 @@ import (
 type Store interface {
 	// Usage measures a vault; it is zero for one that has nothing in the store yet.
 	Usage(ctx context.Context, vaultUUID string) (repo.Usage, error)
+	// Coverage tells what verifications have read within a time, and what damage is known.
+	Coverage(ctx context.Context, vaultUUID string, within time.Duration) (repo.Coverage, error)
 	// Reachable is nil if a vault's data can be read and changed now, and for a vault that has none yet.
 	Reachable(ctx context.Context, vaultUUID string) error
 }
@@ -82,11 +85,11 @@ func (s *Service) changedSizes(ctx context.Context, vaultUUID string, sizes map[
 	return changed, err
 }
 
-// Parent returns the newest recovery point of a resource in a vault that another one can be captured against; false if
+// Parent returns the newest recovery point of a resource in a vault, out of cold storage, that another one can be captured against; false if
 // there is none.
 func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p Point, ok bool, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		found, err := selectPoints(ctx, tx, ` WHERE p.vault_uuid = ? AND p.resource_arn = ? AND p.status = 'COMPLETED'
+		found, err := selectPoints(ctx, tx, ` WHERE p.vault_uuid = ? AND p.resource_arn = ? AND p.status = 'COMPLETED' AND p.cold_since = 0
 			ORDER BY p.created_at DESC, p.arn DESC LIMIT 1`, vaultUUID, resourceARN)
 		if ok = len(found) > 0; ok {
 			p = found[0]
@@ -99,8 +102,8 @@ func (s *Service) Parent(ctx context.Context, vaultUUID, resourceARN string) (p 
 // TaggableTx reports whether the ARN names a vault of the account, or a recovery point in one, and locks the vault's row,
 // so that it is still there when the caller has changed its tags.
 func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name string) (bool, error) {
-	if part := strings.SplitN(name, ":", 7); len(part) == 7 && part[5] == "backup-vault" && name == arn.Vault(account, part[3], part[6]) {
-		_, err := byName(ctx, tx, account, part[3], part[6], tx.ForUpdate())
+	if region, vault, ok := parseVaultARN(name, account); ok {
+		_, err := byName(ctx, tx, account, region, vault, tx.ForUpdate())
 		if _, missing := errors.AsType[*backupapi.ResourceNotFoundException](err); missing {
 			return false, nil
 		}
@@ -114,4 +117,13 @@ func (s *Service) TaggableTx(ctx context.Context, tx *meta.Tx, account, name str
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// parseVaultARN returns the region and the name of a vault of an account.
+func parseVaultARN(name, account string) (region, vault string, ok bool) {
+	part := strings.SplitN(name, ":", 7)
+	if len(part) != 7 || part[5] != "backup-vault" || name != arn.Vault(account, part[3], part[6]) {
+		return "", "", false
+	}
+	return part[3], part[6], true
 }

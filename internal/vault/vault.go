@@ -28,6 +28,7 @@ type Vault struct {
 	CreatedAt        time.Time
 	Points           int64 // recovery points, whatever their status
 	Key
+	State State
 
 	request string
 }
@@ -43,12 +44,13 @@ type EraseVault struct {
 // Kind names the work.
 func (EraseVault) Kind() string { return "vault_erase" }
 
-const vaultColumns = "uuid, account, region, name, creator_request_id, request, created_at, point_count, key_arn, customer_key"
+const vaultColumns = "uuid, account, region, name, creator_request_id, request, created_at, point_count, key_arn, customer_key, " +
+	"state_version, state_written"
 
 func scanVault(scan func(...any) error) (v Vault, err error) {
 	var created int64
 	err = scan(&v.UUID, &v.Account, &v.Region, &v.Name, &v.CreatorRequestID, &v.request, &created, &v.Points,
-		&v.KeyARN, &v.CustomerKey)
+		&v.KeyARN, &v.CustomerKey, &v.State.Version, &v.State.Written)
 	v.CreatedAt = meta.FromMicros(created)
 	return v, err
 }
@@ -163,12 +165,24 @@ func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, in *backupap
 	if err := s.giveKey(ctx, tx, &v, named); err != nil {
 		return Vault{}, err
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+", deleting_since) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0)",
-		v.UUID, v.Account, v.Region, v.Name, v.CreatorRequestID, v.request, meta.Micros(v.CreatedAt), v.KeyARN, v.CustomerKey)
-	if err != nil {
-		return Vault{}, fmt.Errorf("insert vault %q: %w", v.Name, err)
+	v.State.Version = 1
+	if err := insertVault(ctx, tx, v); err != nil {
+		return Vault{}, err
 	}
-	return v, s.tags.SetTagsTx(ctx, tx, v.Account, v.ARN(), in.BackupVaultTags)
+	if err := s.tags.SetTagsTx(ctx, tx, v.Account, v.ARN(), in.BackupVaultTags); err != nil {
+		return Vault{}, err
+	}
+	return v, s.enqueueStates(ctx, tx, v.UUID)
+}
+
+func insertVault(ctx context.Context, tx *meta.Tx, v Vault) error {
+	_, err := tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+", deleting_since) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0)",
+		v.UUID, v.Account, v.Region, v.Name, v.CreatorRequestID, v.request, meta.Micros(v.CreatedAt), v.KeyARN, v.CustomerKey,
+		v.State.Version, v.State.Written)
+	if err != nil {
+		return fmt.Errorf("insert vault %q: %w", v.Name, err)
+	}
+	return nil
 }
 
 // repeated is nil if creating v is the same request that created old.

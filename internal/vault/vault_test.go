@@ -35,6 +35,7 @@ type others struct {
 	protected map[string]string // vault UUID + resource -> newest recovery point
 	inUse     map[string]bool
 	usage     repo.Usage
+	coverage  repo.Coverage
 	// unreachable is what is the matter with the store.
 	unreachable error
 	refusal     string   // why roles allow no deletion
@@ -56,6 +57,12 @@ func (o *others) DropTagsTx(_ context.Context, _ *meta.Tx, _, arn string) error 
 	return nil
 }
 
+func (o *others) TagsTx(_ context.Context, _ *meta.Tx, _, arn string) (map[string]string, error) {
+	o.Lock()
+	defer o.Unlock()
+	return o.tags[arn], nil
+}
+
 func (o *others) PutProtectedTx(_ context.Context, _ *meta.Tx, _, _, vaultUUID string, r backupapi.ProtectedResource) error {
 	o.Lock()
 	defer o.Unlock()
@@ -74,6 +81,12 @@ func (o *others) InUseTx(_ context.Context, _ *meta.Tx, _, arn string) (bool, er
 	o.Lock()
 	defer o.Unlock()
 	return o.inUse[arn], nil
+}
+
+func (o *others) Coverage(_ context.Context, _ string, within time.Duration) (repo.Coverage, error) {
+	c := o.coverage
+	c.PacksKnown = int64(within / (24 * time.Hour)) // for the test to see what was asked for
+	return c, nil
 }
 
 func (o *others) Usage(context.Context, string) (repo.Usage, error) { return o.usage, nil }

@@ -37,7 +37,7 @@ type Descriptor struct {
 }
 
 // reading are the first words of the names of operations that change nothing.
-var reading = []string{"Get", "List", "Describe", "Simulate", "Compare", "Export", "Search", "Lookup", "BatchGet"}
+var reading = []string{"Get", "List", "Describe", "Simulate", "Compare", "Explain", "Export", "Search", "Lookup", "BatchGet"}
 
 // ReadOnly reports whether the operation changes nothing, as its name says: it begins with Get, List, Describe or the like.
 // Two others are reads for other reasons. AssumeRole makes credentials that are kept nowhere; CloudTrail calls it a read, see

@@ -12,5 +12,16 @@ var ErrDamaged = errors.New("damaged")
 // Damaged returns an error that wraps [ErrDamaged] and names the object, such as "pack 4f.. slot 3", and what is wrong
 // with it.
 func Damaged(object, format string, args ...any) error {
-	return fmt.Errorf("%s is %w: %s", object, ErrDamaged, fmt.Sprintf(format, args...))
+	return &Damage{Object: object, What: fmt.Sprintf(format, args...)}
 }
+
+// Damage is the error that [Damaged] makes.
+type Damage struct {
+	Object string
+	What   string // is wrong with it
+}
+
+func (d *Damage) Error() string { return d.Object + " is damaged: " + d.What }
+
+// Unwrap returns [ErrDamaged].
+func (d *Damage) Unwrap() error { return ErrDamaged }

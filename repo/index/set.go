@@ -21,7 +21,7 @@ type Set struct {
 type setState struct {
 	segments []bound
 	packs    []packAt // by number
-	count    int     // of packs
+	count    int      // of packs
 }
 
 // packAt is where a pack is described: a row of the pack table of a segment. It is nowhere while segment is 0.

@@ -55,6 +55,9 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"FencedSessionsChangeNothing", testFencedChangeNothing},
 		{"ClockThatJumps", testClockJumps},
 		{"CollectorMethodsNeedCollector", testNeedsCollector},
+		{"DamageIsKeptUntilCleared", testDamage},
+		{"DamageGoesWithItsPack", testDamageForgotten},
+		{"VerificationPerLevel", testVerified},
 		{"CommitRacesFence", testCommitRace},
 		{"ReopenKeepsRows", testReopen},
 	} {

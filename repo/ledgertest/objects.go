@@ -33,6 +33,18 @@ func testRegister(k *kit) {
 	if diff := cmp.Diff(want, k.object(id)); diff != "" {
 		k.Errorf("registered object (-want +got):\n%s", diff)
 	}
+	cold := k.live(w, repo.ObjectCold, 1)[0]
+	since := k.object(cold).Registered
+	if since.IsZero() {
+		k.Error("a cold pack does not know when it was registered")
+	}
+	k.must(k.Register(k.ctx, w.ID, []repo.Object{{ID: cold, Size: 100}}))
+	c := k.collector()
+	_, err := k.Condemn(k.ctx, c.ID, []repo.ID{cold})
+	k.must(err)
+	if got := k.object(cold).Registered; !got.Equal(since) {
+		k.Errorf("a cold pack was registered at %s, later at %s", since, got)
+	}
 	k.must(k.Close(k.ctx, w.ID))
 	k.wantState(id, repo.ObjectLive)
 }

@@ -170,5 +170,11 @@ func (r *rows) asChange() change {
 	for _, id := range sortedKeys(r.points) {
 		c.Points = append(c.Points, r.points[id])
 	}
+	for _, d := range r.damages {
+		c.Damages = append(c.Damages, d)
+	}
+	for _, v := range r.verified {
+		c.Verified = append(c.Verified, v)
+	}
 	return c
 }

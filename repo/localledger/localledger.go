@@ -53,6 +53,8 @@ type rows struct {
 	// up to the horizon are not all there.
 	forgotten map[repo.ID]object
 	horizon   uint64
+	damages   map[damageKey]repo.DamageRecord
+	verified  map[verifiedKey]repo.Verification
 }
 
 type object struct {
@@ -70,6 +72,10 @@ type change struct {
 	GoneObjects   []repo.ID         `json:",omitempty"`
 	Points        []repo.PointState `json:",omitempty"`
 	RemovedPoints []repo.PointID    `json:",omitempty"`
+
+	Damages        []repo.DamageRecord `json:",omitempty"`
+	ClearedDamages []repo.DamageRecord `json:",omitempty"`
+	Verified       []repo.Verification `json:",omitempty"`
 }
 
 // maxForgotten is how many objects that were forgotten are remembered at most.
@@ -80,6 +86,8 @@ func newRows() rows {
 		sessions: map[repo.SessionID]repo.Session{},
 		objects:  map[repo.ID]object{},
 		points:   map[repo.PointID]repo.PointState{},
+		damages:  map[damageKey]repo.DamageRecord{},
+		verified: map[verifiedKey]repo.Verification{},
 
 		forgotten: map[repo.ID]object{},
 	}
@@ -119,6 +127,7 @@ func (r *rows) apply(c change) {
 	for _, id := range c.RemovedPoints {
 		delete(r.points, id)
 	}
+	r.applyFindings(c)
 }
 
 // New returns an empty ledger in memory.

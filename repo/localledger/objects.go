@@ -49,6 +49,9 @@ func (l *Ledger) Register(ctx context.Context, id repo.SessionID, objects []repo
 		}
 		if row.State == repo.ObjectReserved {
 			row.State, row.Size = repo.ObjectLive, o.Size
+			if row.Kind == repo.ObjectCold {
+				row.Registered = l.now().UTC()
+			}
 			c.Objects = append(c.Objects, row.Object)
 		}
 	}

@@ -72,6 +72,7 @@ const (
 	maxTarget    = 1<<32 - 1
 	footerMagic  = "lockfend"
 	footerCRC    = 60
+	coversAll    = HeaderSize // where the parity of a whole pack begins, behind the header
 	paddingUnit  = 64 << 10
 	paddingPadme = 4 << 20
 )

@@ -1,11 +1,9 @@
 package pack
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/seal"
@@ -83,35 +81,10 @@ func parseHeader(name string, b []byte, t seal.Type, id ID) (seal.Header, error)
 	if err != nil {
 		return seal.Header{}, err
 	}
-	if h.Type != t || ID(b[seal.HeaderSize:]) != id {
+	if h.Parity || h.Type != t || ID(b[seal.HeaderSize:]) != id {
 		return seal.Header{}, chunk.Damaged(name, "it holds %s %x", h.Type, b[seal.HeaderSize:])
 	}
 	return h, nil
-}
-
-// parseFooter reads the footer at the end of tail.
-func parseFooter(name string, tail []byte, size int64) ([]byte, footer, error) {
-	if len(tail) < FooterSize {
-		return nil, footer{}, chunk.Damaged(name, "%d bytes of footer", len(tail))
-	}
-	b := tail[len(tail)-FooterSize:]
-	le := binary.LittleEndian
-	if string(b[:8]) != footerMagic || crc32.Checksum(b[:footerCRC],
-		crc32.MakeTable(crc32.Castagnoli)) != le.Uint32(b[footerCRC:]) {
-		return nil, footer{}, chunk.Damaged(name, "no valid footer")
-	}
-	if len(bytes.Trim(b[48:footerCRC], "\x00"))+len(bytes.Trim(b[42:44], "\x00")) > 0 {
-		return nil, footer{}, chunk.Damaged(name, "reserved bytes of the footer are not zero")
-	}
-	f := footer{length: le.Uint64(b[8:]), trailer: le.Uint64(b[16:]), trailerLen: le.Uint32(b[24:])}
-	parity := uint64(le.Uint32(b[28:]))
-	room := uint64(size - FooterSize)
-	if f.length != uint64(size) || f.trailer < HeaderSize || f.trailer > room || parity > room ||
-		f.trailerLen > maxTrailer ||
-		f.trailer+uint64(f.trailerLen)+parity != room {
-		return nil, footer{}, chunk.Damaged(name, "the footer does not fit the object of %d bytes", size)
-	}
-	return b, f, nil
 }
 
 // trailerBytes returns the sealed trailer, from tail if it is there.

@@ -1,11 +1,11 @@
 package pack
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"sync"
 
@@ -25,7 +25,18 @@ type Options struct {
 	Target int       // largest length of a pack, and size of the writer's buffer; at least 16 KiB
 	Rand   io.Reader // source of ids and salts; default crypto/rand, anything else is for vectors
 	Raw    bool      // do not compress the trailer; for vectors
+	Parity Parity    // what is protected
 }
+
+// Parity says what of a pack its parity covers.
+type Parity uint8
+
+// What parity covers.
+const (
+	NoParity      Parity = iota
+	TrailerParity        // header and trailer
+	FullParity           // everything
+)
 
 // Writer assembles one pack at a time in a buffer that it keeps. The buffer never grows: memory is touched as the
 // pack fills, so that a small pack costs little.
@@ -135,7 +146,7 @@ func (w *Writer) reserve(s Slot, n int) (int, Slot, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	size := n + seal.Overhead
-	total := padded(int64(w.end + size + tail(len(w.slots)+1, w.parts+len(s.Parts))))
+	total := w.opts.Parity.layout(w.end+size, tail(len(w.slots)+1, w.parts+len(s.Parts))).total
 	if w.closed || len(w.slots) == MaxSlots || total > int64(len(w.buf)) {
 		return 0, Slot{}, ErrFull
 	}
@@ -148,10 +159,10 @@ func (w *Writer) reserve(s Slot, n int) (int, Slot, error) {
 	return no, s, nil
 }
 
-// tail bounds the bytes that trailer and footer take, before padding.
+// tail bounds the bytes that the trailer takes, before padding.
 func tail(slots, parts int) int {
 	table := 16 + slots*(16+2+4+4+3) + parts*(16+4)
-	return trailerHead + table + table>>8 + 64 + seal.Overhead + FooterSize
+	return trailerHead + table + table>>8 + 64 + seal.Overhead
 }
 
 // Packed is a finished pack.
@@ -161,8 +172,25 @@ type Packed struct {
 	Epoch  uint32
 	Salt   [32]byte
 	Slots  []Slot
-	Bytes  []byte   // the whole object; valid until the writer is reset
-	Digest [32]byte // unkeyed BLAKE3 of Bytes
+	Bytes  []byte            // the whole object; valid until the writer is reset
+	File   *io.SectionReader // of a [Spool], in place of Bytes
+	Digest [32]byte          // unkeyed BLAKE3 of the object
+}
+
+// Size returns the length of the object.
+func (p *Packed) Size() int64 {
+	if p.File != nil {
+		return p.File.Size()
+	}
+	return int64(len(p.Bytes))
+}
+
+// Reader returns a reader of the object.
+func (p *Packed) Reader() io.ReadSeeker {
+	if p.File != nil {
+		return io.NewSectionReader(p.File, 0, p.File.Size())
+	}
+	return bytes.NewReader(p.Bytes)
 }
 
 // Finish waits for slots that are being sealed, writes the trailer and returns the pack. From then on Add returns
@@ -193,34 +221,20 @@ func (w *Writer) writeTrailer() int {
 		}
 		stored, codec = w.comp.Compress(nil, table)
 	}
-	fixed := w.end + seal.Overhead + FooterSize
-	total := int(padded(int64(fixed + trailerHead + len(stored))))
-	plain := make([]byte, trailerHead, total-fixed)
+	l := w.opts.Parity.layout(w.end, trailerHead+len(stored)+seal.Overhead)
+	plain := make([]byte, trailerHead, l.trailerLen-seal.Overhead)
 	plain[0] = byte(codec)
 	binary.LittleEndian.PutUint32(plain[4:], uint32(len(table)))
 	binary.LittleEndian.PutUint32(plain[8:], uint32(len(stored)))
-	plain = append(plain, stored...)[:total-fixed]
+	plain = append(plain, stored...)[:l.trailerLen-seal.Overhead]
 
-	foot := footer{length: uint64(total), trailer: uint64(w.end),
-		trailerLen: uint32(len(plain) + seal.Overhead)}.encode()
-	copy(w.buf[total-FooterSize:], foot[:])
+	foot := l.footer.encode()
+	copy(w.buf[l.total-FooterSize:], foot[:])
 	nonce := slotNonce(trailerSlot)
 	aad := append(append([]byte(nil), w.buf[:HeaderSize]...), foot[:footerCRC]...)
-	w.key.AEAD.Seal(w.buf[w.end:w.end:total-FooterSize], nonce[:], plain, aad)
-	return total
-}
-
-// footer is the fixed end of a pack (docs/format.md section 7.4).
-type footer struct {
-	length, trailer uint64
-	trailerLen      uint32
-}
-
-func (f footer) encode() (b [FooterSize]byte) {
-	copy(b[:], footerMagic)
-	binary.LittleEndian.PutUint64(b[8:], f.length)
-	binary.LittleEndian.PutUint64(b[16:], f.trailer)
-	binary.LittleEndian.PutUint32(b[24:], f.trailerLen)
-	binary.LittleEndian.PutUint32(b[footerCRC:], crc32.Checksum(b[:footerCRC], crc32.MakeTable(crc32.Castagnoli)))
-	return b
+	w.key.AEAD.Seal(w.buf[w.end:w.end:l.total-FooterSize], nonce[:], plain, aad)
+	if w.opts.Parity != NoParity {
+		l.protect(w.buf[:l.total], foot)
+	}
+	return int(l.total)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/parity"
 )
 
 // FormatSize is the length of a format object.
@@ -19,11 +20,20 @@ const (
 	formatMAC = 224
 )
 
+// Features known to this version, bits of the words of [Format].
+const (
+	incompatibleObjectParity = 1 << 2
+	readOnlyParity           = 1 << 0
+)
+
 // Chunkers of docs/format.md section 6.
 const (
 	ChunkerGear  = 1
 	ChunkerFixed = 2
 )
+
+// FeatureCold is the incompatible feature of vaults whose recovery points may have chunks in cold packs.
+const FeatureCold = 1
 
 // Format is the format object of a vault (docs/format.md section 3): the parameters that every writer has to share.
 type Format struct {
@@ -46,6 +56,26 @@ func DefaultFormat(uuid [16]byte, created time.Time) Format {
 		DataPack: 32 << 20, MetaPack: 8 << 20, ColdPack: 256 << 20, Epoch: 1}
 }
 
+// Protect gives a vault that nothing was written to yet the features that packs and sealed objects carry parity.
+func (f *Format) Protect() {
+	f.Incompatible |= incompatibleObjectParity
+	f.ReadOnly |= readOnlyParity
+}
+
+// PackParity reports whether packs carry parity.
+func (f Format) PackParity() bool { return f.ReadOnly&readOnlyParity != 0 }
+
+// ObjectParity reports whether sealed objects carry parity.
+func (f Format) ObjectParity() bool { return f.Incompatible&incompatibleObjectParity != 0 }
+
+// shards returns the numbers of shards in the format object.
+func (f Format) shards() (b [2]byte) {
+	if f.PackParity() {
+		b = [2]byte{parity.MaxData, parity.Spare}
+	}
+	return b
+}
+
 // Name returns the name of the object in the vault.
 func (f Format) Name() string {
 	if f.Generation <= 1 {
@@ -56,9 +86,9 @@ func (f Format) Name() string {
 
 // Writable reports whether this version knows every feature that a writer has to know.
 func (f Format) Writable() error {
-	if f.ReadOnly != 0 {
+	if unknown := f.ReadOnly &^ readOnlyParity; unknown != 0 {
 		return &UnsupportedError{Object: f.Name(), Feature: "read-only compatible feature",
-			Value: bits.TrailingZeros64(f.ReadOnly)}
+			Value: bits.TrailingZeros64(unknown)}
 	}
 	return nil
 }
@@ -76,9 +106,11 @@ func (f Format) Encode(k *Keys) ([]byte, error) {
 	b = le.AppendUint64(b, uint64(f.Created.UnixNano()))
 	b = append(b, ChunkerGear, byte(len(chunk.ID{})), 0, 0)
 	for _, v := range []uint32{uint32(f.Chunk.Min), uint32(f.Chunk.Avg), uint32(f.Chunk.Max), f.DataPack, f.MetaPack,
-		f.ColdPack, 0, f.Epoch} {
+		f.ColdPack} {
 		b = le.AppendUint32(b, v)
 	}
+	shards := f.shards()
+	b = le.AppendUint32(append(b, shards[0], shards[1], 0, 0), f.Epoch)
 	b = b[:formatCRC]
 	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli()))
 	mac, err := k.formatMAC(f.Epoch, b)
@@ -107,14 +139,14 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 		return unsupported("format version", int(b[9]))
 	case b[11] != Suite:
 		return unsupported("suite", int(b[11]))
-	case f.Incompatible != 0:
-		return unsupported("incompatible feature", bits.TrailingZeros64(f.Incompatible))
+	case f.Incompatible&^(incompatibleObjectParity|FeatureCold) != 0:
+		return unsupported("incompatible feature", bits.TrailingZeros64(f.Incompatible&^(incompatibleObjectParity|FeatureCold)))
 	case b[64] != ChunkerGear:
 		return unsupported("chunker", int(b[64]))
 	case int(b[65]) != len(chunk.ID{}):
 		return unsupported("id length", int(b[65]))
-	case b[92]|b[93] != 0 && f.ReadOnly&1 == 0:
-		return Format{}, chunk.Damaged(name, "parity without its feature")
+	case [2]byte(b[92:]) != f.shards():
+		return Format{}, chunk.Damaged(name, "parity of %d+%d shards does not fit its features", b[92], b[93])
 	case !zero(b[66:68]) || !zero(b[94:96]) || !zero(b[100:formatCRC]):
 		return Format{}, chunk.Damaged(name, "reserved bytes are not zero")
 	}

@@ -49,11 +49,14 @@ const (
 	Overhead = 16
 	// HeaderSize is the length of the header of a sealed object, and of the part of a pack's header that equals it.
 	HeaderSize = 80
+
+	flagParity = 1 // of a header
 )
 
 // Header is the beginning of every pack and sealed object (docs/format.md section 5.3).
 type Header struct {
 	Type       Type
+	Parity     bool // a parity region follows what is sealed; never in packs
 	Epoch      uint32
 	Salt       [32]byte
 	Commitment [32]byte
@@ -62,7 +65,11 @@ type Header struct {
 // Append adds the 80 bytes of h to dst.
 func (h Header) Append(dst []byte) []byte {
 	dst = append(dst, magic...)
-	dst = append(dst, byte(h.Type), version, Suite, 0)
+	var flags byte
+	if h.Parity {
+		flags = flagParity
+	}
+	dst = append(dst, byte(h.Type), version, Suite, flags)
 	dst = binary.LittleEndian.AppendUint32(dst, h.Epoch)
 	dst = append(dst, h.Salt[:]...)
 	return append(dst, h.Commitment[:]...)
@@ -76,10 +83,10 @@ func ParseHeader(name string, b []byte) (Header, error) {
 	if err := checkPreamble(name, b); err != nil {
 		return Header{}, err
 	}
-	if b[11] != 0 {
+	if b[11]&^flagParity != 0 {
 		return Header{}, chunk.Damaged(name, "unknown header flags %#x", b[11])
 	}
-	h := Header{Type: Type(b[8]), Epoch: binary.LittleEndian.Uint32(b[12:])}
+	h := Header{Type: Type(b[8]), Parity: b[11]&flagParity != 0, Epoch: binary.LittleEndian.Uint32(b[12:])}
 	copy(h.Salt[:], b[16:])
 	copy(h.Commitment[:], b[48:])
 	return h, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/parity"
 )
 
 // BlockSize is the number of plain bytes in each block of a sealed object but the last.
@@ -18,6 +19,15 @@ func SealedSize(n int) int { return HeaderSize + n + blocks(n)*Overhead }
 // blocks returns the number of blocks of n plain bytes; there is always one.
 func blocks(n int) int { return max(1, (n+BlockSize-1)/BlockSize) }
 
+// SealProtected is [Keys.Seal] for vaults with the feature object-parity: the parity region follows.
+func (k *Keys) SealProtected(t Type, name string, plain []byte) ([]byte, error) {
+	b, err := k.seal(rand.Reader, Header{Type: t, Epoch: k.current, Parity: true}, name, plain)
+	if err != nil {
+		return nil, err
+	}
+	return parity.AppendObject(b), nil
+}
+
 // Seal returns plain as a sealed object of type t with the given name in the vault (docs/format.md section 5.3). Each
 // call draws a new salt, so two results differ.
 func (k *Keys) Seal(t Type, name string, plain []byte) ([]byte, error) {
@@ -26,11 +36,15 @@ func (k *Keys) Seal(t Type, name string, plain []byte) ([]byte, error) {
 
 // SealRand is [Keys.Seal] with the salt read from random; only vectors use another source than crypto/rand.
 func (k *Keys) SealRand(random io.Reader, t Type, name string, plain []byte) ([]byte, error) {
-	h := Header{Type: t, Epoch: k.current}
+	return k.seal(random, Header{Type: t, Epoch: k.current}, name, plain)
+}
+
+// seal seals plain under a header without salt and commitment.
+func (k *Keys) seal(random io.Reader, h Header, name string, plain []byte) ([]byte, error) {
 	if _, err := io.ReadFull(random, h.Salt[:]); err != nil {
 		return nil, err
 	}
-	key, err := k.objectKey(name, t, h.Epoch, h.Salt)
+	key, err := k.objectKey(name, h.Type, h.Epoch, h.Salt)
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +60,19 @@ func (k *Keys) SealRand(random io.Reader, t Type, name string, plain []byte) ([]
 }
 
 // Open returns the plain text of an object that was sealed with the same type and name. The error wraps
-// [chunk.ErrDamaged] when bytes were changed, and [ErrWrongKey] when the key does not fit.
+// [chunk.ErrDamaged] when bytes were changed, and [ErrWrongKey] when the key does not fit. Parity is left out of account.
 func (k *Keys) Open(t Type, name string, sealed []byte) ([]byte, error) {
-	key, err := k.openHeader(t, name, sealed)
+	key, protected, err := k.openHeader(t, name, sealed)
 	if err != nil {
 		return nil, err
+	}
+	if protected {
+		if sealed, err = parity.Covered(sealed); err != nil {
+			return nil, chunk.Damaged(name, "%v", err)
+		}
+		if len(sealed) < HeaderSize {
+			return nil, chunk.Damaged(name, "%d bytes are too short", len(sealed))
+		}
 	}
 	aad := append(sealed[:HeaderSize:HeaderSize], name...)
 	body := sealed[HeaderSize:]
@@ -68,23 +90,23 @@ func (k *Keys) Open(t Type, name string, sealed []byte) ([]byte, error) {
 	}
 }
 
-// openHeader checks the header of a sealed object and derives its key.
-func (k *Keys) openHeader(t Type, name string, sealed []byte) (PackKey, error) {
+// openHeader checks the header of a sealed object, derives its key and tells whether parity follows.
+func (k *Keys) openHeader(t Type, name string, sealed []byte) (PackKey, bool, error) {
 	h, err := ParseHeader(name, sealed)
 	if err != nil {
-		return PackKey{}, err
+		return PackKey{}, false, err
 	}
 	if h.Type != t {
-		return PackKey{}, chunk.Damaged(name, "a %s stands where a %s belongs", h.Type, t)
+		return PackKey{}, false, chunk.Damaged(name, "a %s stands where a %s belongs", h.Type, t)
 	}
 	key, err := k.objectKey(name, t, h.Epoch, h.Salt)
 	if err != nil {
-		return PackKey{}, err
+		return PackKey{}, false, err
 	}
 	if !h.committed(key.Commitment) {
-		return PackKey{}, wrongKey(name)
+		return PackKey{}, false, wrongKey(name)
 	}
-	return key, nil
+	return key, h.Parity, nil
 }
 
 func openBlock(aead cipher.AEAD, dst, block []byte, i int, last bool, aad []byte) ([]byte, error) {

@@ -3,6 +3,8 @@ package tree
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/lockfast/lockfast/repo/chunk"
 )
@@ -14,7 +16,29 @@ type CursorOptions struct {
 	Prefetch func(ids []chunk.ID)
 	// Ahead is how many leaves Prefetch is told about; 0 means 4.
 	Ahead int
+	// Damaged, if not nil, is told of nodes that are damaged: true lets the cursor go on behind the node. Whatever is
+	// below it is left out. The root can never be left out.
+	Damaged func(d *NodeError) bool
 }
+
+// NodeError is damage to a node of a map, and says which entries are lost with it. It wraps the cause.
+type NodeError struct {
+	From    []byte // key of the first of them
+	Entries int64  // how many
+	Root    bool   // all of them, From and Entries are not known
+	Err     error
+}
+
+// Error implements error. The separators of a key of files are shown as slashes.
+func (e *NodeError) Error() string {
+	if e.Root {
+		return fmt.Sprintf("all entries: %v", e.Err)
+	}
+	return fmt.Sprintf("%d entries from %q on: %v", e.Entries, bytes.ReplaceAll(e.From, []byte{0}, []byte("/")), e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *NodeError) Unwrap() error { return e.Err }
 
 // Cursor moves over the entries of a map in key order. It is for one goroutine. It keeps the context it was made
 // with, as an iterator does. Moving over the entries of a leaf does not allocate.
@@ -27,6 +51,7 @@ type Cursor struct {
 	leaf   *leaf    // under the cursor; nil before it is opened
 	dec    decoder
 	state  cursorState
+	passed bool // a damaged node was left out: what follows is behind the key that was sought
 	ahead  []chunk.ID
 	err    error
 }
@@ -99,13 +124,13 @@ func (c *Cursor) Seek(key []byte) bool {
 	if c.err != nil {
 		return false
 	}
-	c.frames, c.leaf = c.frames[:0], nil
+	c.frames, c.leaf, c.passed = c.frames[:0], nil, false
 	c.begin()
 	for c.state == atSubtree {
 		if !c.open() {
 			return false
 		}
-		if c.state == atSubtree && !c.seekChild(c.frames[len(c.frames)-1], key) {
+		if c.state == atSubtree && !c.passed && !c.seekChild(c.frames[len(c.frames)-1], key) {
 			return false
 		}
 	}
@@ -147,24 +172,54 @@ func (c *Cursor) subtree() (id chunk.ID, level int) {
 	return f.child(f.index), f.node.Level - 1
 }
 
-// open opens the node that the cursor is before: it is then before that node's first child, or on its first entry.
+// open opens the node that the cursor is before: it is then before that node's first child, or on its first entry. If the
+// node is damaged and may be left out, it is behind the node.
 func (c *Cursor) open() bool {
 	id, level := c.subtree()
-	data, err := c.store.Get(c.ctx, id)
+	n, err := c.read(id, level)
+	if errors.Is(err, chunk.ErrDamaged) {
+		return c.damaged(err)
+	}
 	if err != nil {
 		return c.fail(err)
-	}
-	n, err := ParseNode(id, data)
-	if err != nil {
-		return c.fail(err)
-	}
-	if level >= 0 && n.Level != level {
-		return c.fail(chunk.Damaged(nodeName(id), "level %d instead of %d", n.Level, level))
 	}
 	if n.Level == 0 {
 		return c.openLeaf(id, n)
 	}
 	c.frames = append(c.frames, &frame{id: id, node: n})
+	return true
+}
+
+func (c *Cursor) read(id chunk.ID, level int) (Node, error) {
+	data, err := c.store.Get(c.ctx, id)
+	if err != nil {
+		return Node{}, err
+	}
+	n, err := ParseNode(id, data)
+	if err == nil && level >= 0 && n.Level != level {
+		err = chunk.Damaged(nodeName(id), "level %d instead of %d", n.Level, level)
+	}
+	return n, err
+}
+
+// damaged leaves out the node that the cursor is before, if that is allowed.
+func (c *Cursor) damaged(err error) bool {
+	if len(c.frames) == 0 {
+		return c.fail(&NodeError{Root: true, Err: err})
+	}
+	f := c.frames[len(c.frames)-1]
+	c.dec.open(f.id, f.node)
+	for range f.index + 1 {
+		if !c.dec.next() {
+			return c.fail(errors.Join(c.dec.err, err))
+		}
+	}
+	d := &NodeError{From: bytes.Clone(c.dec.key), Entries: c.dec.child.entries, Err: err}
+	if c.opts.Damaged == nil || !c.opts.Damaged(d) {
+		return c.fail(d)
+	}
+	c.passed = true
+	c.skip()
 	return true
 }
 

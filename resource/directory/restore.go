@@ -14,7 +14,7 @@ import (
 
 // Restore makes the tree, or some items of it, anew.
 func (d *Driver) Restore(ctx context.Context, order resource.Restore) (resource.Outcome, error) {
-	sel, err := newSelection(ctx, order.Point, order.Items)
+	sel, err := newSelection(ctx, order.Point, order.Items, order.Intact)
 	if err != nil {
 		return resource.Outcome{}, err
 	}
@@ -28,6 +28,13 @@ func (d *Driver) Restore(ctx context.Context, order resource.Restore) (resource.
 	}
 	defer at.close()
 	r := newRestoring(order.Point, sel, at.root)
+	if order.Intact {
+		r.intact = newIntact(&r.skips)
+		sel.damaged = r.intact.node
+	}
+	for _, d := range sel.lost {
+		r.skips.add(d.Path, d.Reason, false)
+	}
 	stopProgress := report(order.Progress, r.progress)
 	err = r.run(ctx)
 	stopProgress()
@@ -68,7 +75,8 @@ type restoring struct {
 	bytes  atomic.Int64 // written
 	// logical is the size of the files that are complete.
 	logical atomic.Int64
-	total   int64 // of logical at the end; 0 when it is not known
+	total   int64   // of logical at the end; 0 when it is not known
+	intact  *intact // nil when damage is an error
 	early   earlySync
 }
 
@@ -103,9 +111,12 @@ func (r *restoring) run(ctx context.Context) (err error) {
 	defer r.places.close()
 	defer func() { err = errors.Join(err, r.files.close(), r.early.wait()) }()
 	stop := errors.New("stop")
-	err = r.point.Fetch(ctx, func(yield func(repo.Want, error) bool) {
+	err = r.point.FetchIntact(ctx, func(yield func(repo.Want, error) bool) {
 		err := r.sel.visit(ctx, func(e repo.Entry) error {
 			w, ok, err := r.make(ctx, e)
+			if r.intact.leavesOut(e.Key, err) {
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.display(e.Key), err)
 			}
@@ -117,19 +128,25 @@ func (r *restoring) run(ctx context.Context) (err error) {
 		if err != nil && !errors.Is(err, stop) {
 			yield(repo.Want{}, err)
 		}
-	}, r.write)
+	}, r.write, r.intact.fetched())
 	if err == nil {
 		err = r.files.close() // before the times are set
+	}
+	if err == nil {
+		err = r.removeBroken()
 	}
 	if err == nil && len(r.stack) == 0 {
 		err = fmt.Errorf("%w: it has no root directory", resource.ErrMalformed)
 	}
 	if err != nil {
-		return full(err)
+		return full(named(err))
 	}
 	r.stack = r.stack[:0]
 	err = r.sel.visit(ctx, func(e repo.Entry) error {
-		if err := r.complete(ctx, e); err != nil {
+		if r.intact.left(e.Key) {
+			return nil
+		}
+		if err := r.complete(ctx, e); err != nil && !r.intact.leavesOut(e.Key, err) {
 			return fmt.Errorf("%s: %w", r.display(e.Key), err)
 		}
 		return nil
@@ -137,7 +154,7 @@ func (r *restoring) run(ctx context.Context) (err error) {
 	if err == nil {
 		err = r.leave(ctx, 0)
 	}
-	return full(err)
+	return full(named(err))
 }
 
 func (r *restoring) display(key []byte) string {
@@ -159,6 +176,10 @@ func full(err error) error {
 // refuses an entry whose directory is not one that this restore made.
 func (r *restoring) enter(ctx context.Context, e repo.Entry, leave func(context.Context, int) error) (*place, []byte, error) {
 	parent, name := parentKey(e.Key)
+	if len(r.stack) == 0 && r.intact != nil {
+		r.intact.rootless()
+		r.stack = append(r.stack, inside{place: r.root})
+	}
 	n := len(r.stack)
 	for n > 0 && !below(parent, r.stack[n-1].place.key) {
 		n--
@@ -167,7 +188,7 @@ func (r *restoring) enter(ctx context.Context, e repo.Entry, leave func(context.
 		return nil, nil, err
 	}
 	if n == 0 || !bytes.Equal(r.stack[n-1].place.key, parent) || e.Key[0] == 0 {
-		return nil, nil, fmt.Errorf("%w: it is in no directory", resource.ErrMalformed)
+		return nil, nil, errNoDirectory
 	}
 	if err := checkName(name); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", resource.ErrMalformed, err)
@@ -188,7 +209,7 @@ func (r *restoring) make(ctx context.Context, e repo.Entry) (w repo.Want, fetch 
 		return w, false, fmt.Errorf("%w: %w", resource.ErrMalformed, err)
 	}
 	if len(e.Key) == 0 {
-		if info.Type != Directory || len(r.stack) > 0 {
+		if info.Type != Directory || len(r.stack) > 0 || r.intact.isRootless() {
 			return w, false, fmt.Errorf("%w: the root is a %s", resource.ErrMalformed, info.Type)
 		}
 		r.stack = append(r.stack, inside{place: r.root})
@@ -323,7 +344,7 @@ func (r *restoring) push(p *place, e repo.Entry) {
 
 // link makes a further name of a file.
 func (r *restoring) link(m *maker, up *place, name []byte, e repo.Entry) error {
-	if !m.made {
+	if !m.made || r.intact.left(m.key) {
 		r.skips.add(Path(e.Key), "its first name, "+Display(Path(m.key))+", was not restored", false)
 		return nil
 	}
@@ -349,12 +370,19 @@ func (r *restoring) leave(ctx context.Context, n int) error {
 	for len(r.stack) > n {
 		l := r.stack[len(r.stack)-1]
 		r.stack = r.stack[:len(r.stack)-1]
+		if l.meta == nil {
+			continue // the root, whose entry is lost
+		}
 		info, err := DecodeMeta(l.meta)
 		if err != nil {
 			return err
 		}
-		if err := r.loadXattrs(ctx, &info, l.refs); err != nil {
-			return err
+		err = r.loadXattrs(ctx, &info, l.refs)
+		if r.intact.drops(l.place.key, err) {
+			info.Xattrs, err = nil, nil
+		}
+		if err != nil {
+			return fmt.Errorf("complete directory %s: %w", r.display(l.place.key), err)
 		}
 		err = r.places.with(l.place, func(fd int) error {
 			return r.apply.apply(&target{fd: fd, key: l.place.key, x: xattrs{fd: fd}}, &info)

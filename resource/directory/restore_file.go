@@ -58,7 +58,7 @@ func onePiece(c repo.Content) bool { return len(c.Extents) == 1 && c.Extents[0].
 // write takes a piece of a file. It is called from several goroutines, also for one file.
 func (r *restoring) write(ctx context.Context, w repo.Want, off int64, data []byte) error {
 	o := w.Tag.(*output)
-	if err := r.writePiece(ctx, o, off, data); err != nil {
+	if err := r.writePiece(ctx, o, off, data); err != nil && !r.intact.breaks(o, err) {
 		return fmt.Errorf("%s: %w", Display(Path(o.key)), err)
 	}
 	return nil
@@ -132,6 +132,9 @@ func (r *restoring) applyFile(t *target, size int64, info *Info) error {
 func (r *restoring) completeFile(ctx context.Context, up *place, name []byte, e repo.Entry) error {
 	o := &output{place: up, name: cstr(name), key: e.Key, meta: e.Meta, refs: e.Refs, size: e.Content.Size, fd: -1}
 	info, err := r.fileInfo(ctx, o)
+	if err != nil && r.intact != nil && errors.Is(err, repo.ErrDamaged) {
+		return errors.Join(err, r.removeFile(up, o.name, o.key))
+	}
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,13 @@ type selection struct {
 	point   *repo.Point
 	keys    [][]byte // ascending, none below another
 	missing [][]byte
+	lost    []resource.Skip // items that cannot be looked up, when what is intact is wanted
+	// damaged, if not nil, decides whether to go on behind a part of the tree that is damaged.
+	damaged func(*repo.NodeError) bool
 }
 
 // newSelection resolves items, which are paths. Nil selects everything.
-func newSelection(ctx context.Context, p *repo.Point, items [][]byte) (*selection, error) {
+func newSelection(ctx context.Context, p *repo.Point, items [][]byte, intact bool) (*selection, error) {
 	s := &selection{point: p}
 	if items == nil {
 		s.keys = [][]byte{{}}
@@ -34,11 +37,16 @@ func newSelection(ctx context.Context, p *repo.Point, items [][]byte) (*selectio
 		switch _, err := p.Lookup(ctx, key); {
 		case errors.Is(err, repo.ErrNotFound):
 			s.missing = append(s.missing, item)
+		case intact && errors.Is(err, repo.ErrDamaged):
+			s.lost = append(s.lost, resource.Skip{Path: item, Reason: damageReason(err)})
 		case err != nil:
 			return nil, fmt.Errorf("look up %s: %w", Display(item), err)
 		default:
 			s.keys = append(s.keys, key)
 		}
+	}
+	if len(s.keys) == 0 && len(s.lost) > 0 {
+		return nil, fmt.Errorf("items to restore: %s: %w", Display(s.lost[0].Path), repo.ErrDamaged)
 	}
 	if len(s.keys) == 0 {
 		return nil, fmt.Errorf("items to restore: none of %d is in the recovery point, the first is %s: %w",
@@ -62,7 +70,7 @@ func outermost(keys [][]byte) [][]byte {
 
 // visit calls f for every selected entry in ascending order of keys, each once. The entry is valid during the call.
 func (s *selection) visit(ctx context.Context, f func(e repo.Entry) error) error {
-	c := s.point.Cursor(ctx)
+	c := s.point.IntactCursor(ctx, s.damaged)
 	var done []byte // the directories above the last key that were visited
 	first := true
 	for _, key := range s.keys {

@@ -31,7 +31,7 @@ def _arguments():
         prog="reader", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
-        "list": "print one line per recovery point: id, time, driver, entries, bytes, state, resource, ARN",
+        "list": "print one line per recovery point: id, time, driver, entries, bytes, state, resource, ARN, class",
         "restore": "restore a recovery point to a directory that is empty or new",
         "verify": "open every object and compare every digest and id",
     }
@@ -39,6 +39,7 @@ def _arguments():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("store", help="directory of the store, or of one vault in it")
         command.add_argument("key", help="root key file")
+        command.add_argument("--cold", help="directory of the store of cold packs, or of one vault in it, as STORE")
         if name == "restore":
             command.add_argument("point", help="id of the recovery point, 32 hex digits")
             command.add_argument("target", help="directory to restore to")
@@ -65,10 +66,13 @@ def _points(vault):
     """Returns the manifests, oldest first; one whose refset names a missing pack does not count."""
     packs = {name[-32:] for name in vault.names["pack"]}
     points = []
-    for name in vault.names["manifest"]:
+    for point in sorted({groups[0] for groups in vault.names["manifest"].values()}):
+        opened, name = vault.newest(vault.generations("manifest", point), lambda name: Point(vault, name))
+        if opened is None:
+            continue
         try:
-            points.append(Point(vault, name))
-            missing = sorted(refset(vault, name[2:]) - packs)
+            points.append(opened)
+            missing = sorted(refset(vault, point) - packs)
             if missing:
                 points[-1].state = "INCOMPLETE"
                 vault.report.damage(name, "packs of its refset are missing: %s" % ", ".join(missing))
@@ -76,6 +80,8 @@ def _points(vault):
             vault.report.damage(name, err)
         except MALFORMED as err:
             vault.report.damage(name, "malformed: %r" % err)
+    moved = {p.warm for p in points if p.state != "INCOMPLETE"}
+    points = [p for p in points if p.id not in moved]
     return sorted(points, key=lambda p: (p.created, p.id))
 
 
@@ -84,7 +90,8 @@ def _list(vault, _arguments):
         when = datetime.datetime.fromtimestamp(p.created // 10**9, datetime.timezone.utc)
         print("\t".join((
             p.id, when.strftime("%Y-%m-%dT%H:%M:%SZ"), p.driver, str(p.entries), str(p.size),
-            p.state or "-", p.resource or "-", p.arn or "-")))
+            p.state or "-", p.resource or "-", p.arn or "-",
+            "COLD" if p.warm else "WARM")))
         for path, reason in p.skipped:
             vault.report.note("%s: skipped by the backup: %s: %s" % (p.id, printable(path), printable(reason)))
         if p.further:
@@ -120,7 +127,10 @@ def main():
         key = RootKey(arguments.key)
         for path in _vaults(arguments.store):
             try:
-                done = act(Vault(path, key, report), arguments) or done
+                cold = arguments.cold
+                if cold and path != arguments.store:
+                    cold = os.path.join(cold, os.path.basename(path))
+                done = act(Vault(path, key, report, cold), arguments) or done
             except Damaged as err:
                 report.damage(path, err)
     except (Damaged, OSError) as err:

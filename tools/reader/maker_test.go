@@ -32,6 +32,8 @@ var update = flag.Bool("update", false, "make the golden vaults that are missing
 var makers = map[string]func(t *testing.T, m *maker){
 	"v1-files":   makeFiles,
 	"v1-default": makeDefault,
+	"v1-parity":  makeParity,
+	"v1-cold":    makeCold,
 }
 
 // maker makes one golden vault.
@@ -121,7 +123,7 @@ func (m *maker) write(t *testing.T, name string, size, every int) {
 // key that was wrapped a second time, and every kind of file that a user without rights can make.
 func makeFiles(t *testing.T, m *maker) {
 	m.create(t, repo.CreateOptions{
-		DataPack: 512 << 10, MetaPack: 512 << 10,
+		NoParity: true, DataPack: 512 << 10, MetaPack: 512 << 10,
 		Chunk: chunk.Params{Min: 1 << 10, Avg: 4 << 10, Max: 16 << 10},
 	})
 	for i := range 100 {
@@ -209,7 +211,7 @@ func (m *maker) rewrap(t *testing.T) {
 
 // makeDefault makes a vault with chunks and packs of the usual sizes.
 func makeDefault(t *testing.T, m *maker) {
-	m.create(t, repo.CreateOptions{})
+	m.create(t, repo.CreateOptions{NoParity: true})
 	m.write(t, "large", 3<<20, 48)
 	m.write(t, "part", 100_000, 96)
 	a := m.backup(t, "")
@@ -218,6 +220,78 @@ func makeDefault(t *testing.T, m *maker) {
 	try(t, err, os.WriteFile(path, append(data[:2<<20], "changed"...), 0o600))
 	b := m.backup(t, a)
 	m.backup(t, b)
+}
+
+// makeParity makes a vault with parity: packs protected as a whole, packs of which the trailer is, and what a repair leaves
+// of a manifest and a refset that were damaged.
+func makeParity(t *testing.T, m *maker) {
+	m.create(t, repo.CreateOptions{
+		DataPack: 512 << 10, MetaPack: 512 << 10,
+		Chunk: chunk.Params{Min: 1 << 10, Avg: 4 << 10, Max: 16 << 10}, Options: repo.Options{DataParity: true},
+	})
+	for i := range 60 {
+		m.write(t, fmt.Sprintf("small/%03d", i), 513+m.random.IntN(500), 1)
+	}
+	a := m.backup(t, "")
+	m.reopen(t)
+	m.write(t, "list", 300<<10, 48)
+	b := m.backup(t, a)
+	for _, name := range []string{"r/" + string(b), "f/" + string(a)} {
+		path := filepath.Join(m.store, uuid.UUID(m.vault.UUID()).String(), name)
+		data, err := os.ReadFile(path)
+		try(t, err)
+		data[100] ^= 1
+		try(t, os.Remove(path), os.WriteFile(path, data, 0o444))
+	}
+	report, err := m.vault.Repair(t.Context(), repo.RepairOptions{Check: true, Level: repo.CheckBytes})
+	if try(t, err); report.Manifests != 1 || report.Refsets != 1 || len(report.Lost) > 0 {
+		t.Fatalf("repair = %+v, want a manifest and a refset", report)
+	}
+}
+
+// reopen opens the vault with the usual options.
+func (m *maker) reopen(t *testing.T) {
+	t.Helper()
+	try(t, m.vault.Close())
+	v, err := repo.Open(t.Context(), m.blobs, m.ledger, m.key, repo.Options{})
+	try(t, err)
+	m.vault = v
+	t.Cleanup(func() { v.Close() })
+}
+
+// makeCold makes a vault with a recovery point in cold storage, and warm ones that share contents with it.
+func makeCold(t *testing.T, m *maker) {
+	m.create(t, repo.CreateOptions{
+		DataPack: 512 << 10, MetaPack: 512 << 10, ColdPack: 512 << 10,
+		Chunk: chunk.Params{Min: 1 << 10, Avg: 4 << 10, Max: 16 << 10},
+	})
+	for i := range 40 {
+		m.write(t, fmt.Sprintf("small/%03d", i), 513+m.random.IntN(500), 1)
+	}
+	m.write(t, "list", 400<<10, 48)
+	a := m.backup(t, "")
+	for i := range 20 {
+		m.write(t, fmt.Sprintf("small/%03d", 2*i), 513+m.random.IntN(500), 1)
+	}
+	m.write(t, "list", 300<<10, 48)
+	b := m.backup(t, a)
+	m.moveToCold(t, a)
+	m.backup(t, b)
+	_, err := m.vault.Reclaim(t.Context(), repo.ReclaimOptions{})
+	try(t, err)
+}
+
+// moveToCold moves a recovery point to cold storage, where it has another id.
+func (m *maker) moveToCold(t *testing.T, id repo.PointID) {
+	t.Helper()
+	w, err := m.vault.NewWriter(t.Context(), repo.WriterOptions{Cold: id})
+	try(t, err)
+	defer w.Abort(t.Context())
+	try(t, w.MoveToCold(t.Context()))
+	cold, err := w.Commit(t.Context(), w.Source().Facts())
+	try(t, err, m.vault.DeletePoint(t.Context(), id), m.ledger.Remove(t.Context(), id))
+	m.listing[cold] = m.listing[id]
+	delete(m.listing, id)
 }
 
 func try(t *testing.T, errs ...error) {

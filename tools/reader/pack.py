@@ -72,7 +72,8 @@ class Pack:
         if cursor.integer(8) != size:
             raise Damaged("its length is not the one in the footer")
         offset, length, parity, start = (cursor.integer(n) for n in (8, 4, 4, 8))
-        if offset + length + parity + _FOOTER != size or (parity and start != offset + length):
+        end = start if parity else offset + length
+        if end + parity + _FOOTER != size or end < offset + length or (start and not parity):
             raise Damaged("trailer, parity and footer do not join")
         plain = open_sealed(
             self.key, b"\xff" * 4 + bytes(8), self.pread(offset, length), self.head + foot[:60])

@@ -170,6 +170,26 @@ func TestReader_RestoresAroundDamage(t *testing.T) {
 	}
 }
 
+func TestReader_FindsColdPacksInAnotherPlace(t *testing.T) {
+	t.Parallel()
+	vault := filepath.Join(filepath.Dir(goldens(t)[0]), "v1-cold")
+	store, key, cold := filepath.Join(vault, "store"), filepath.Join(vault, "test-root.key"), t.TempDir()
+	packs, err := filepath.Glob(filepath.Join(store, "*-*", "a"))
+	if try(t, err); len(packs) != 1 {
+		t.Fatalf("cold packs stand in %v, want one directory", packs)
+	}
+	place := filepath.Join(cold, filepath.Base(filepath.Dir(packs[0])))
+	try(t, os.Mkdir(place, 0o755), os.Rename(packs[0], filepath.Join(place, "a")))
+	out, _ := run(t, 0, "list", store, key, "--cold", cold)
+	if strings.Count(out, "\tCOLD\n") != 1 || strings.Count(out, "\tWARM\n") != 2 {
+		t.Errorf("list = %s, want one COLD and two WARM", out)
+	}
+	run(t, 0, "verify", store, key, "--cold", cold)
+	if _, stderr := run(t, 1, "verify", store, key); !strings.Contains(stderr, "packs of its refset are missing") {
+		t.Errorf("verify without the cold packs says nothing of them:\n%s", stderr)
+	}
+}
+
 func TestReader_WithAnotherKey(t *testing.T) {
 	t.Parallel()
 	key := filepath.Join(t.TempDir(), "other.key")

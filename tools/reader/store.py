@@ -15,7 +15,7 @@ _NAMES = {
     "key": re.compile(r"k/%s-%s" % (_N, _N)),
     "pack": re.compile(r"[dma]/([0-9a-f]{2})/(\1[0-9a-f]{30})"),
     "segment": re.compile(r"x/(0|[1-9][0-9]*)/%s" % _ID),
-    "manifest": re.compile(r"r/%s" % _ID),
+    "manifest": re.compile(r"r/%s(?:\.%s)?" % (_ID, _N)),
     "refset": re.compile(r"f/%s(?:\.%s)?" % (_ID, _N)),
     "stream": re.compile(r"s/%s/%s-%s" % (_ID, _N, _N)),
     "journal": re.compile(r"j/%s" % _N),
@@ -25,7 +25,7 @@ _NAMES = {
 }
 TYPES = {"d": 3, "m": 4, "a": 5, "x": 6, "r": 7, "f": 8, "s": 9, "j": 10, "v": 11, "p": 12, "c": 13}
 _BLOCK, _TAG = 65536, 16
-_INCOMPATIBLE = 0b11
+_INCOMPATIBLE = 0b111
 FORMAT = "format"
 
 
@@ -68,11 +68,48 @@ class RootKey:
         key = hkdf(self.key, b"", b"lockfast/1/wrap", 32)
         return open_sealed(key, wrapped[9:21], wrapped[21:], wrapped[:9] + binding)
 
+    def unwrap_chain(self, key_id, links, wrapped, binding):
+        """Opens what stands at the end of a chain of no link or of that of a KMS key (sections 5.5 and 5.6)."""
+        if not links:
+            return self.unwrap(wrapped, binding)
+        if len(links) > 1:
+            raise Damaged("the vault key is wrapped by a chain of %d links, which is not known" % len(links))
+        cursor = Cursor(links[0])
+        if cursor.take(1) != b"\1":
+            raise Damaged("the link to the KMS key is of a version that is not known")
+        version, arn = cursor.integer(4), cursor.take(cursor.integer(2))
+        if arn != key_id:
+            raise Damaged("the link is of %r, not of the key that wraps the vault key" % arn)
+        parts = arn.split(b":", 5)
+        if len(parts) != 6 or not parts[5].startswith(b"key/"):
+            raise Damaged("%r is not the ARN of a KMS key" % arn)
+        name = b"|".join([b"lockfast v1 kms key", parts[4], parts[5][4:], b"%d" % version])
+        material = self.unwrap(links[0][7 + len(arn):], name)
+        if wrapped[:5] != b"\2" + version.to_bytes(4, "little"):
+            raise Damaged("the vault key was not wrapped by version %d of the KMS key" % version)
+        key = hkdf(material, b"", b"lockfast v1 kms wrap", 32)
+        return open_sealed(key, wrapped[5:17], wrapped[17:], wrapped[:5] + binding)
 
-def header(data, kind):
+
+def covered(size):
+    """Returns how many bytes of a sealed object of that size stand before its parity (section 5.7)."""
+    def whole(n):
+        length = 4096 * max(1, -(-n // 131072))
+        return n + 2 * length + 8 * (max(1, -(-n // length)) + 3)
+
+    low, high = 1, size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if whole(middle) >= size else (middle + 1, high)
+    if size < 1 or whole(low) != size:
+        raise Damaged("no object with parity has %d bytes" % size)
+    return low
+
+
+def header(data, kind, flags=0):
     """Checks the start which sealed objects and packs share; returns epoch, salt, commitment."""
     cursor = Cursor(data)
-    if cursor.take(8) != b"lockfast" or cursor.take(4) != bytes([kind, 1, 1, 0]):
+    if cursor.take(8) != b"lockfast" or cursor.take(4) != bytes([kind, 1, 1, flags]):
         raise Damaged("magic, type, version, suite or flags are not those of type %d" % kind)
     return cursor.integer(4), cursor.take(32), cursor.take(32)
 
@@ -80,8 +117,8 @@ def header(data, kind):
 class Vault:
     """A directory with the objects of one vault, opened with a root key."""
 
-    def __init__(self, root, root_key, report):
-        self.root, self.report = root, report
+    def __init__(self, root, root_key, report, cold=None):
+        self.root, self.report, self.cold = root, report, cold
         self.names = {kind: {} for kind in _NAMES}
         self._list()
         form, self.format_name = self._format()
@@ -100,16 +137,26 @@ class Vault:
         }
 
     def _list(self):
-        for folder, _, files in os.walk(self.root):
+        self._list_in(self.root)
+        if self.cold:
+            self._list_in(os.path.join(self.cold, "a"))
+
+    def _list_in(self, top):
+        base = self.cold if top != self.root else self.root
+        for folder, _, files in os.walk(top):
             for file in files:
-                name = os.path.relpath(os.path.join(folder, file), self.root).replace(os.sep, "/")
+                name = os.path.relpath(os.path.join(folder, file), base).replace(os.sep, "/")
                 for kind, pattern in _NAMES.items():
                     match = pattern.fullmatch(name)
                     if match:
                         self.names[kind][name] = match.groups()
 
     def path(self, name):
-        return os.path.join(self.root, *name.split("/"))
+        """Returns where an object is: cold packs may be in a place of their own."""
+        parts = name.split("/")
+        if self.cold and parts[0] == "a" and os.path.exists(os.path.join(self.cold, *parts)):
+            return os.path.join(self.cold, *parts)
+        return os.path.join(self.root, *parts)
 
     def read(self, name):
         try:
@@ -185,10 +232,9 @@ class Vault:
         values = fields(cursor.take(cursor.integer(4)))
         if not cursor.done():
             raise Damaged("bytes follow the fields")
-        if 3 in values:
-            raise Damaged("the vault key is wrapped by a chain of keys; a key file alone does not open it")
         place = self.uuid + epoch.to_bytes(4, "little")
-        key = root_key.unwrap(values[2][0], b"lockfast v1 key" + place + values[1][0])
+        binding = b"lockfast v1 key" + place + values[1][0]
+        key = root_key.unwrap_chain(values[1][0], values.get(3, []), values[2][0], binding)
         salt, sealed = values[4][0][:32], values[4][0][32:]
         domain = open_sealed(hkdf(key, salt, b"lockfast v1 domain" + place, 32), bytes(12), sealed, b"")
         if len(key) != 32 or len(domain) != 32:
@@ -207,7 +253,10 @@ class Vault:
     def open(self, name):
         """Returns the plain text of a sealed object (section 5.3)."""
         data, kind = self.read(name), TYPES[name[0]]
-        key = self.derive(b"object", kind, *header(data, kind))
+        parity = data[11:12] == b"\1"
+        key = self.derive(b"object", kind, *header(data, kind, int(parity)))
+        if parity:
+            data = data[:covered(len(data))]
         plain, at, i = [], 80, 0
         while True:
             block = data[at:at + _BLOCK + _TAG]

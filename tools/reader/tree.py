@@ -28,7 +28,7 @@ class Point:
         def one(tag, decode, default):
             return decode(values[tag][0]) if tag in values else default
 
-        self.id, self.name = name[2:], name
+        self.id, self.name = name[2:34], name
         if one(1, bytes, b"").hex() != self.id or one(2, bytes, b"") != vault.uuid:
             raise Damaged("is of another name or vault")
         self.created = one(3, time, 0)
@@ -38,6 +38,7 @@ class Point:
         self.entries, self.size = one(8, whole_integer, 0), one(9, whole_integer, 0)
         self.skipped = [pair(value) for value in values.get(15, ())]
         self.further = one(16, whole_integer, 0)
+        self.warm = one(24, bytes.hex, "")
         self.state, self.arn = "", ""
         state, _ = vault.newest(vault.generations("state", self.id), vault.open_fields)
         if state:

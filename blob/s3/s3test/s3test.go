@@ -176,6 +176,21 @@ func (g *Gateway) Location(t testing.TB) s3.Location {
 	return l
 }
 
+// Locked makes a bucket with object lock, and returns the location of a store in it. It skips the test where the server
+// cannot.
+func (g *Gateway) Locked(t testing.TB) s3.Location {
+	t.Helper()
+	if g.args[1] != "--versioning-dir" {
+		t.Skip("locks need versions, and those extended attributes, which the file system of temporary files lacks")
+	}
+	l := s3.Location{Bucket: fmt.Sprintf("locked-%d", g.buckets.Add(1)), Prefix: "a/prefix", Endpoint: g.Endpoint, PathStyle: true}
+	_, err := g.client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &l.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // KeepVersions makes a bucket keep the versions of its objects. It skips the test where the server cannot.
 func (g *Gateway) KeepVersions(t testing.TB, bucket string) {
 	t.Helper()

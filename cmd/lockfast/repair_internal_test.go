@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// damageObjects changes every object of a vault's part of the store whose name begins with prefix.
+func damageObjects(t *testing.T, data, prefix string, change func(b []byte)) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(data, "store", "*-*-*-*-*", prefix, "*"))
+	if err == nil && len(found) == 0 || prefix == "d" || prefix == "m" {
+		found, err = filepath.Glob(filepath.Join(data, "store", "*-*-*-*-*", prefix, "*", "*"))
+	}
+	if err != nil || len(found) == 0 {
+		t.Fatalf("objects under %s: %v, %v", prefix, found, err)
+	}
+	for _, path := range found {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(b)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b, 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRepairCommands damages what parity restores, and then what only a copy has.
+func TestRepairCommands(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	one, two := strings.Repeat("1", 600), strings.Repeat("2", 700)
+	write(t, home, map[string]string{"one": one, "dir/two": two, "inline": "inline"})
+	arn, _ := c.do(exitDone, "backup", home)
+	if out, _ := c.do(exitDone, "vault", "repair", "Default"); !strings.Contains(out, "nothing is damaged") {
+		t.Errorf("repair of a sound vault says %q", out)
+	}
+	c.do(exitDone, "copy", arn, "--to", "offsite")
+	sector := func(b []byte) { clear(b[:min(4096, len(b))]) }
+	for _, prefix := range []string{"m", "r", "f", "x/0"} {
+		damageObjects(t, c.data, prefix, sector)
+	}
+	to := filepath.Join(t.TempDir(), "restored")
+	c.do(exitDone, "restore", arn, "--to", to)
+	if got := read(t, to, "one"); got != one {
+		t.Errorf("file restored from a damaged vault = %q", got)
+	}
+	if _, stderr := c.do(exitFailed, "vault", "verify", "Default"); !strings.Contains(stderr, "damaged") {
+		t.Errorf("verify of a damaged vault says %q", stderr)
+	}
+	for _, vault := range []string{"Default", "offsite"} {
+		result := c.lines(exitDone, "result", "vault", "repair", vault, "--level", "3")
+		report, _ := result[0]["report"].(map[string]any)
+		if report["damaged_objects"] == 0.0 || report["manifests_written"] != 1.0 || report["contents_from_parity"] == 0.0 || report["lost_objects"] != 0.0 {
+			t.Errorf("report of repair = %v", report)
+		}
+	}
+	if _, stderr := c.do(exitUsage, "vault", "repair", "--level", "4"); !strings.Contains(stderr, "between 0 and 3") {
+		t.Errorf("repair of level 4 says %q", stderr)
+	}
+	c.do(exitDone, "vault", "verify")
+	c.lost(arn, home)
+}
+
+// lost damages contents of the vault Default beyond repair; the vault offsite has them.
+func (c *cli) lost(arn, home string) {
+	c.Helper()
+	sound := filepath.Join(c.TempDir(), "sound")
+	if err := os.CopyFS(sound, os.DirFS(filepath.Join(c.data, "store"))); err != nil {
+		c.Fatal(err)
+	}
+	damageObjects(c.T, c.data, "d", func(b []byte) { clear(b[96:110]) }) // of both vaults
+	_, stderr := c.do(exitFailed, "cat", arn, "one")
+	if !strings.Contains(stderr, "one is damaged") {
+		c.Errorf("cat of a damaged file says %q", stderr)
+	}
+	to := filepath.Join(c.TempDir(), "restored")
+	if _, stderr := c.do(exitFailed, "restore", arn, "--to", to); !strings.Contains(stderr, "damaged") || !strings.Contains(stderr, "intact") ||
+		!strings.Contains(stderr, "one") && !strings.Contains(stderr, "dir/two") {
+		c.Errorf("restore that meets damage says %q", stderr)
+	}
+	if _, stderr := c.do(exitSkipped, "restore", arn, "--to", to, "--intact"); !strings.Contains(stderr, "one") || !strings.Contains(stderr, "dir/two") {
+		c.Errorf("restore of what is intact says %q", stderr)
+	}
+	if got := read(c.T, to, "inline"); got != "inline" {
+		c.Errorf("file restored from a damaged recovery point = %q", got)
+	}
+	for _, name := range []string{"one", "dir/two"} {
+		if _, err := os.Stat(filepath.Join(to, name)); err == nil {
+			c.Errorf("%s was restored, although it is damaged", name)
+		}
+	}
+	lost := c.lines(exitFailed, "lost", "vault", "repair", "Default", "--from", "offsite")
+	if len(lost) != 1 || fmt.Sprint(lost[0]["recovery_points"]) != "["+arn+"]" || fmt.Sprint(lost[0]["paths"]) != "[dir/two one]" {
+		c.Errorf("lost = %v, want both files of %s", lost, arn)
+	}
+	c.fromAnotherStore(arn, sound)
+}
+
+// fromAnotherStore repairs the store by itself, from a copy that was made before it was damaged.
+func (c *cli) fromAnotherStore(arn, sound string) {
+	c.Helper()
+	store, key := filepath.Join(c.data, "store"), filepath.Join(c.data, "root.key")
+	to := filepath.Join(c.TempDir(), "intact")
+	if _, stderr := c.do(exitSkipped, "store", "restore", store, arn, "--to", to, "--key", key, "--intact"); !strings.Contains(stderr, "dir/two") {
+		c.Errorf("store restore --intact says %q", stderr)
+	}
+	c.do(exitUsage, "store", "repair", store, "--key", key)
+	c.do(exitFailed, "store", "repair", store, "--key", key, "--take-over")
+	results := c.lines(exitDone, "result", "store", "repair", store, "--key", key, "--take-over", "--from", sound)
+	for _, r := range results {
+		if report, _ := r["report"].(map[string]any); report["contents_from_source"] == 0.0 || report["lost_objects"] != 0.0 {
+			c.Errorf("report of store repair = %v", r)
+		}
+	}
+	c.do(exitDone, "store", "verify", store, "--key", key)
+	whole := filepath.Join(c.TempDir(), "whole")
+	c.do(exitDone, "store", "restore", store, arn, "--to", whole, "--key", key)
+	if got := read(c.T, whole, "dir", "two"); got != strings.Repeat("2", 700) {
+		c.Errorf("file restored after the repair = %q", got)
+	}
+}

@@ -1,0 +1,99 @@
+package run
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/repo"
+)
+
+// Scrubber reads what is stored again, a share of it each day, and something of each new recovery point.
+type Scrubber struct {
+	Store   *Store
+	Ledgers *ledger.DB
+	Metrics *Metrics
+	Share   float64 // of a vault's bytes, each day; 0 turns it off
+	Rate    int64   // bytes a second at most; 0 = no limit
+	Log     *slog.Logger
+
+	mu    sync.Mutex
+	fresh map[string]bool // vaults that got a recovery point; guarded by mu
+}
+
+// scrubEvery is how often the scrubber looks for what is due. What the day allows it reads then.
+const scrubEvery = 10 * time.Minute
+
+// Committed has something of a new recovery point read back, when no job runs.
+func (s *Scrubber) Committed(vaultUUID string) {
+	if s.Share == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fresh == nil {
+		s.fresh = map[string]bool{}
+	}
+	s.fresh[vaultUUID] = true
+}
+
+// Run scrubs until ctx is done. While jobs run it waits.
+func (s *Scrubber) Run(ctx context.Context) error {
+	if s.Share == 0 {
+		return nil
+	}
+	next := time.Now().Add(scrubEvery)
+	for wait(ctx, time.Second) {
+		if s.Metrics.Busy() {
+			continue
+		}
+		for _, id := range s.take() {
+			s.scrub(ctx, id, repo.ScrubOptions{Fresh: true})
+		}
+		if time.Now().Before(next) {
+			continue
+		}
+		next = time.Now().Add(scrubEvery)
+		all, err := s.Ledgers.Vaults(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
+		}
+		for _, id := range all {
+			s.scrub(ctx, id, repo.ScrubOptions{Share: s.Share, Rate: s.Rate, Yield: s.Metrics.Busy})
+		}
+	}
+	return nil
+}
+
+func (s *Scrubber) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(s.fresh))
+	s.fresh = nil
+	return ids
+}
+
+func (s *Scrubber) scrub(ctx context.Context, vaultUUID string, o repo.ScrubOptions) {
+	log := s.Log.With("vault", vaultUUID)
+	err := guard(ctx, log, func(ctx context.Context) error {
+		v, err := s.Store.Existing(ctx, vaultUUID)
+		if err != nil || v == nil {
+			return err
+		}
+		r, err := v.Scrub(ctx, o)
+		for _, d := range r.Damages {
+			log.ErrorContext(ctx, "damage found", "object", d.Object, "recovery_points", len(d.Points), "error", d.Err)
+		}
+		for _, p := range r.DamagedPoints {
+			log.ErrorContext(ctx, "recovery point is damaged", "recovery_point", pointName(ctx, v, p.ID), "items", int64(len(p.Paths))+p.More)
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil && !destroyed(err) {
+		log.WarnContext(ctx, "scrub failed", "error", err)
+	}
+}

@@ -1,0 +1,87 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/lockfast/lockfast/internal/task"
+	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/resource/directory"
+)
+
+// How many damaged objects, recovery points and paths of each a message names.
+const (
+	maxDamages      = 5
+	maxDamagedItems = 20
+)
+
+// verify checks a vault. Damage is an error that names the objects and what recovery points miss.
+func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]string, progress func(done, total int64)) error {
+	v, err := w.Store.Existing(ctx, t.VaultUUID)
+	if err != nil {
+		return err
+	}
+	var r repo.CheckReport
+	if v != nil { // else there is nothing to check
+		if r, err = v.Check(ctx, repo.CheckOptions{Level: t.Level, Progress: progress, Since: t.Began}); err != nil {
+			return err
+		}
+	}
+	report["level"] = strconv.Itoa(t.Level)
+	report["damaged_objects"] = strconv.Itoa(len(r.Damages))
+	for key, n := range map[string]int64{
+		"recovery_points": r.Points, "packs": r.Packs, "bytes": r.Bytes, "packs_read": r.PacksRead, "bytes_read": r.BytesRead,
+		"packs_read_before": r.PacksKnown, "foreign_objects": r.ForeignCount, "recovery_points_mended": r.Mended,
+		"damaged_objects_not_needed": int64(len(r.Healed)), "damaged_recovery_points": int64(len(r.DamagedPoints)),
+	} {
+		report[key] = strconv.FormatInt(n, 10)
+	}
+	return lost(r, func(id repo.PointID) string { return pointName(ctx, v, id) })
+}
+
+// lost is damage as an error, with what recovery points miss.
+func lost(r repo.CheckReport, name func(repo.PointID) string) error {
+	err := damage(r.Damages)
+	if err == nil {
+		return nil
+	}
+	var more string
+	for _, p := range r.DamagedPoints[:min(len(r.DamagedPoints), maxDamages)] {
+		more += "; " + missing(name(p.ID), p)
+	}
+	if n := len(r.DamagedPoints) - maxDamages; n > 0 {
+		more += fmt.Sprintf("; and %d more recovery points", n)
+	}
+	return fmt.Errorf("%w%s", err, more)
+}
+
+func damage(all []repo.Damage) error {
+	if len(all) == 0 {
+		return nil
+	}
+	var names []string
+	for _, d := range all[:min(len(all), maxDamages)] {
+		names = append(names, fmt.Sprintf("%s (%v; affects %d recovery points)", d.Object, d.Err, len(d.Points)))
+	}
+	if more := len(all) - maxDamages; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("%d damaged objects: %s", len(all), strings.Join(names, ", "))
+}
+
+// missing says what of a recovery point cannot be restored.
+func missing(point string, p repo.DamagedPoint) string {
+	var items []string
+	for _, key := range p.Paths[:min(len(p.Paths), maxDamagedItems)] {
+		items = append(items, directory.Display(directory.Path(key)))
+	}
+	if more := int64(len(p.Paths)-len(items)) + p.More; more > 0 {
+		items = append(items, fmt.Sprintf("and %d more", more))
+	}
+	if p.Unknown {
+		items = append(items, "and what a part of its tree that cannot be read names")
+	}
+	return fmt.Sprintf("recovery point %s misses %s", point, strings.Join(items, ", "))
+}

@@ -1,0 +1,1 @@
+ALTER TABLE task ADD COLUMN began_at BIGINT NOT NULL DEFAULT 0; -- database clock

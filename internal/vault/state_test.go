@@ -1,0 +1,197 @@
+package vault_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/vault"
+	"github.com/lockfast/lockfast/repo"
+)
+
+// writer stands for what writes states.
+type writer struct {
+	asked  []string
+	broken error
+}
+
+func (w *writer) WriteState(_ context.Context, _, pointARN string) error {
+	w.asked = append(w.asked, pointARN)
+	return w.broken
+}
+
+// stated gives a fixture a service whose states are written.
+func (f *fixture) stated() *writer {
+	w := &writer{}
+	f.Service = vault.New(vault.Options{DB: f.db, Tags: f.others, Protected: f.others, Restores: f.others, Store: f.others, States: w,
+		Principals: f.others, Authority: f.others, Events: f.events, Now: f.clock.now})
+	return w
+}
+
+// unwritten returns what is to be written, and notes it as written.
+func (f *fixture) unwritten(id string) vault.Unwritten {
+	f.t.Helper()
+	u, err := f.UnwrittenStates(f.ctx, id, 100)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var done []vault.Written
+	if u.Vault != nil {
+		done = append(done, vault.Written{Version: u.Vault.Generation, Generation: u.Vault.Generation})
+	}
+	for _, p := range u.Points {
+		done = append(done, vault.Written{ARN: p.ARN, Version: p.Record.Generation, Generation: p.Record.Generation})
+	}
+	if gone, err := f.StatesWritten(f.ctx, id, done); err != nil || len(gone) > 0 {
+		f.t.Fatalf("StatesWritten = %v, %v", gone, err)
+	}
+	return u
+}
+
+// A policy and a lifecycle may protect data: they are in the store before they are answered.
+func TestDurable(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		w := f.stated()
+		arn := f.completed(f.vault("home"), 1)
+		change := map[string]func() error{
+			"": func() error {
+				_, err := f.PutBackupVaultAccessPolicy(f.ctx, &backupapi.PutBackupVaultAccessPolicyInput{BackupVaultName: "home", Policy: new(
+					`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"backup:DeleteBackupVault","Resource":"*"}]}`)})
+				return err
+			},
+			arn: func() error {
+				_, err := f.UpdateRecoveryPointLifecycle(f.ctx, &backupapi.UpdateRecoveryPointLifecycleInput{BackupVaultName: "home",
+					RecoveryPointArn: arn, Lifecycle: &backupapi.Lifecycle{DeleteAfterDays: new(int64(300))}})
+				return err
+			},
+		}
+		for what, change := range change {
+			w.asked, w.broken = nil, nil
+			if err := change(); err != nil || !slices.Equal(w.asked, []string{what}) {
+				t.Errorf("change = %v, and %q was written, want %q", err, w.asked, what)
+			}
+			w.broken = errors.New("no store")
+			if err := change(); !errors.Is(err, w.broken) {
+				t.Errorf("change that cannot be written = %v, want the reason", err)
+			}
+		}
+	})
+}
+
+// Every change makes a state unwritten, and nothing else does.
+func TestUnwrittenStates(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.stated()
+		id := f.vault("home")
+		arn := f.completed(id, 1)
+		first := f.unwritten(id)
+		if first.Vault == nil || first.Vault.Name != "home" || len(first.Points) != 1 || first.Points[0].Record.Status != "COMPLETED" {
+			t.Fatalf("UnwrittenStates = %+v, want the vault and its recovery point", first)
+		}
+		if u := f.unwritten(id); u.Vault != nil || len(u.Points) > 0 {
+			t.Errorf("UnwrittenStates = %+v, want none", u)
+		}
+		f.creating(id, 2)
+		if u := f.unwritten(id); len(u.Points) > 0 {
+			t.Errorf("UnwrittenStates = %+v, want none of what is being made", u)
+		}
+		f.update(func(ctx context.Context, tx *meta.Tx) error { return f.TagsChangedTx(ctx, tx, account, arn) })
+		f.update(func(ctx context.Context, tx *meta.Tx) error { return f.TagsChangedTx(ctx, tx, account, arn) })
+		u := f.unwritten(id)
+		if len(u.Points) != 1 || u.Points[0].Record.Generation != first.Points[0].Record.Generation+2 || u.Vault != nil {
+			t.Errorf("UnwrittenStates = %+v, want the recovery point two generations later", u)
+		}
+	})
+}
+
+// A row that changes while its state is written stays unwritten, also when the store has higher generations.
+func TestStatesWritten_WhileTheRowChanges(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.stated()
+		id := f.vault("home")
+		arn := f.completed(id, 1)
+		u, err := f.UnwrittenStates(f.ctx, id, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.update(func(ctx context.Context, tx *meta.Tx) error { return f.TagsChangedTx(ctx, tx, account, arn) })
+		_, err = f.StatesWritten(f.ctx, id, []vault.Written{{ARN: arn, Version: u.Points[0].Record.Generation, Generation: 9}, {ARN: "gone"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := f.unwritten(id); len(u.Points) != 1 || u.Points[0].Record.Generation != 10 {
+			t.Errorf("UnwrittenStates = %+v, want generation 10", u)
+		}
+	})
+}
+
+// What a completion has put into the store with the data need not be written again, unless the row says something else.
+func TestCompletePointTx_WithAFirstState(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.stated()
+		id := f.vault("home")
+		f.unwritten(id)
+		for n, change := range map[int]func(r *repo.PointRecord){1: func(*repo.PointRecord) {}, 2: func(r *repo.PointRecord) { r.RoleARN = "x" }} {
+			arn, c := f.creating(id, n), completion(n)
+			p, err := f.Point(f.ctx, id, arn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Record = f.PlannedRecord(p, c)
+			change(c.Record)
+			f.update(func(ctx context.Context, tx *meta.Tx) error { return f.CompletePointTx(ctx, tx, id, arn, c) })
+			if u := f.unwritten(id); len(u.Points) != n-1 {
+				t.Errorf("UnwrittenStates = %+v, want %d", u.Points, n-1)
+			}
+		}
+	})
+}
+
+// A vault that is restored from its state and those of its recovery points is as it was.
+func TestRestore_IsTheInverseOfWriting(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.stated()
+		id := f.vault("home")
+		arn := f.completed(id, 1)
+		u := f.unwritten(id)
+		before, err := f.Point(f.ctx, id, arn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.update(func(ctx context.Context, tx *meta.Tx) error {
+			for _, text := range []string{"DELETE FROM recovery_point", "DELETE FROM vault", "DELETE FROM vault_partition"} {
+				if _, err := tx.Exec(ctx, text); err != nil {
+					return err
+				}
+			}
+			if err := f.RestoreVaultTx(ctx, tx, id, *u.Vault, u.Vault.Generation, true); err != nil {
+				return err
+			}
+			r := u.Points[0].Record
+			found := repo.FoundPoint{ID: u.Points[0].ID, State: repo.Found[repo.PointRecord]{State: &r, Highest: r.Generation}}
+			found.Stats.LogicalBytes, found.Stats.BytesStored = before.LogicalBytes, before.StoredBytes
+			for range 2 { // a second one replaces the first
+				if err := f.RestorePointTx(ctx, tx, id, found, r, true); err != nil {
+					return err
+				}
+			}
+			return f.RestoreEndTx(ctx, tx, id)
+		})
+		after, err := f.Point(f.ctx, id, arn)
+		if diff := cmp.Diff(before, after, cmpopts.IgnoreUnexported(vault.Cold{})); diff != "" || err != nil {
+			t.Errorf("restored recovery point (-before +after), %v:\n%s", err, diff)
+		}
+		if v, err := f.Vault(f.ctx, id); err != nil || v.Points != 1 || v.Name != "home" {
+			t.Errorf("Vault = %+v, %v", v, err)
+		}
+		if _, again := f.Vault(f.ctx, id); again != nil {
+			t.Error(again)
+		}
+	})
+}

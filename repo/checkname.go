@@ -1,0 +1,148 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+func packID(id ID) pack.ID { return pack.ID(id) }
+
+// maxForeign bounds CheckReport.Foreign.
+const maxForeign = 100
+
+// foreign names objects that do not belong to the vault. What is listed first and asked for afterwards in the ledger is
+// never something that a backup is just making.
+func (c *check) foreign(ctx context.Context) error {
+	var names []blob.Name
+	for info, err := range c.v.store.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("list vault: %w", err)
+		}
+		names = append(names, info.Name)
+	}
+	owned, err := c.owners(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if owned(name) {
+			continue
+		}
+		if _, err := c.v.store.Stat(ctx, name); errors.Is(err, blob.ErrNotExist) {
+			continue // its session or point is gone, and it with them
+		} else if err != nil {
+			return err
+		}
+		if c.report.ForeignCount++; len(c.report.Foreign) < maxForeign {
+			c.report.Foreign = append(c.report.Foreign, string(name))
+		}
+	}
+	return nil
+}
+
+// owners returns what tells names that the vault knows. Without a ledger, every well-formed name is one.
+func (c *check) owners(ctx context.Context) (func(blob.Name) bool, error) {
+	if err := c.v.catalog.refresh(ctx); err != nil {
+		return nil, err
+	}
+	sessions := map[PointID]bool{}
+	if c.v.ledger != nil {
+		snapshot, err := c.v.ledger.Snapshot(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read ledger: %w", err)
+		}
+		for _, p := range snapshot.Points {
+			sessions[p.ID] = true
+		}
+		for _, s := range snapshot.Sessions {
+			sessions[PointID(s.ID)] = true
+		}
+	}
+	free := c.v.ledger == nil
+	return func(name blob.Name) bool {
+		if _, id, err := pack.ParseName(string(name)); err == nil {
+			_, ok := c.v.catalog.known(id)
+			return ok
+		}
+		if _, id, err := index.ParseSegmentName(string(name)); err == nil {
+			return free || c.v.catalog.knowsSegment(ID(id))
+		}
+		if id, _, ok := parseManifestName(name); ok {
+			return free || sessions[id]
+		}
+		if id, _, ok := parseRefsetName(name); ok {
+			return free || sessions[id]
+		}
+		return isRootName(name)
+	}, nil
+}
+
+// knowsSegment reports whether the ledger has, or had, a row of a segment.
+func (c *catalog) knowsSegment(id ID) bool {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	_, ok := c.segmentRow[id]
+	return ok
+}
+
+// isRootName reports whether a name is of a kind that docs/format.md section 2 defines and that no row stands for.
+func isRootName(name blob.Name) bool {
+	if _, _, ok := parseKeyName(name); ok || formatGeneration(name) > 0 {
+		return true
+	}
+	if _, _, ok := parseStateName(name); ok {
+		return true
+	}
+	if rest, ok := strings.CutPrefix(string(name), "c/"); ok {
+		n, err := strconv.ParseUint(rest, 10, 63)
+		return err == nil && n > 0 && strconv.FormatUint(n, 10) == rest
+	}
+	return strings.HasPrefix(string(name), "s/") || strings.HasPrefix(string(name), "j/")
+}
+
+// roots checks that what opening the vault needs is there, and the claim.
+func (c *check) roots(ctx context.Context) error {
+	names, err := formatGenerations(ctx, c.v.store)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		c.damaged("format", chunk.Damaged("format", "it is missing"))
+	}
+	keys, err := listKeyObjects(ctx, c.v.store)
+	if err != nil {
+		return err
+	}
+	for epoch := uint32(1); epoch <= c.v.keys.Epoch(); epoch++ {
+		if len(keys[epoch]) == 0 {
+			name := seal.KeyRecord{Epoch: epoch, Generation: 1}.Name()
+			c.damaged(blob.Name(name), chunk.Damaged(name, "it is missing"))
+		}
+	}
+	return c.claimed(ctx)
+}
+
+// claimed checks the newest claim.
+func (c *check) claimed(ctx context.Context) error {
+	n := c.v.claim
+	if n == 0 {
+		var err error
+		if n, err = c.v.highestClaim(ctx); err != nil || n == 0 {
+			return err
+		}
+	}
+	_, err := c.v.getSealed(ctx, seal.TypeClaim, claimName(n), maxSmallObject)
+	if errors.Is(err, blob.ErrNotExist) {
+		err = chunk.Damaged(string(claimName(n)), "it is missing") // it was there when the vault was opened, or listed
+	}
+	return c.noted(claimName(n), err)
+}

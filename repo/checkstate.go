@@ -1,0 +1,92 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+// small reads format and key objects and, from [CheckTrees] on, states: all generations of them, so that damage is known
+// while there still is an older one that can be read.
+func (c *check) small(ctx context.Context) error {
+	if c.o.Level < CheckHeads {
+		return nil
+	}
+	names, err := formatGenerations(ctx, c.v.store)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		raw, err := readWhole(ctx, c.v.store, name, maxSmallObject)
+		if err == nil {
+			var f seal.Format
+			if f, err = seal.DecodeFormat(string(name), raw); err == nil {
+				err = objectError(name, f.Verify(c.v.keys, raw))
+			}
+		}
+		if err := c.noted(name, err); err != nil {
+			return err
+		}
+	}
+	keys, err := listKeyObjects(ctx, c.v.store)
+	if err != nil {
+		return err
+	}
+	for _, list := range keys {
+		for _, o := range list {
+			if err := c.noted(blob.Name(o.Name()), o.err); err != nil {
+				return err
+			}
+		}
+	}
+	c.notedAll(c.v.opening)
+	if c.o.Level < CheckTrees {
+		return nil
+	}
+	vault, err := c.v.VaultState(ctx)
+	if err != nil {
+		return err
+	}
+	c.notedAll(vault.Damage)
+	states, err := c.v.stateGenerations(ctx, "p/")
+	if err != nil {
+		return err
+	}
+	return inBatches(slices.Sorted(maps.Keys(states)), func(id PointID) (Found[PointRecord], error) {
+		return c.v.newestPointState(ctx, id, states[id])
+	}, func(f Found[PointRecord]) error {
+		c.notedAll(f.Damage)
+		return nil
+	})
+}
+
+func (c *check) notedAll(damage []error) {
+	for _, d := range damage {
+		c.damaged(objectOf(d), d)
+	}
+}
+
+// objectOf returns the name of the object that an error of damage is about.
+func objectOf(err error) blob.Name {
+	if d, ok := errors.AsType[*chunk.Damage](err); ok {
+		return blob.Name(d.Object)
+	}
+	return "an object"
+}
+
+// noted notes damage of an object; what went away meanwhile is none.
+func (c *check) noted(name blob.Name, err error) error {
+	switch {
+	case err == nil, errors.Is(err, blob.ErrNotExist):
+		return nil
+	case isDamage(err):
+		c.damaged(name, err)
+		return nil
+	}
+	return err
+}
