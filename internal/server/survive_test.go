@@ -271,7 +271,7 @@ func clean(t *testing.T, db *sql.DB, disk *crashfs.Disk) {
 	t.Helper()
 	want := map[string]bool{}
 	for _, text := range []string{
-		"SELECT vault || '/object ' || lower(hex(id)) || ' state ' || state FROM ledger_object",
+		"SELECT vault || '/object ' || lower(hex(id)) || ' state ' || state FROM ledger_object WHERE state < 5",
 		"SELECT vault || '/manifest ' || id FROM ledger_point", "SELECT vault || '/refset ' || id FROM ledger_point",
 		"SELECT vault || '/state ' || id FROM ledger_point", // of data; those of parents follow
 		"SELECT vault_uuid || '/state ' || state_id FROM recovery_point WHERE state_written > 0 AND state_id <> ''",
