@@ -374,7 +374,7 @@ func (p *parts) makeRunners(context.Context) error {
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
 		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Changed}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
-		Authority: p.links, Patience: c.DeletionPatience,
+		Authority: p.links, Patience: c.DeletionPatience, Now: p.o.Now,
 		Deleted: r.sizes.Changed}
 	r.colder = &run.Colder{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Moved: func(ctx context.Context, vaultUUID string) {
