@@ -109,7 +109,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	rounds := 5
 	if os.Getenv("LOCKFAST_SOAK") != "" {
-		rounds = 100
+		rounds = 200
 	}
 	killed(t, rounds, func(dir string) *process { return spawn(t, dir) })
 }
