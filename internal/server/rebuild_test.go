@@ -365,14 +365,16 @@ func TestRebuild_TellsWhatIsDamagedAndForeign(t *testing.T) {
 	}
 }
 
-// newestState returns the name of the newest state of a recovery point; older ones may still be there, and are not read.
+// newestState returns the name of the newest state of a recovery point that has data. Older ones may still be there, and those of
+// deleted points; they are not told of.
 func newestState(t *testing.T, vault string) string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(vault, "p"))
-	if err != nil || len(entries) == 0 {
-		t.Fatalf("states: %v, %v", entries, err)
+	points, noPoints := os.ReadDir(filepath.Join(vault, "r"))
+	if err != nil || noPoints != nil || len(points) == 0 {
+		t.Fatalf("states: %v; recovery points: %v, %v", err, points, noPoints)
 	}
-	point, _, _ := strings.Cut(entries[0].Name(), "-")
+	point, _, _ := strings.Cut(points[0].Name(), ".")
 	newest := 0
 	for _, e := range entries {
 		id, digits, _ := strings.Cut(e.Name(), "-")

@@ -295,14 +295,14 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Metrics: p.metrics, Log: p.o.Log})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
-	n.settings = setting.New(p.db, registry.CloudFormation, registry.EFS)
+	n.settings = setting.New(p.db, p.o.Config.Account, registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
 		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
-	n.jobs = job.New(job.Options{DB: p.db, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
+	n.jobs = job.New(job.Options{DB: p.db, Events: p.events, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Now: p.o.Now, Management: p.o.Config.Account})
 	exports := p.root.Derive("exported plans")
 	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
@@ -359,7 +359,7 @@ func (p *parts) makeRunners(context.Context) error {
 		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber,
 		Private: private, Log: p.o.Log}
 	r.copies = &run.Copies{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Tags: n.tags, Ledgers: p.ledgers, Store: p.store,
-		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber, Private: private, Log: p.o.Log}
+		Authority: p.roles.RoleMay, Organization: organization{n.settings, p.iam}, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber, Private: private, Log: p.o.Log}
 	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.roles.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
@@ -386,6 +386,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, r.backups)
 	river.AddWorker(workers, r.copies)
+	river.AddWorker(workers, &run.CompositeCopies{Copies: r.copies})
 	river.AddWorker(workers, r.composites)
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)

@@ -243,11 +243,17 @@ func (s *Service) read(ctx context.Context, tx *meta.Tx, name, arn, lock string)
 	if err != nil {
 		return v, Point{}, err
 	}
+	p, err := readIn(ctx, tx, v, arn)
+	return v, p, err
+}
+
+// readIn finds the recovery point of a vault that an operation names; a missing one is an API error.
+func readIn(ctx context.Context, tx *meta.Tx, v Vault, arn string) (Point, error) {
 	p, err := pointIn(ctx, tx, v.UUID, arn)
 	if errors.Is(err, ErrNotFound) {
-		err = backupapi.ResourceNotFoundExceptionf("Recovery point %s does not exist in backup vault %s", arn, name)
+		err = backupapi.ResourceNotFoundExceptionf("Recovery point %s does not exist in backup vault %s", arn, v.Name)
 	}
-	return v, p, err
+	return p, err
 }
 
 // checkARN refuses what does not have the form of an ARN.
