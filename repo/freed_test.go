@@ -258,7 +258,8 @@ func TestWouldFree_TellsPartsInColdStorage(t *testing.T) {
 	first, second := manySmall(22)
 	a := mustBackup(t, v, "", first, nil)
 	b := mustBackup(t, v, a, second, first)
-	a, b = mustMoveToCold(t, v, l, a), mustMoveToCold(t, v, l, b)
+	a = mustMoveToCold(t, v, l, a)
+	mustMoveToCold(t, v, l, b)
 	reclaimAll(t, v)
 	f, err := v.WouldFree(t.Context(), []repo.PointID{a})
 	if err != nil || f.PartBytes == 0 || f.ColdPartBytes != f.PartBytes {
