@@ -249,3 +249,35 @@ func TestMeasure_CountsColdStorage(t *testing.T) {
 		t.Errorf("ColdUsage = %+v, %v after a reclaim, want nothing", u, err)
 	}
 }
+
+// Two cold points share bundles as warm ones do. What goes of one says what it leaves dead of these.
+func TestWouldFree_TellsPartsInColdStorage(t *testing.T) {
+	t.Parallel()
+	s, l := mem.New(), localledger.New(localledger.Options{})
+	v := create(t, s, l, coldOptions())
+	first, second := manySmall(22)
+	a := mustBackup(t, v, "", first, nil)
+	b := mustBackup(t, v, a, second, first)
+	a = mustMoveToCold(t, v, l, a)
+	mustMoveToCold(t, v, l, b)
+	reclaimAll(t, v)
+	f, err := v.WouldFree(t.Context(), []repo.PointID{a})
+	if err != nil || f.PartBytes == 0 || f.ColdPartBytes != f.PartBytes {
+		t.Fatalf("WouldFree = %+v, %v, want parts, all of them cold", f, err)
+	}
+	c, err := take(t.Context(), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := c.freed(map[repo.PointID]bool{a: true})
+	if want.Epoch = f.Epoch; f != want {
+		t.Errorf("WouldFree = %+v, counting gives %+v", f, want)
+	}
+	if err := remove(t.Context(), v, l, a); err != nil {
+		t.Fatal(err)
+	}
+	u, err := v.Usage(t.Context())
+	if err != nil || u.Cold.DeadPartBytes != f.ColdPartBytes || u.DeadPartBytes != f.PartBytes {
+		t.Errorf("Usage = %+v, %v after the deletion, want the parts of %+v dead", u, err, f)
+	}
+}

@@ -212,3 +212,19 @@ func TestColder_RemovesWhatItLeftBehind(t *testing.T) {
 		}
 	})
 }
+
+// Opening a vault claims it. What is being erased is opened by nobody, who would leave a claim behind.
+func TestErase_LeavesNothingForLateOpeners(t *testing.T) {
+	aging(t, func(k *coldKit) {
+		k.try(k.store.Erase(k.ctx, k.id))
+		if v, err := k.store.Existing(k.ctx, k.id); v != nil || err != nil {
+			k.Errorf("Existing = %v, %v, want nothing", v, err)
+		}
+		if _, err := k.store.Vault(k.ctx, k.id, account); err == nil {
+			k.Error("Vault = nil, want an error")
+		}
+		for info, err := range k.blobs.List(k.ctx, "") {
+			k.Errorf("the store still holds %s, %v", info.Name, err)
+		}
+	})
+}

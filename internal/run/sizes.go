@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -111,6 +112,13 @@ func (s *Sizes) compute(ctx context.Context, vaultUUID string) {
 }
 
 func (s *Sizes) record(ctx context.Context, vaultUUID string) error {
+	_, err := s.Vaults.Vault(ctx, vaultUUID)
+	if errors.Is(err, vault.ErrNotFound) {
+		return nil // another node may be erasing it: it is not to be opened
+	}
+	if err != nil {
+		return err
+	}
 	held, err := s.Vaults.Held(ctx, vaultUUID)
 	if err != nil {
 		return err

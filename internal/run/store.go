@@ -61,9 +61,13 @@ type VaultKeys interface {
 
 // openVault is a vault that is open, or being opened.
 type openVault struct {
-	mu    sync.Mutex
-	vault *repo.Vault // guarded by mu; nil until it was opened with success
+	mu     sync.Mutex
+	vault  *repo.Vault // guarded by mu; nil until it was opened with success
+	erased bool        // it is being erased, or has been: it is not opened any more, which would leave a claim; guarded by mu
 }
+
+// errErased is the error for a vault that was deleted.
+var errErased = errors.New("it was deleted")
 
 // NewStore returns a store of which nothing is open.
 func NewStore(o StoreOptions) *Store {
@@ -139,10 +143,14 @@ func (s *Store) wrapper(ctx context.Context, vaultUUID string) (repo.KeyWrapper,
 
 // Existing opens a vault that has been written to; it returns nil for one that has nothing in the store.
 func (s *Store) Existing(ctx context.Context, vaultUUID string) (*repo.Vault, error) {
-	return s.vault(ctx, vaultUUID, func(blob.Store) (*repo.Vault, error) {
+	v, err := s.vault(ctx, vaultUUID, func(blob.Store) (*repo.Vault, error) {
 		_, err := s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
 		return nil, err
 	})
+	if errors.Is(err, errErased) {
+		return nil, nil
+	}
+	return v, err
 }
 
 // vault opens a vault once; absent says what to do with one that the store does not hold.
@@ -151,15 +159,12 @@ func (s *Store) vault(ctx context.Context, vaultUUID string, absent func(blob.St
 	if err := s.usable(ctx, vaultUUID); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	e := s.vaults[vaultUUID]
-	if e == nil {
-		e = &openVault{}
-		s.vaults[vaultUUID] = e
-	}
-	s.mu.Unlock()
+	e := s.entry(vaultUUID)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.erased {
+		return nil, fmt.Errorf("open vault %s: %w", vaultUUID, errErased)
+	}
 	if e.vault != nil {
 		if err := s.Reachable(ctx, vaultUUID); err != nil {
 			return nil, err
@@ -172,6 +177,17 @@ func (s *Store) vault(ctx context.Context, vaultUUID string, absent func(blob.St
 	}
 	e.vault = v
 	return v, nil
+}
+
+func (s *Store) entry(vaultUUID string) *openVault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.vaults[vaultUUID]
+	if e == nil {
+		e = &openVault{}
+		s.vaults[vaultUUID] = e
+	}
+	return e
 }
 
 func (s *Store) open(ctx context.Context, vaultUUID string, absent func(blob.Store) (*repo.Vault, error),
@@ -351,7 +367,7 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	if uuid.Validate(vaultUUID) != nil {
 		return fmt.Errorf("erase vault: %q is not a UUID", vaultUUID)
 	}
-	if err := s.forget(vaultUUID); err != nil {
+	if err := s.entry(vaultUUID).erase(); err != nil {
 		return err
 	}
 	blobs, err := s.blobs()
@@ -383,21 +399,15 @@ func (s *Store) noteRemoval(vaultUUID string, name blob.Name, err error) {
 	}
 }
 
-// forget closes a vault.
-func (s *Store) forget(vaultUUID string) error {
-	s.mu.Lock()
-	e := s.vaults[vaultUUID]
-	delete(s.vaults, vaultUUID)
-	s.mu.Unlock()
-	if e == nil {
-		return nil
-	}
+// erase closes a vault that is open, for the last time.
+func (e *openVault) erase() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.vault == nil {
+	v := e.vault
+	if e.vault, e.erased = nil, true; v == nil {
 		return nil
 	}
-	return e.vault.Close()
+	return v.Close()
 }
 
 // Close closes all vaults. Nothing may use them any more.
