@@ -14,8 +14,8 @@ const deleted = "DELETED"
 
 // Events keeps what happened.
 type Events interface {
-	// EnqueueTx records an event that the transaction makes happen.
-	EnqueueTx(ctx context.Context, tx *meta.Tx, e events.Event) error
+	// EnqueueTx records events that the transaction makes happen.
+	EnqueueTx(ctx context.Context, tx *meta.Tx, all ...events.Event) error
 }
 
 // announce records an event of a recovery point as it is now; name is its name among the events of a vault, or empty.
