@@ -201,7 +201,7 @@ func outcome(children []ended, done string) (State, string) {
 	case len(missing) == 0:
 		return Completed, ""
 	case expired == len(children):
-		return Expired, expiredMessage + " " + message
+		return Expired, expiredMessage
 	case made == 0:
 		return Failed, message
 	}
