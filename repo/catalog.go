@@ -75,7 +75,7 @@ func (c *catalog) refresh(ctx context.Context) error {
 		return c.refreshByListing(ctx)
 	}
 	for try := 0; ; try++ {
-		changes, revision, err := c.v.ledger.Changes(ctx, c.revision)
+		changes, revision, err := c.news(ctx)
 		if err != nil {
 			return fmt.Errorf("read ledger: %w", err)
 		}
@@ -94,6 +94,43 @@ func (c *catalog) refresh(ctx context.Context) error {
 	}
 }
 
+// news asks the ledger what changed. Other processes reclaim, too: what is known here and has no row any more is
+// forgotten. The caller holds refreshing.
+func (c *catalog) news(ctx context.Context) ([]Object, uint64, error) {
+	changes, revision, err := c.v.ledger.Changes(ctx, c.revision)
+	if !errors.Is(err, ErrStale) {
+		return changes, revision, err
+	}
+	known := c.recorded() // before the ledger is read: what is registered later is not missing from the answer
+	changes, revision, err = c.v.ledger.Changes(ctx, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, o := range changes {
+		delete(known, o.ID)
+	}
+	for id, kind := range known {
+		changes = append(changes, Object{ID: id, Kind: kind, State: ObjectForgotten})
+	}
+	return changes, revision, nil
+}
+
+// recorded returns the objects that had a row of a registered object. The caller holds refreshing.
+func (c *catalog) recorded() map[ID]ObjectKind {
+	out := map[ID]ObjectKind{}
+	for _, row := range c.packs() {
+		if row.state >= ObjectLive && !row.forgotten {
+			out[row.id] = row.kind
+		}
+	}
+	for id, o := range c.segmentRow {
+		if o.State >= ObjectLive && !c.forgotten[id] {
+			out[id] = ObjectSegment
+		}
+	}
+	return out
+}
+
 // apply takes over rows of the ledger. A segment that is not there is an error, or with lost, damage. The caller holds
 // refreshing.
 func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error {
@@ -104,15 +141,15 @@ func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error 
 	c.mu.Lock()
 	for _, o := range changes {
 		_, loaded := c.segments[o.ID]
-		if o.Kind == ObjectSegment {
-			c.segmentRow[o.ID] = o
-		}
-		switch {
-		case o.Kind != ObjectSegment:
+		if o.Kind != ObjectSegment {
 			c.note(o)
+			continue
+		}
+		c.noteSegment(o)
+		switch {
 		case o.State == ObjectLive && !loaded:
 			added = append(added, o.ID)
-		case o.State == ObjectRetired && loaded:
+		case o.State >= ObjectRetired && loaded:
 			gone = append(gone, o.ID)
 		}
 	}
@@ -125,8 +162,26 @@ func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error 
 	return nil
 }
 
+// noteSegment takes over the row of a segment. The caller holds refreshing.
+func (c *catalog) noteSegment(o Object) {
+	if o.State >= ObjectRetired {
+		delete(c.damaged, o.ID)
+	}
+	if o.State == ObjectForgotten {
+		o.State, c.forgotten[o.ID] = ObjectRetired, true
+	}
+	c.segmentRow[o.ID] = o
+}
+
 // note takes over the row of a pack. The caller holds mu.
 func (c *catalog) note(o Object) {
+	if o.State == ObjectForgotten {
+		if n, ok := c.numbers[o.ID]; ok {
+			c.changes.Add(1)
+			c.rows[n].state, c.rows[n].forgotten, c.rows[n].remap = ObjectRetired, true, nil
+		}
+		return
+	}
 	n := c.assign(o.ID)
 	r := &c.rows[n]
 	if o.State == ObjectReserved && r.state > ObjectReserved {

@@ -35,13 +35,13 @@ const (
 // leastCold is the share of a cold pack, one in so many, below which what is needed of it is moved.
 const leastCold = 5
 
-// weighCold decides about a live cold pack, and notes what of it is dead.
-func (r *reclaim) weighCold(x *victim, lengths []uint32) coldFate {
+// weighCold decides about a live cold pack, of whose slots so many bytes are dead, and notes what of it is.
+func (r *reclaim) weighCold(x *victim, dead int64) coldFate {
 	now := r.o.Now
 	if now.IsZero() {
 		now = time.Now()
 	}
-	x.dead = deadBytes(lengths, x.live) + x.parts
+	x.dead = dead + x.parts
 	switch {
 	case now.Sub(x.since) < r.o.ColdMinimum:
 		return coldStays

@@ -32,6 +32,7 @@ const (
 	cutAfter                 // it happened, its caller never learned
 	cutTorn                  // of an object half the bytes are there, as a bad store leaves them
 	cutModes
+	suspend // it happens when cutting returns, and the machine goes on; until then it stands still
 )
 
 // machine is a store and a ledger whose power is cut at one of their changes. From then on every call fails.
@@ -73,11 +74,13 @@ func (m *machine) change(what string, apply, torn func() error) error {
 	if m.steps != m.at {
 		return apply()
 	}
-	m.off, m.what = true, what
+	m.off, m.what = m.mode != suspend, what
 	if m.cutting != nil {
 		m.cutting()
 	}
 	switch {
+	case m.mode == suspend:
+		return apply()
 	case m.mode == cutAfter:
 		apply()
 	case m.mode == cutTorn && torn != nil:

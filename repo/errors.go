@@ -16,6 +16,7 @@ var (
 	ErrBusy       = errors.New("busy")               // another collector is at work
 	ErrWrongKey   = seal.ErrWrongKey                 // the key given does not open the vault
 	ErrFormat     = errors.New("unsupported format") // not a vault, or a version or feature this program does not know
+	ErrStale      = errors.New("revision too old")   // a ledger does not remember what was forgotten since then
 	ErrClaimed    = errors.New("claimed by another") // the vault belongs to another ledger
 	ErrClosed     = errors.New("closed")             // used after Close, Commit or Abort
 	ErrReadOnly   = errors.New("opened for reading") // the vault was opened without a ledger

@@ -2,10 +2,26 @@ package repo
 
 import (
 	"context"
+	"time"
 
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/tree"
 )
+
+// Poke makes the sessions of a vault look for a new epoch now, as they do by themselves after some seconds.
+func Poke(v *Vault) { v.pokeSessions() }
+
+// LookAtEpoch pokes the sessions of a vault until a reclaim by another one is done, and returns its error.
+func LookAtEpoch(v *Vault, reclaimed <-chan error) error {
+	for {
+		v.pokeSessions()
+		select {
+		case err := <-reclaimed:
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
 
 // DeadParts counts the parts in bundles of live packs, without cold ones, that no entry of a recovery point refers to, and all bundles. It
 // reads trailers and entries, and shares nothing with what reclaim does.

@@ -71,6 +71,7 @@ const (
 	ObjectLive      ObjectState = 2 // durable; leaves only through Condemn and Retire
 	ObjectCondemned ObjectState = 3 // may not be relied on anew by sessions that acknowledged Object.Epoch
 	ObjectRetired   ObjectState = 4 // no longer needed; its slots are where Remap says
+	ObjectForgotten ObjectState = 5 // only in an answer of Changes: a retired object that has no row any more
 )
 
 // Object is a pack or an index segment as the ledger records it.
@@ -170,7 +171,9 @@ type Objects interface {
 	Register(ctx context.Context, id SessionID, objects []Object) error
 
 	// Changes returns every object whose row was made or changed after revision since, ascending by id, and
-	// the revision to ask for next time. Revision 0 is the beginning: all rows. Forgotten rows are not reported.
+	// the revision to ask for next time. Revision 0 is the beginning: all rows. Retired objects that were forgotten
+	// after since are reported as ObjectForgotten, unless since is 0, so that whoever knew an object learns that it is
+	// gone; [ErrStale] when the ledger does not remember them all any more. Other rows go without a report.
 	Changes(ctx context.Context, since uint64) ([]Object, uint64, error)
 }
 
@@ -210,7 +213,7 @@ type Collector interface {
 	// [ErrNotFound] when one is in another state, except that retired ones stay as they are.
 	Retire(ctx context.Context, id SessionID, objects []Retirement) error
 
-	// Forget drops the rows of retired objects, whose bytes are gone and which no refset names any more; of the
+	// Forget drops the rows of retired objects, which Changes tells, whose bytes are gone and which no refset names any more; of the
 	// objects that the closed or fenced sessions given have reserved and never registered; and of these sessions.
 	// Objects in another state and active sessions are ignored. A ledger whose fenced sessions may have living
 	// owners keeps their rows and reserved names for some days, so that what they write late is recognised.

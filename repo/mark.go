@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,7 +46,7 @@ func (v *Vault) markOnce(ctx context.Context, parts *index.Marks) (marks, error)
 	if err := v.catalog.refresh(ctx); err != nil {
 		return m, err
 	}
-	var whole, sets []refset.Set
+	whole, rest := refset.NewSum(), refset.NewSum()
 	pinned := map[PointID]bool{}
 	for _, s := range m.snapshot.Sessions {
 		if s.State != SessionActive {
@@ -56,25 +57,56 @@ func (v *Vault) markOnce(ctx context.Context, parts *index.Marks) (marks, error)
 		if err != nil {
 			return m, err
 		}
-		whole = append(whole, set)
+		whole.AddSet(set)
 	}
-	points, err := v.refsetsOf(ctx, m.snapshot.needed())
+	need := m.snapshot.needed()
+	if err := v.markParts(ctx, &m, need, pinned); err != nil {
+		return m, err
+	}
+	err = v.sumRefsets(ctx, need, func(id PointID) *refset.Sum {
+		if pinned[id] {
+			return whole
+		}
+		return rest
+	})
 	if err != nil {
 		return m, err
 	}
-	if err := v.markParts(ctx, &m, points, pinned); err != nil {
-		return m, err
-	}
-	for id, set := range points {
-		if pinned[id] {
-			whole = append(whole, set)
-		} else {
-			sets = append(sets, set)
-		}
-	}
-	m.whole = unionAll(whole)
-	m.live = refset.Union(m.whole, unionAll(sets))
+	m.whole = whole.Set()
+	rest.AddSet(m.whole)
+	m.live = rest.Set()
 	return m, nil
+}
+
+// sumRefsets adds the refset of each point to a sum. However many there are, only those that are being read are in memory.
+func (v *Vault) sumRefsets(ctx context.Context, need map[PointID]bool, to func(PointID) *refset.Sum) error {
+	var mu sync.Mutex // guards the sums
+	return v.eachRefset(ctx, need, func(id PointID, n needs) error {
+		records := n.records
+		numbers, retired, err := v.numbers(records)
+		if err != nil {
+			return err
+		}
+		if retired || n.derived != nil {
+			set, err := v.currentOf(n)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			to(id).AddSet(set)
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sum := to(id)
+		for i := range records {
+			s := records[i].Slots
+			s.Pack = numbers[i]
+			sum.Add(s)
+		}
+		return nil
+	})
 }
 
 // needed returns the points whose refsets count: committed ones, and those that sessions pin.
@@ -109,53 +141,40 @@ func (v *Vault) pinned(s Session) (refset.Set, error) {
 	return set, nil
 }
 
-// refsetsOf reads the refsets of points, several at once.
+// refsetsOf reads the refsets of points.
 func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[PointID]refset.Set, error) {
+	var mu sync.Mutex
+	out := make(map[PointID]refset.Set, len(need))
+	err := v.eachRefset(ctx, need, func(id PointID, n needs) error {
+		set, err := v.currentOf(n)
+		mu.Lock()
+		defer mu.Unlock()
+		out[id] = set
+		return err
+	})
+	return out, err
+}
+
+// eachRefset reads the refsets of points, several at once, and gives each to take, once more if it was rewritten meanwhile
+// and take says that what it names is not there.
+func (v *Vault) eachRefset(ctx context.Context, need map[PointID]bool, take func(PointID, needs) error) error {
 	generations, err := v.refsetGenerations(ctx, "f/")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	order := make([]PointID, 0, len(need))
-	for id := range need {
-		order = append(order, id)
-	}
-	sets := make([]refset.Set, len(order))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, id := range order {
+	for id := range need {
 		g.Go(func() error {
-			var err error
-			if sets[i], err = v.currentOf(gctx, id, generations[id]); err != nil {
+			if gctx.Err() != nil {
+				return gctx.Err()
+			}
+			err := v.takeRefset(gctx, id, generations[id], take)
+			if err != nil {
 				return fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
 			}
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	out := make(map[PointID]refset.Set, len(order))
-	for i, id := range order {
-		out[id] = sets[i]
-	}
-	return out, nil
-}
-
-// unionAll returns the union of many sets, pairing them so that each is copied only a few times.
-func unionAll(sets []refset.Set) refset.Set {
-	for len(sets) > 1 {
-		half := sets[:0]
-		for i := 0; i < len(sets); i += 2 {
-			if i+1 < len(sets) {
-				half = append(half, refset.Union(sets[i], sets[i+1]))
-			} else {
-				half = append(half, sets[i])
-			}
-		}
-		sets = half
-	}
-	if len(sets) == 0 {
-		return refset.Set{}
-	}
-	return sets[0]
+	return g.Wait()
 }

@@ -11,14 +11,13 @@ import (
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
-	"github.com/lockfast/lockfast/repo/refset"
 	"github.com/lockfast/lockfast/repo/tree"
 )
 
 // markParts marks what the trees of points refer to (docs/format.md section 16.1). A point that a session pins, or whose
 // manifest is gone, needs its bundles whole and joins pinned; nothing is known of what a session has read of them. A tree
 // that cannot be read completely may hide the need of anything, so all bundles stay whole then.
-func (v *Vault) markParts(ctx context.Context, m *marks, points map[PointID]refset.Set, pinned map[PointID]bool) error {
+func (v *Vault) markParts(ctx context.Context, m *marks, points, pinned map[PointID]bool) error {
 	if m.parts == nil {
 		return nil
 	}

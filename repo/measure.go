@@ -326,7 +326,7 @@ func (a *account) refsets(ctx context.Context, points []PointID, from, to uint32
 	}
 	for i, id := range points {
 		g.Go(func() error {
-			set, err := a.v.currentOf(gctx, id, a.generations[id])
+			set, err := a.v.readCurrent(gctx, id, a.generations[id])
 			if err != nil {
 				return fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
 			}

@@ -46,8 +46,10 @@ type Options struct {
 	Workers     int          // goroutines of one writer that compress and seal; 0 = GOMAXPROCS, as memory allows
 	Readers     int          // ranges of packs that a fetch or a copy reads at once, each of up to 4 MiB; 0 = up to 4, which does for a disk
 	MemoryLimit int64        // bytes of buffers of one writer, roughly; 0 = 160 MiB
-	TempDir     string       // takes cold packs while they are made; empty = the system's
+	TempDir     string       // takes cold packs while they are made, and files without names that hold the index; empty = the system's
 	Log         *slog.Logger // nil = silent
+	// Admit, if not nil, is called before a writer stores a pack; its error fails the writer. A reclaim does not ask.
+	Admit func() error
 	// DataParity protects whole data packs, not only their trailers, for about 6 % more space. It is worth that where one
 	// disk holds the store. Vaults made without parity are not changed by it.
 	DataParity bool

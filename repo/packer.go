@@ -168,6 +168,9 @@ func (p *packer) upload(full *openPack) {
 	object := Object{ID: ID(full.ID()), Kind: p.kind}
 	packed, err := full.finish()
 	if err == nil {
+		err = w.admitted()
+	}
+	if err == nil {
 		object.Size = packed.Size()
 		err = w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
 	}
@@ -184,6 +187,14 @@ func (p *packer) upload(full *openPack) {
 	if err := w.registered(packed); err != nil {
 		w.fail(err)
 	}
+}
+
+// admitted asks whether a writer may store a pack now. A reclaim, which gives space back, always may.
+func (w *Writer) admitted() error {
+	if w.v.opts.Admit == nil || w.s.row.Kind == SessionCollector {
+		return nil
+	}
+	return w.v.opts.Admit()
 }
 
 // take ends the filling and returns the open pack, if it has anything, when all uploads are done.

@@ -174,6 +174,9 @@ func (w *Writer) storeLastPacks() error {
 	if err := w.err(); err != nil || len(last) == 0 {
 		return err
 	}
+	if err := w.admitted(); err != nil {
+		return err
+	}
 	if err := w.v.ledger.Reserve(w.ctx, w.s.row.ID, objects); err != nil {
 		return fmt.Errorf("reserve packs: %w", err)
 	}
@@ -240,7 +243,7 @@ func (v *Vault) putSegment(ctx context.Context, s SessionID, level int, built in
 	if err := v.ledger.Register(ctx, s, []Object{object}); err != nil {
 		return fmt.Errorf("register %s: %w", name, err)
 	}
-	segment, err := index.Open(string(name), built.Plain)
+	segment, err := v.openSegment(string(name), built.Plain)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/refset"
 )
@@ -19,6 +20,9 @@ type ReclaimOptions struct {
 	// go. Zero frees everything that can be freed, also the parts of bundles that nothing needs, for which all trees are
 	// read; above zero, a bundle stays whole while anything in it is needed.
 	Threshold float64
+	// Budget bounds the bytes that are moved, and so the space that is needed before any is given back, to about so many.
+	// Zero is no bound; then a reclaim that finds no space goes on with the least budget by itself.
+	Budget int64
 	// ColdMinimum is how long a cold pack stays at least, because leaving cold storage earlier would cost as much. Whatever
 	// Threshold says, of older ones only those go in which less than a fifth is needed.
 	ColdMinimum time.Duration
@@ -50,8 +54,33 @@ type ReclaimReport struct {
 // is live out of packs that are partly dead, merges small packs, and merges the index. Backups and restores may run
 // meanwhile; it waits until each has acknowledged that packs are to go. When it returns, everything is gone that could
 // go. The error wraps [ErrBusy] when another process reclaims. After an error, or a crash, the next Reclaim goes on.
+//
+// On a full store it first removes what is wholly dead, for which nothing is written, and then moves a pack at a time.
 func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {
-	return v.collect(ctx, o, (*reclaim).run)
+	report, err := v.collect(ctx, o, (*reclaim).run)
+	if o.Budget > 0 || !errors.Is(err, blob.ErrNoSpace) {
+		return report, err
+	}
+	v.log.Warn("no space to move packs at once, moving few at a time", "error", err)
+	for o.Budget = 1; ; {
+		next, err := v.collect(ctx, o, (*reclaim).run)
+		report.add(next)
+		if err != nil || next.BytesRemoved <= next.BytesWritten {
+			return report, err
+		}
+	}
+}
+
+// add adds up what several runs did.
+func (r *ReclaimReport) add(o ReclaimReport) {
+	r.PacksRemoved += o.PacksRemoved
+	r.PacksWritten += o.PacksWritten
+	r.BytesRemoved += o.BytesRemoved
+	r.BytesWritten += o.BytesWritten
+	r.ObjectsSwept += o.ObjectsSwept
+	r.BundlesSplit += o.BundlesSplit
+	r.ForeignObjects, r.DamagedPacks = o.ForeignObjects, o.DamagedPacks
+	r.PacksRetained, r.BytesRetained = o.PacksRetained, o.BytesRetained
 }
 
 // collect runs something in a session that may condemn and retire packs.
@@ -65,7 +94,7 @@ func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, parts: map[tierID]*newBundle{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, removed: map[ID]bool{}, parts: map[tierID]*newBundle{}}
 	r.w.data = newPacker(r.w, ObjectData, int(v.format.DataPack), v.collectorPacks())
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
@@ -103,6 +132,7 @@ type reclaim struct {
 	marks marks // the last ones
 
 	retiredNow map[ID]bool // packs that this reclaim retired
+	removed    map[ID]bool // packs whose objects it removed; false = the store retains them
 
 	mu       sync.Mutex            // guards what follows
 	moved    map[tierID]place      // where chunks went
@@ -145,7 +175,10 @@ func (r *reclaim) run(ctx context.Context) error {
 	if r.marks, err = r.v.mark(ctx, parts); err != nil {
 		return err
 	}
-	victims := r.choose(rows)
+	victims, err := r.afford(ctx, r.choose(rows))
+	if err != nil {
+		return err
+	}
 	if len(victims) > 0 {
 		if victims, err = r.condemn(ctx, victims); err != nil {
 			return err
@@ -153,6 +186,9 @@ func (r *reclaim) run(ctx context.Context) error {
 	}
 	for _, x := range victims {
 		r.total += x.size
+	}
+	if victims, err = r.removeDead(ctx, victims); err != nil {
+		return err
 	}
 	if err := r.move(ctx, victims); err != nil {
 		return err
@@ -163,10 +199,77 @@ func (r *reclaim) run(ctx context.Context) error {
 	if err := r.rewriteRefsets(ctx); err != nil {
 		return err
 	}
-	if err := r.mergeIndex(ctx); err != nil {
+	if err := r.removeRetired(ctx); err != nil {
+		return err
+	}
+	switch err := r.mergeIndex(ctx); {
+	case errors.Is(err, blob.ErrNoSpace):
+		r.v.log.Warn("index is not merged", "error", err)
+		return nil
+	case err != nil:
 		return err
 	}
 	return r.removeRetired(ctx)
+}
+
+// afford leaves out victims that would need more space than the budget, but not the first one that needs any. A run that
+// did not end may have condemned some of them; they are live again.
+func (r *reclaim) afford(ctx context.Context, victims []victim) ([]victim, error) {
+	if r.o.Budget == 0 {
+		return victims, nil
+	}
+	moved := int64(0)
+	for i := range victims {
+		x := &victims[i]
+		if x.live.Total == 0 || x.keep {
+			continue
+		}
+		live := x.size - x.dead
+		if x.keep = moved > 0 && moved+live > r.o.Budget; !x.keep {
+			moved += live
+		}
+	}
+	var rest, back []victim
+	for _, x := range victims {
+		if x.keep && x.state == ObjectLive {
+			continue
+		}
+		if x.keep {
+			back = append(back, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	_, err := r.rescue(ctx, back)
+	return rest, err
+}
+
+// removeDead removes the victims of which nothing is needed, before anything is written, and returns the others. No refset
+// that counts names one of them.
+func (r *reclaim) removeDead(ctx context.Context, victims []victim) ([]victim, error) {
+	var dead, rest []victim
+	for _, x := range victims {
+		if x.live.Total == 0 {
+			dead = append(dead, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	if len(dead) == 0 {
+		return rest, nil
+	}
+	if err := r.retire(ctx, dead); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.before, err = r.v.ledger.Snapshot(ctx); err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	packs := make([]packRow, len(dead))
+	for i, x := range dead {
+		packs[i] = r.v.catalog.row(x.number)
+	}
+	return rest, r.remove(ctx, packs, nil)
 }
 
 // condemn condemns packs, waits until every session knows, and marks again.
@@ -247,7 +350,7 @@ const (
 // choose picks the packs to remove.
 func (r *reclaim) choose(rows []packRow) []victim {
 	m := &r.marks
-	lengths, parts := r.v.slotLengths(), m.deadParts()
+	stored, parts := r.v.deadStored(m.live, len(rows)), m.deadParts()
 	var victims, partly []victim
 	small := map[ObjectKind][]victim{}
 	var all, dead int64
@@ -259,10 +362,13 @@ func (r *reclaim) choose(rows []packRow) []victim {
 		x.live, _ = m.live.Pack(x.number)
 		x.parts = parts[x.number]
 		if row.kind == ObjectCold && row.state == ObjectLive {
-			switch r.weighCold(&x, lengths[x.number]) {
+			switch r.weighCold(&x, stored[n]) {
 			case coldGoes:
 				victims = append(victims, x)
 			case coldMerges:
+				if r.o.Budget > 0 {
+					continue
+				}
 				small[row.kind] = append(small[row.kind], x)
 			}
 			continue
@@ -272,13 +378,13 @@ func (r *reclaim) choose(rows []packRow) []victim {
 		case x.live.Total == 0:
 			victims = append(victims, x)
 		case !x.live.All() || x.parts > 0:
-			x.dead = deadBytes(lengths[x.number], x.live) + x.parts
+			x.dead = stored[n] + x.parts
 			dead += x.dead
 			partly = append(partly, x)
 		case row.state == ObjectCondemned: // by a run that did not end; condemn will rescue it
 			x.keep = true
 			victims = append(victims, x)
-		case row.size < r.packTarget(row.kind)/smallPack:
+		case row.size < r.packTarget(row.kind)/smallPack && r.o.Budget == 0:
 			small[row.kind] = append(small[row.kind], x)
 		}
 	}

@@ -97,35 +97,81 @@ func (v *Vault) readRefset(ctx context.Context, id PointID, generation int) ([]r
 
 // refset returns what a point needs, with packs that were retired replaced by where their slots went.
 func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
+	var set refset.Set
+	take := func(_ PointID, needs needs) (err error) {
+		set, err = v.currentOf(needs)
+		return err
+	}
+	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
+	if err == nil {
+		err = v.takeRefset(ctx, id, generations[id], take)
+	}
+	if err != nil {
+		return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
+	}
+	return set, nil
+}
+
+// needs is what a recovery point needs: the records of its refset as it was written, or, if that cannot be read, a set
+// computed from its tree.
+type needs struct {
+	records []refset.Record
+	derived *refset.Set
+}
+
+// takeRefset gives what a point needs to take. If its refset is gone, or names what is not there, it may have been rewritten,
+// and what it named forgotten, perhaps by another node: then it is read again.
+func (v *Vault) takeRefset(ctx context.Context, id PointID, generations []int, take func(PointID, needs) error) error {
 	for try := 0; ; try++ {
-		generations, err := v.refsetGenerations(ctx, "f/"+string(id))
+		n, err := v.needs(ctx, id, generations)
+		if err == nil {
+			err = take(id, n)
+		}
+		if try == 3 || !errors.Is(err, blob.ErrNotExist) && !isDamage(err) {
+			return err
+		}
+		if err := v.catalog.refresh(ctx); err != nil {
+			return err
+		}
+		now, err := v.refsetGenerations(ctx, "f/"+string(id))
 		if err != nil {
-			return refset.Set{}, err
+			return err
 		}
-		set, err := v.currentOf(ctx, id, generations[id])
-		if errors.Is(err, blob.ErrNotExist) && try < 3 {
-			continue // rewritten meanwhile
-		}
-		if err != nil {
-			return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
-		}
-		return set, nil
+		generations = now[id]
 	}
 }
 
-// currentOf reads the newest of a point's refsets and translates it.
-func (v *Vault) currentOf(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
+// needs reads the newest of a point's refsets, or derives it.
+func (v *Vault) needs(ctx context.Context, id PointID, generations []int) (needs, error) {
 	records, n, err := v.readNewest(ctx, id, generations)
 	if errors.Is(err, ErrDamaged) || err != nil && len(generations) == 0 {
-		return v.derived(ctx, id, generations, err)
+		set, err := v.derived(ctx, id, generations, err)
+		return needs{derived: &set}, err
 	}
 	if err != nil {
-		return refset.Set{}, err
+		return needs{}, err
 	}
 	if name := refsetName(id, n); v.observed.has(name) {
 		v.observed.note(name, nil, id)
 	}
-	return v.current(records)
+	return needs{records: records}, nil
+}
+
+// currentOf translates what a point needs to packs that are there now.
+func (v *Vault) currentOf(n needs) (refset.Set, error) {
+	if n.derived != nil {
+		return *n.derived, nil
+	}
+	return v.current(n.records)
+}
+
+// readCurrent reads the newest of a point's refsets and translates it.
+func (v *Vault) readCurrent(ctx context.Context, id PointID, generations []int) (refset.Set, error) {
+	n, err := v.needs(ctx, id, generations)
+	if err != nil {
+		return refset.Set{}, err
+	}
+	return v.currentOf(n)
 }
 
 // derived computes what a point needs from its tree, because no refset of it can be read; cause says why. If the tree
@@ -202,13 +248,9 @@ func (d *deriver) add(id ID) error {
 // current translates records to packs that are there now.
 func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 	c := v.catalog
-	retired := false
-	for i := range records {
-		n, ok := c.known(records[i].ID)
-		if !ok {
-			return refset.Set{}, chunk.Damaged("pack "+records[i].ID.String(), "it is not there")
-		}
-		retired = retired || c.row(n).state == ObjectRetired
+	numbers, retired, err := v.numbers(records)
+	if err != nil {
+		return refset.Set{}, err
 	}
 	if !retired {
 		set, _ := refset.FromRecords(records, c.known)
@@ -216,12 +258,28 @@ func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 	}
 	b := refset.NewBuilder()
 	for i := range records {
-		n, _ := c.known(records[i].ID)
-		if err := v.addCurrent(b, n, records[i].Slots, 0); err != nil {
+		if err := v.addCurrent(b, numbers[i], records[i].Slots, 0); err != nil {
 			return refset.Set{}, err
 		}
 	}
 	return b.Set(c.slots)
+}
+
+// numbers returns the numbers of the packs of records, and whether any of these is retired.
+func (v *Vault) numbers(records []refset.Record) (numbers []uint32, retired bool, err error) {
+	c := v.catalog
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	numbers = make([]uint32, len(records))
+	for i := range records {
+		n, ok := c.numbers[ID(records[i].ID)]
+		if !ok || c.rows[n].state == 0 {
+			return nil, false, chunk.Damaged("pack "+records[i].ID.String(), "it is not there")
+		}
+		numbers[i] = n
+		retired = retired || c.rows[n].state == ObjectRetired
+	}
+	return numbers, retired, nil
 }
 
 // maxMoves bounds chains of remaps; each link is a reclaim that a session outlived.

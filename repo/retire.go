@@ -1,8 +1,10 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -36,16 +38,60 @@ func (r *reclaim) retire(ctx context.Context, victims []victim) error {
 	return r.v.catalog.refresh(ctx)
 }
 
-// mergeIndex replaces all segments by one without entries of packs that are gone, unless there is one segment and nothing
-// to drop.
+// maxMerge bounds the entries of a segment that a reclaim makes, and so the memory that it takes, about 150 bytes for each.
+const maxMerge = 1 << 20
+
+// mergeIndex merges small segments, and leaves out entries of packs that are gone.
 func (r *reclaim) mergeIndex(ctx context.Context) error {
-	old, segments, damaged := r.v.catalog.mergeable()
-	if len(old) <= 1 && !damaged && !r.dropsAny(segments) {
+	segments, useless, renew := r.v.catalog.mergeable()
+	for _, group := range r.groups(segments, renew) {
+		if err := r.mergeGroup(ctx, group); err != nil {
+			return err
+		}
+	}
+	if len(useless) == 0 {
 		return nil
 	}
-	b := index.NewBuilder()
+	// What the damaged ones described was rebuilt in memory, and has been merged.
+	if err := r.retireSegments(ctx, useless); err != nil {
+		return err
+	}
+	return r.v.catalog.refresh(ctx)
+}
+
+// groups returns the segments to be replaced by one, each time. A segment that is large, and of whose packs all are there, is
+// not among them; with everything, each is.
+func (r *reclaim) groups(segments []*index.Segment, everything bool) (groups [][]*index.Segment) {
+	slices.SortFunc(segments, func(a, b *index.Segment) int { return cmp.Compare(a.Len(), b.Len()) })
+	var group []*index.Segment
+	entries := 0
+	flush := func() {
+		if len(group) > 1 || everything || r.dropsAny(group) {
+			groups = append(groups, group)
+		}
+		group, entries = nil, 0
+	}
 	for _, s := range segments {
+		if len(group) > 0 && entries+s.Len() > r.v.merge {
+			flush()
+		}
+		group, entries = append(group, s), entries+s.Len()
+	}
+	if len(group) > 0 {
+		flush()
+	}
+	return groups
+}
+
+// mergeGroup replaces segments by one.
+func (r *reclaim) mergeGroup(ctx context.Context, group []*index.Segment) error {
+	b := index.NewBuilder()
+	var old []ID
+	for _, s := range group {
 		b.Merge(s, r.v.catalog.usable)
+		if r.v.catalog.loaded(ID(s.ID())) {
+			old = append(old, ID(s.ID()))
+		}
 	}
 	if b.Len() > 0 {
 		built, err := b.Build()
@@ -56,14 +102,21 @@ func (r *reclaim) mergeIndex(ctx context.Context) error {
 			return err
 		}
 	}
-	out := make([]Retirement, len(old))
-	for i, id := range old {
+	if err := r.retireSegments(ctx, old); err != nil {
+		return err
+	}
+	return r.v.catalog.refresh(ctx)
+}
+
+func (r *reclaim) retireSegments(ctx context.Context, ids []ID) error {
+	out := make([]Retirement, len(ids))
+	for i, id := range ids {
 		out[i] = Retirement{ID: id}
 	}
 	if err := r.v.ledger.Retire(ctx, r.s.row.ID, out); err != nil {
 		return fmt.Errorf("retire index segments: %w", err)
 	}
-	return r.v.catalog.refresh(ctx)
+	return nil
 }
 
 // dropsAny reports whether a segment describes a pack that is gone.
@@ -90,17 +143,33 @@ func (c *catalog) usable(id pack.ID) bool {
 // readable reports whether the bytes of a pack in this state are there.
 func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemned }
 
-// mergeable returns the live segments of the ledger that are loaded or damaged, and what the index holds. A segment
-// rebuilt in memory, because one is damaged, is among the latter only.
-func (c *catalog) mergeable() (old []ID, segments []*index.Segment, damaged bool) {
+// mergeable returns what the index holds, and the live segments of the ledger that are not among it, because they are damaged
+// or because a reclaim that did not end has replaced them. A segment rebuilt in memory, because one is damaged, is among the
+// former. All of those are to be written anew if one is damaged, or was read only with its parity.
+func (c *catalog) mergeable() (segments []*index.Segment, useless []ID, renew bool) {
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
+	segments = c.set.Segments()
+	held := make(map[ID]bool, len(segments))
+	for _, s := range segments {
+		held[ID(s.ID())] = true
+	}
 	for id, level := range c.segments {
-		old = append(old, id)
-		damaged = damaged || c.v.observed.has(segmentName(level, id)) // only its parity made it readable
+		renew = renew || c.v.observed.has(segmentName(level, id)) // only its parity made it readable
+		if !held[id] {
+			useless = append(useless, id)
+		}
 	}
 	for id := range c.damaged {
-		old = append(old, id)
+		useless = append(useless, id)
 	}
-	return old, c.set.Segments(), damaged || len(c.damaged) > 0
+	return segments, useless, renew || len(c.damaged) > 0
+}
+
+// loaded reports whether a segment is one of the ledger, and not one that was rebuilt in memory.
+func (c *catalog) loaded(id ID) bool {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	_, ok := c.segments[id]
+	return ok
 }

@@ -89,7 +89,7 @@ func (r *reclaim) rewritten(ctx context.Context, id PointID, generations []int) 
 	if r.derive[id] {
 		set, err = r.v.derived(ctx, id, generations, chunk.Damaged(string(refsetName(id, 1)), "it does not fit the tree"))
 	} else {
-		set, err = r.v.currentOf(ctx, id, generations)
+		set, err = r.v.readCurrent(ctx, id, generations)
 	}
 	if err != nil || len(r.relocated) == 0 {
 		return set, err
@@ -134,6 +134,11 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	if len(packs)+len(segments) == 0 {
 		return nil
 	}
+	return r.remove(ctx, packs, segments)
+}
+
+// remove removes retired objects once no session may still look for them.
+func (r *reclaim) remove(ctx context.Context, packs []packRow, segments []Object) error {
 	var epoch uint64
 	for _, x := range packs {
 		epoch = max(epoch, x.epoch)
@@ -144,13 +149,12 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 	if err := r.await(ctx, epoch); err != nil {
 		return err
 	}
-	retained, err := r.removePacks(ctx, packs)
-	if err != nil {
+	if err := r.removePacks(ctx, packs); err != nil {
 		return err
 	}
 	var forget []ID
 	for _, x := range packs {
-		if !r.outlived(x.epoch) && !retained[x.id] {
+		if !r.outlived(x.epoch) && r.removed[x.id] {
 			forget = append(forget, x.id)
 		}
 	}
@@ -176,12 +180,17 @@ func (r *reclaim) removeRetired(ctx context.Context) error {
 
 // removePacks removes several objects at once, because each removal waits for the disk. Those that the store retains stay for a
 // later reclaim.
-func (r *reclaim) removePacks(ctx context.Context, packs []packRow) (retained map[ID]bool, err error) {
-	retained = map[ID]bool{}
+func (r *reclaim) removePacks(ctx context.Context, packs []packRow) error {
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, x := range packs {
+		mu.Lock()
+		_, done := r.removed[x.id]
+		mu.Unlock()
+		if done {
+			continue
+		}
 		g.Go(func() error {
 			err := r.v.store.Delete(gctx, packName(x.kind, x.id))
 			if err != nil && !errors.Is(err, blob.ErrRetained) {
@@ -190,8 +199,8 @@ func (r *reclaim) removePacks(ctx context.Context, packs []packRow) (retained ma
 			r.v.observed.forget([]blob.Name{packName(x.kind, x.id)})
 			mu.Lock()
 			defer mu.Unlock()
+			r.removed[x.id] = err == nil
 			if err != nil {
-				retained[x.id] = true
 				r.report.PacksRetained++
 				r.report.BytesRetained += x.size
 				if r.retiredNow[x.id] {
@@ -203,7 +212,7 @@ func (r *reclaim) removePacks(ctx context.Context, packs []packRow) (retained ma
 			return nil
 		})
 	}
-	return retained, g.Wait()
+	return g.Wait()
 }
 
 // outlived reports whether a session that was opened before the epoch was active when refsets were rewritten: what it has
@@ -248,7 +257,7 @@ func (c *catalog) forget(ids []ID) {
 			delete(c.damaged, id)
 		}
 		if n, ok := c.numbers[id]; ok {
-			c.rows[n].forgotten = true
+			c.rows[n].forgotten, c.rows[n].remap = true, nil
 		}
 	}
 }

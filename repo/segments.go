@@ -13,6 +13,13 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
+const (
+	// spillBytes is from what size on a segment is kept in a file.
+	spillBytes = 4 << 20
+	// loadAtOnce is how many segments are read at once; each is in memory then, sealed and plain.
+	loadAtOnce = 2
+)
+
 // load reads segments and adds them to the index. A damaged one is replaced by what the trailers of the packs say that
 // nothing else describes, so that the vault stays usable; Check reports it. The caller holds refreshing.
 func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
@@ -23,7 +30,7 @@ func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
 	levels := make([]int, len(ids))
 	failed := make([]error, len(ids))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
+	g.SetLimit(loadAtOnce)
 	for i, id := range ids {
 		g.Go(func() error {
 			var err error
@@ -97,7 +104,7 @@ func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, er
 		} else if err != nil {
 			return nil, level, err
 		}
-		s, err := index.Open(string(name), plain)
+		s, err := v.openSegment(string(name), plain)
 		return s, level, err
 	}
 	return nil, 0, err

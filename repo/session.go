@@ -61,11 +61,15 @@ func (s *session) start(ctx context.Context) error {
 	return nil
 }
 
+// lookEvery is how often a session looks for a new epoch at the latest. A reclaim in the same process pokes it; one on
+// another node waits for this.
+const lookEvery = 10 * time.Second
+
 // keep is the session's goroutine.
 func (s *session) keep(ctx context.Context) {
 	defer close(s.done)
 	acked := s.row.Acked
-	timer := time.NewTicker(max(s.row.Lease/4, 10*time.Millisecond))
+	timer := time.NewTicker(max(min(s.row.Lease/4, lookEvery), 10*time.Millisecond))
 	defer timer.Stop()
 	for {
 		select {

@@ -64,6 +64,15 @@ func (v *Vault) chunk(ctx context.Context, id ID) ([]byte, error) {
 			continue
 		}
 		plain, err := v.readContent(ctx, id, loc)
+		if errors.Is(err, blob.ErrNotExist) {
+			if err := v.catalog.refresh(ctx); err != nil {
+				return nil, err
+			}
+			if !readable(v.catalog.row(loc.Pack).state) {
+				refreshed = 0 // it was reclaimed after the lookup, perhaps by another node; each pack is once
+				continue
+			}
+		}
 		if errors.Is(err, ErrDamaged) && ctx.Err() == nil {
 			plain, err = v.mendContent(ctx, id, loc, err)
 		}
@@ -71,11 +80,6 @@ func (v *Vault) chunk(ctx context.Context, id ID) ([]byte, error) {
 		case err == nil:
 			v.cache.put(id, plain)
 			return plain, nil
-		case errors.Is(err, blob.ErrNotExist) && refreshed < 2:
-			refreshed++ // the pack may have been reclaimed after the lookup
-			if err := v.catalog.refresh(ctx); err != nil {
-				return nil, err
-			}
 		case errors.Is(err, blob.ErrNotExist), errors.Is(err, ErrDamaged):
 			damage = missingIsDamage(err)
 			v.catalog.suspect(loc.Pack)

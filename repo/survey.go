@@ -217,7 +217,7 @@ func (v *Vault) Survey(ctx context.Context, told func(FoundPoint) error) error {
 		m, err := v.readManifest(ctx, id)
 		if err == nil {
 			f.Facts, f.Stats, f.Cold = m.facts, m.stats, m.warm != ""
-			_, err = v.currentOf(ctx, id, refsets[id])
+			_, err = v.readCurrent(ctx, id, refsets[id])
 		}
 		if err = missingIsDamage(err); errors.Is(err, ErrDamaged) {
 			f.Damage, err = err, nil

@@ -29,6 +29,7 @@ type Vault struct {
 	cache   *cache
 	openers openers
 	mended  mended
+	merge   int // most entries of a segment that a reclaim makes
 
 	observed observed
 	claim    uint64 // highest claim at opening; 0 without a ledger
@@ -202,7 +203,7 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	}
 	v := &Vault{
 		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
-		sessions: map[*session]bool{},
+		sessions: map[*session]bool{}, merge: maxMerge,
 	}
 	for _, c := range formats {
 		v.format, v.opening = c.format, damage

@@ -227,6 +227,10 @@ func (w *Writer) pin(loc index.Location) {
 
 // acknowledge hands the pins to the ledger and takes over which packs are condemned; lookups wait meanwhile.
 func (w *Writer) acknowledge(ctx context.Context) (uint64, error) {
+	// What can be read before is, so that lookups wait for little.
+	if err := w.v.catalog.refresh(ctx); err != nil {
+		return 0, err
+	}
 	w.gate.Lock()
 	defer w.gate.Unlock()
 	w.pinsMu.Lock()

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
@@ -109,12 +110,11 @@ func (v *Vault) Forget(ctx context.Context, id repo.SessionID, objects []repo.ID
 		if err != nil {
 			return err
 		}
-		err = deleteAll(ctx, t, "ledger_object WHERE vault = ? AND state = 4 AND id IN", objects, t.vault)
-		if err != nil {
+		if err := t.forget(ctx, objects); err != nil {
 			return err
 		}
 		for _, table := range []string{"ledger_damage", "ledger_verified"} {
-			err := deleteAll(ctx, t, table+` WHERE vault = ? AND pack NOT IN (SELECT id FROM ledger_object WHERE vault = ?)
+			err := deleteAll(ctx, t, table+` WHERE vault = ? AND pack NOT IN (SELECT id FROM ledger_object WHERE vault = ? AND state < 5)
 				AND pack IN`, objects, t.vault, t.vault)
 			if err != nil {
 				return err
@@ -129,6 +129,32 @@ func (v *Vault) Forget(ctx context.Context, id repo.SessionID, objects []repo.ID
 		}
 		return deleteAll(ctx, t, "ledger_session WHERE vault = ? AND "+over+" AND id IN", sessions, t.vault, meta.Micros(now))
 	})
+}
+
+// forget leaves of retired objects what other nodes have to learn, and drops what they had time to.
+func (t *ledgerTx) forget(ctx context.Context, objects []repo.ID) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	t.revision++
+	t.changed = true
+	for some := range slices.Chunk(objects, batch) {
+		args := append([]any{int64(t.revision), t.vault}, anys(some)...)
+		_, err := t.Exec(ctx, `UPDATE ledger_object SET state = 5, remap = NULL, revision = ?
+			WHERE vault = ? AND state = 4 AND id IN (`+marks(len(some))+")", args...)
+		if err != nil {
+			return fmt.Errorf("forget: %w", err)
+		}
+	}
+	if t.revision <= t.d.remember || t.revision-t.d.remember <= t.horizon {
+		return nil
+	}
+	t.horizon = t.revision - t.d.remember
+	_, err := t.Exec(ctx, "DELETE FROM ledger_object WHERE vault = ? AND state = 5 AND revision <= ?", t.vault, int64(t.horizon))
+	if err != nil {
+		return fmt.Errorf("forget: %w", err)
+	}
+	return nil
 }
 
 // deleteAll deletes the rows of a table that a condition and a list select.

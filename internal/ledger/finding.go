@@ -97,7 +97,8 @@ func (v *Vault) RecordVerified(ctx context.Context, level int, packs []repo.ID) 
 		for some := range slices.Chunk(packs, batch) {
 			args := append([]any{level, meta.Micros(now), t.vault}, anys(some)...)
 			_, err := t.Exec(ctx, `INSERT INTO ledger_verified (vault, pack, level, verified_at)
-				SELECT vault, id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM ledger_object WHERE vault = ? AND id IN (`+marks(len(some))+`)
+				SELECT vault, id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM ledger_object
+				WHERE vault = ? AND state < 5 AND id IN (`+marks(len(some))+`)
 				ON CONFLICT (vault, pack, level) DO UPDATE SET verified_at = excluded.verified_at`, args...)
 			if err != nil {
 				return fmt.Errorf("record verification: %w", err)
@@ -116,7 +117,7 @@ func (v *Vault) Verifications(ctx context.Context) (all []repo.Verification, now
 		}
 		rows, err := t.Query(ctx, `SELECT pack, level, verified_at FROM ledger_verified f
 			JOIN ledger_object o ON o.vault = f.vault AND o.id = f.pack
-			WHERE f.vault = ? AND o.state <> ? ORDER BY pack, level`, t.vault, repo.ObjectRetired)
+			WHERE f.vault = ? AND o.state < ? ORDER BY pack, level`, t.vault, repo.ObjectRetired)
 		if err != nil {
 			return fmt.Errorf("read verifications: %w", err)
 		}

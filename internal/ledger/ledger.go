@@ -41,6 +41,8 @@ func Migrations() meta.MigrationSet {
 
 const (
 	defaultLease = 2 * time.Minute
+	// defaultRemember is how many revisions back forgotten objects are told.
+	defaultRemember = 10_000
 	// keepFenced is how long the row of a fenced session whose owner may still
 	// be alive is kept.
 	keepFenced = 3 * 24 * time.Hour
@@ -51,6 +53,10 @@ type Options struct {
 	// Lease is how long a session lives without a sign of its owner, by the
 	// clock of the database. The default is two minutes.
 	Lease time.Duration
+	// Remember is how many revisions of a vault back [Vault.Changes] tells what
+	// was forgotten; whoever asks for older ones reads all rows anew. The default
+	// is ten thousand.
+	Remember uint64
 	// Shift, for tests, is added to the clock of the database; nil adds nothing.
 	Shift func() time.Duration
 }
@@ -58,14 +64,15 @@ type Options struct {
 // DB holds the ledgers of the vaults of one database. Its methods may be called
 // concurrently.
 type DB struct {
-	db    *meta.DB
-	lease time.Duration
-	shift func() time.Duration
+	db       *meta.DB
+	lease    time.Duration
+	remember uint64
+	shift    func() time.Duration
 }
 
 // New returns the ledgers in db, to which [Migrations] have been applied.
 func New(db *meta.DB, o Options) *DB {
-	d := &DB{db: db, lease: cmp.Or(o.Lease, defaultLease), shift: o.Shift}
+	d := &DB{db: db, lease: cmp.Or(o.Lease, defaultLease), remember: cmp.Or(o.Remember, defaultRemember), shift: o.Shift}
 	if d.shift == nil {
 		d.shift = func() time.Duration { return 0 }
 	}
@@ -101,8 +108,15 @@ func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
 // that were fenced before, whose rows need not be kept any longer.
 func (d *DB) FenceAll(ctx context.Context) error {
 	return d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE ledger_session SET state = ?, pins = NULL, pin = '', keep_until = 0
+		r, err := tx.Exec(ctx, `UPDATE ledger_session SET state = ?, pins = NULL, pin = '', keep_until = 0
 			WHERE state IN (?, ?)`, repo.SessionFenced, repo.SessionActive, repo.SessionFenced)
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, "UPDATE ledger_vault SET freed = freed + 1")
 		return err
 	})
 }
@@ -126,6 +140,44 @@ func (d *DB) Vaults(ctx context.Context) (names []string, err error) {
 		return rows.Err()
 	})
 	return names, err
+}
+
+// Due returns the vaults in which something may have become free since their last
+// whole reclaim began, each with what [DB.Reclaimed] is to be told after the next
+// one. That a recovery point was removed is known to all nodes this way, and
+// outlives the one that removed it.
+func (d *DB) Due(ctx context.Context) (due map[string]uint64, err error) {
+	err = d.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		due = map[string]uint64{}
+		rows, err := tx.Query(ctx, "SELECT vault, freed FROM ledger_vault WHERE freed > reclaimed")
+		if err != nil {
+			return fmt.Errorf("list vaults to reclaim: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var (
+				name  string
+				freed uint64
+			)
+			if err := rows.Scan(&name, &freed); err != nil {
+				return fmt.Errorf("list vaults to reclaim: %w", err)
+			}
+			due[name] = freed
+		}
+		return rows.Err()
+	})
+	return due, err
+}
+
+// Reclaimed notes that a reclaim of a vault ended, which began when [DB.Due] said freed.
+func (d *DB) Reclaimed(ctx context.Context, vault string, freed uint64) error {
+	return patient(ctx, func() error {
+		return d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE ledger_vault SET reclaimed = ? WHERE vault = ? AND reclaimed < ?",
+				int64(freed), vault, int64(freed))
+			return err
+		})
+	})
 }
 
 // Vault returns the ledger of one vault. It does not check that there is one;
@@ -182,7 +234,7 @@ func patient(ctx context.Context, call func() error) error {
 
 // decided reports whether an error is the ledger's answer.
 func decided(err error) bool {
-	for _, answer := range []error{repo.ErrFenced, repo.ErrNotFound, repo.ErrBusy, meta.ErrNested, errTaken} {
+	for _, answer := range []error{repo.ErrFenced, repo.ErrNotFound, repo.ErrBusy, repo.ErrStale, meta.ErrNested, errTaken} {
 		if errors.Is(err, answer) {
 			return true
 		}
@@ -207,7 +259,9 @@ type ledgerTx struct {
 	identity [16]byte
 	epoch    uint64
 	revision uint64
-	changed  bool // the row is to be written back
+	horizon  uint64 // revision up to which it is not known what was forgotten
+	freed    uint64 // how often something may have become free
+	changed  bool   // the row is to be written back
 }
 
 // update runs fn in a transaction that has locked the vault's row, and writes
@@ -235,8 +289,8 @@ func (d *DB) within(ctx context.Context, tx *meta.Tx, vault string, fn func(cont
 	if err := fn(ctx, t); err != nil || !t.changed {
 		return err
 	}
-	_, err = t.Exec(ctx, "UPDATE ledger_vault SET epoch = ?, revision = ? WHERE vault = ?",
-		int64(t.epoch), int64(t.revision), vault)
+	_, err = t.Exec(ctx, "UPDATE ledger_vault SET epoch = ?, revision = ?, horizon = ?, freed = ? WHERE vault = ?",
+		int64(t.epoch), int64(t.revision), int64(t.horizon), int64(t.freed), vault)
 	return err
 }
 
@@ -256,8 +310,8 @@ func (v *Vault) view(ctx context.Context, fn func(context.Context, *ledgerTx) er
 func (d *DB) begin(ctx context.Context, tx *meta.Tx, vault, lock string) (*ledgerTx, error) {
 	t := &ledgerTx{Tx: tx, d: d, vault: vault}
 	var identity []byte
-	row := tx.QueryRow(ctx, "SELECT identity, epoch, revision FROM ledger_vault WHERE vault = ?"+lock, vault)
-	switch err := row.Scan(&identity, &t.epoch, &t.revision); {
+	row := tx.QueryRow(ctx, "SELECT identity, epoch, revision, horizon, freed FROM ledger_vault WHERE vault = ?"+lock, vault)
+	switch err := row.Scan(&identity, &t.epoch, &t.revision, &t.horizon, &t.freed); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, fmt.Errorf("ledger of vault %s: %w", vault, repo.ErrNotFound)
 	case err != nil:
@@ -276,6 +330,12 @@ func (t *ledgerTx) now(ctx context.Context) (time.Time, error) {
 // raise begins a new epoch.
 func (t *ledgerTx) raise() {
 	t.epoch++
+	t.changed = true
+}
+
+// free notes that something may have become free.
+func (t *ledgerTx) free() {
+	t.freed++
 	t.changed = true
 }
 

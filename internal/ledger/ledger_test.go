@@ -412,3 +412,114 @@ func TestLedger_TenThousandPacks(t *testing.T) {
 		}
 	})
 }
+
+func TestChanges_OlderThanWhatIsRemembered(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		v := vault(t, ledger.New(db, ledger.Options{Remember: 3}), "v")
+		w, c := open(t, v, repo.SessionWriter), open(t, v, repo.SessionCollector)
+		forgotten := map[repo.ID]bool{}
+		for range 5 {
+			_, before, err := v.Changes(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := draw(1)
+			_, epochErr := v.Condemn(t.Context(), c.ID, nil)
+			err = errors.Join(v.Reserve(t.Context(), w.ID, o), v.Register(t.Context(), w.ID, o), epochErr)
+			if err == nil {
+				_, err = v.Condemn(t.Context(), c.ID, []repo.ID{o[0].ID})
+			}
+			err = errors.Join(err, v.Retire(t.Context(), c.ID, []repo.Retirement{{ID: o[0].ID}}),
+				v.Forget(t.Context(), c.ID, []repo.ID{o[0].ID}, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			forgotten[o[0].ID] = true
+			if _, _, err := v.Changes(t.Context(), before); before > 0 && !errors.Is(err, repo.ErrStale) {
+				t.Errorf("changes since %d, five revisions ago, with three remembered = %v, want %v", before, err, repo.ErrStale)
+			}
+		}
+		all, revision, err := v.Changes(t.Context(), 0)
+		if len(all) != 0 || err != nil {
+			t.Errorf("all rows = %v, %v, want none", all, err)
+		}
+		last, _, err := v.Changes(t.Context(), revision-1)
+		if err != nil || len(last) != 1 || last[0].State != repo.ObjectForgotten || !forgotten[last[0].ID] {
+			t.Errorf("last change = %v, %v, want the object forgotten last", last, err)
+		}
+	})
+}
+
+func TestDue_UntilAReclaimThatBeganLater(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		var c clock
+		d := ledger.New(db, ledger.Options{Shift: c.shift})
+		v := vault(t, d, "v")
+		due := func() uint64 {
+			t.Helper()
+			all, err := d.Due(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return all["v"]
+		}
+		done := func(freed uint64) {
+			t.Helper()
+			if err := d.Reclaimed(t.Context(), "v", freed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var points []repo.PointID
+		for range 2 {
+			w := open(t, v, repo.SessionWriter)
+			if err := v.Commit(t.Context(), prepared(w)); err != nil {
+				t.Fatal(err)
+			}
+			points = append(points, repo.PointID(w.ID))
+		}
+		if n := due(); n != 0 {
+			t.Errorf("due after commits = %d, want 0", n)
+		}
+		for _, step := range []struct {
+			name string
+			do   func() error
+		}{
+			{"Remove", func() error { return v.Remove(t.Context(), points[0]) }},
+			{"another Remove", func() error { return v.Remove(t.Context(), points[1]) }},
+			{"Close of a writer", func() error { return v.Close(t.Context(), open(t, v, repo.SessionWriter).ID) }},
+			{"a lease that ran out", func() error {
+				open(t, v, repo.SessionWriter)
+				c.advance(time.Hour)
+				_, err := v.Fence(t.Context())
+				return err
+			}},
+		} {
+			before := due()
+			if err := step.do(); err != nil {
+				t.Fatal(err)
+			}
+			if n := due(); n <= before {
+				t.Errorf("due after %s = %d, want more than %d", step.name, n, before)
+			}
+			done(before)
+			if due() == 0 {
+				t.Errorf("after %s, a reclaim that began before it is enough", step.name)
+			}
+		}
+		for _, nothing := range []func() error{
+			func() error { return v.Remove(t.Context(), points[0]) },
+			func() error { return v.Close(t.Context(), open(t, v, repo.SessionReader).ID) },
+		} {
+			last := due()
+			if err := nothing(); err != nil || due() != last {
+				t.Errorf("%v, due = %d, want %d: nothing became free", err, due(), last)
+			}
+		}
+		done(due())
+		if n := due(); n != 0 {
+			t.Errorf("due after a reclaim = %d, want 0", n)
+		}
+	})
+}

@@ -88,10 +88,16 @@ func (v *Vault) Register(ctx context.Context, id repo.SessionID, objects []repo.
 func (v *Vault) Changes(ctx context.Context, since uint64) (all []repo.Object, revision uint64, err error) {
 	err = v.view(ctx, func(ctx context.Context, t *ledgerTx) error {
 		revision = t.revision
-		if since >= revision {
+		switch {
+		case since >= revision:
 			return nil
+		case since == 0:
+			all, err = t.objects(ctx, nil, "state < 5 ORDER BY id")
+		case since < t.horizon:
+			return fmt.Errorf("changes of vault %s after %d: %w", t.vault, since, repo.ErrStale)
+		default:
+			all, err = t.objects(ctx, nil, "revision > ? ORDER BY id", int64(since))
 		}
-		all, err = t.objects(ctx, nil, "revision > ? ORDER BY id", int64(since))
 		return err
 	})
 	return all, revision, err

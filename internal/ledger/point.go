@@ -115,8 +115,15 @@ func (v *Vault) Remove(ctx context.Context, id repo.PointID) error {
 // RemoveTx is [repo.Points.Remove] within a larger transaction.
 func (d *DB) RemoveTx(ctx context.Context, tx *meta.Tx, vault string, id repo.PointID) error {
 	return d.within(ctx, tx, vault, func(ctx context.Context, t *ledgerTx) error {
-		_, err := t.Exec(ctx, "DELETE FROM ledger_point WHERE vault = ? AND id = ?", vault, string(id))
-		return err
+		r, err := t.Exec(ctx, "DELETE FROM ledger_point WHERE vault = ? AND id = ?", vault, string(id))
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		t.free()
+		return nil
 	})
 }
 

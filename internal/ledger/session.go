@@ -76,6 +76,9 @@ func (t *ledgerTx) fence(ctx context.Context, now time.Time, where string, args 
 		return 0, fmt.Errorf("fence sessions: %w", err)
 	}
 	n, err := r.RowsAffected()
+	if n > 0 {
+		t.free()
+	}
 	return int(n), err
 }
 
@@ -142,9 +145,13 @@ func (v *Vault) Close(ctx context.Context, id repo.SessionID) error {
 		if err != nil {
 			return err
 		}
+		writer := t.demand(ctx, id, repo.SessionWriter) == nil
 		err = t.touch(ctx, id, "state = ?, pins = NULL, pin = ''", repo.SessionClosed)
-		if errors.Is(err, repo.ErrFenced) {
+		switch {
+		case errors.Is(err, repo.ErrFenced):
 			return nil
+		case err == nil && writer:
+			t.free()
 		}
 		return err
 	})

@@ -45,6 +45,10 @@ type Options struct {
 	URL string
 	// Log receives what River has to say; nil discards it.
 	Log *slog.Logger
+	// Full, if not nil, is called when a write transaction finds the disk of a
+	// SQLite file full. If it returns true it has made some room, and the
+	// transaction is tried again. It may be called concurrently.
+	Full func() bool
 	// Hook, for tests only, is called at every boundary of every write
 	// transaction. An error ends [DB.Update] there, as a crash would: at
 	// BeforeBegin and BeforeCommit nothing is kept, at AfterCommit the
@@ -64,6 +68,7 @@ type DB struct {
 	name    string
 	log     *slog.Logger
 	hook    func(point string) error
+	full    func() bool            // may be nil
 	client  *river.Client[*sql.Tx] // only inserts
 	wake    *wakeup
 	running atomic.Int32 // runners started and not stopped
@@ -80,7 +85,7 @@ var ErrVersion = errors.New("database server is too old")
 // Open opens a database, which [DB.Migrate] must bring up to date before use. A
 // missing SQLite file is created; its folder must exist.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	db := &DB{hook: o.Hook, log: o.Log, wake: &wakeup{}}
+	db := &DB{hook: o.Hook, full: o.Full, log: o.Log, wake: &wakeup{}}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

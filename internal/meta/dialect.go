@@ -25,6 +25,8 @@ type dialect interface {
 	duplicate(err error) bool
 	// lost errors say that the database cannot be reached or used.
 	lost(err error) bool
+	// full errors may mean that the disk is full, here and not on a server.
+	full(err error) bool
 	missingTable(err error) bool
 
 	// upgrade creates River's tables and runs apply in a transaction, alone

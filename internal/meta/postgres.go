@@ -142,6 +142,8 @@ func hasCode(err error, codes ...string) bool {
 
 // upgrade holds an advisory lock on a connection of its own, since River's
 // migrations need several transactions.
+func (postgresDialect) full(error) bool { return false }
+
 func (d postgresDialect) upgrade(ctx context.Context, db *DB, apply func(context.Context, *sql.Tx) error) error {
 	m, err := rivermigrate.New(d.driver(db), &rivermigrate.Config{Logger: db.quietLog()})
 	if err != nil {

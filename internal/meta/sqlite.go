@@ -126,6 +126,11 @@ func (sqliteDialect) lost(err error) bool {
 	return false
 }
 
+func (sqliteDialect) full(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == sqliteFull || e.Code()&0xff == sqliteIO) // the files beside it cannot grow: an I/O error
+}
+
 func (sqliteDialect) duplicate(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && (e.Code() == sqlitePrimaryKey || e.Code() == sqliteUnique)

@@ -40,7 +40,12 @@ type txKey struct{}
 // SQLite runs one write transaction at a time. PostgreSQL runs them side by
 // side, read committed: lock what must not change by [Tx.ForUpdate].
 func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	return db.retry(ctx, func() error { return db.update(ctx, fn) })
+	try := func() error { return db.update(ctx, fn) }
+	err := db.retry(ctx, try)
+	if err != nil && db.full != nil && db.dialect.full(err) && db.full() {
+		err = db.retry(ctx, try)
+	}
+	return err
 }
 
 // View runs fn in a transaction that reads one snapshot of the database and

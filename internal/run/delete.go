@@ -35,11 +35,19 @@ type Deleter struct {
 	Store   *Store
 	// Authority is asked once more before data is destroyed: the role may have changed since the deletion was accepted.
 	Authority vault.Authority
-	Streams   Streams       // nil if there are none
-	Patience  time.Duration // how long a deletion may fail; 0 is [DefaultDeletePatience]
+	Streams   Streams          // nil if there are none
+	Patience  time.Duration    // how long a deletion may fail; 0 is [DefaultDeletePatience]
+	Now       func() time.Time // clock of policy, by which statuses have their times; nil is time.Now
 	// Deleted is called after recovery points of a vault have gone.
 	Deleted func(ctx context.Context, vaultUUID string)
 	Log     *slog.Logger
+}
+
+func (d *Deleter) now() time.Time {
+	if d.Now != nil {
+		return d.Now()
+	}
+	return time.Now()
 }
 
 // Timeout implements [river.Worker]: there is none.
@@ -128,7 +136,7 @@ func (d *Deleter) weigh(ctx context.Context, batch []vault.Point) (ready []vault
 			ready = append(ready, p)
 		case ctx.Err() != nil:
 			return nil, expired, ctx.Err()
-		case isRefusal(cause) || time.Since(p.StatusAt) > d.patience():
+		case isRefusal(cause) || d.now().Sub(p.StatusAt) > d.patience():
 			saved, err := d.expire(ctx, p, cause)
 			if err != nil {
 				return nil, expired, err

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse says that another server works on the data directory.
+// ErrInUse says that another server works on the data directory, or on a database that only one may use.
 var ErrInUse = errors.New("data directory is in use")
 
 // Directory is a data directory that this process has locked.
@@ -57,6 +57,23 @@ func LockDirectory(path string) (*Directory, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// lockDatabase locks a SQLite file for this process, until the file that it returns is closed. Two data directories may name
+// one file, and a server believes that SQLite is its own: it takes over what it finds running there.
+func lockDatabase(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock database: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: another server works with it; several servers share a database only if it is PostgreSQL", ErrInUse)
+	}
+	return nil, errors.Join(fmt.Errorf("database %s: %w", path, err), f.Close())
 }
 
 func lockOwner(f *os.File) string {

@@ -26,6 +26,12 @@ func WithDriver(o Options, wrap func(resource.Driver) resource.Driver) Options {
 	return o
 }
 
+// WithLease returns options of a server that takes what is silent for so long for dead.
+func WithLease(o Options, lease time.Duration) Options {
+	o.lease = lease
+	return o
+}
+
 // WithCuts returns options of a server whose transactions call a hook and whose store is on another file system.
 func WithCuts(o Options, hook func(point string) error, system fs.System) Options {
 	o.hook, o.system = hook, system

@@ -25,12 +25,14 @@ import (
 	"github.com/lockfast/lockfast/internal/server"
 )
 
-// serveIn makes the test binary a server on a data directory, that can be killed; metadataAt gives it a database, and
-// clockAhead puts its policy clock forward.
+// serveIn makes the test binary a server on a data directory, that can be killed, metadataAt gives it a database, and
+// clockAhead puts its policy clock forward. With sharedIn, the store and the root key are in that directory instead of the
+// server's own, and leases are sharedLease.
 const (
 	serveIn    = "LOCKFAST_TEST_SERVE_IN"
 	metadataAt = "LOCKFAST_TEST_METADATA"
 	clockAhead = "LOCKFAST_TEST_CLOCK_AHEAD"
+	sharedIn   = "LOCKFAST_TEST_SHARED_IN"
 )
 
 func serveHere(dir string) {
@@ -41,16 +43,19 @@ func serveHere(dir string) {
 	if url := os.Getenv(metadataAt); url != "" {
 		c.Metadata = url
 	}
-	now := time.Now
+	o := server.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if shared := os.Getenv(sharedIn); shared != "" {
+		c = share(c, shared)
+		o = server.WithLease(o, sharedLease)
+	}
 	if ahead, err := time.ParseDuration(os.Getenv(clockAhead)); err == nil {
-		now = func() time.Time { return time.Now().Add(ahead) }
+		o.Now = func() time.Time { return time.Now().Add(ahead) }
 		c.LifecycleInterval = time.Second
 	}
 	err := c.Check()
-	if err == nil {
+	if o.Config = c; err == nil {
 		var s *server.Server
-		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		if s, err = server.Open(ctx, server.Options{Config: c, Now: now, Log: log}); err == nil {
+		if s, err = server.Open(ctx, o); err == nil {
 			fmt.Println(s.Address().URL)
 			err = s.Serve(ctx)
 		}
@@ -104,7 +109,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	rounds := 5
 	if os.Getenv("LOCKFAST_SOAK") != "" {
-		rounds = 100
+		rounds = 200
 	}
 	killed(t, rounds, func(dir string) *process { return spawn(t, dir) })
 }

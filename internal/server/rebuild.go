@@ -131,7 +131,7 @@ func (r *rebuild) checkDirectory(context.Context) error {
 	for _, e := range entries {
 		path := filepath.Join(r.o.Config.Data, e.Name())
 		known := path == r.o.Config.Store || path == r.o.Config.KeyFile || slices.Contains([]string{"lock", "lockfast.yaml", "meta.db",
-			"meta.db-wal", "meta.db-shm", "credentials", "tmp"}, e.Name())
+			"meta.db-wal", "meta.db-shm", "meta.db.lock", "meta.db.reserve", "credentials", "tmp"}, e.Name())
 		if !known {
 			return fmt.Errorf("data directory %s is not empty: there is %s; choose another one with --data", r.o.Config.Data, e.Name())
 		}

@@ -36,6 +36,9 @@ type Options struct {
 	wrap func(resource.Driver) resource.Driver
 	// roles stands for what roles allow, in tests.
 	roles roles
+	// lease, in tests, is how long the owner of anything may be silent before others take it for dead; 0 stands for the
+	// defaults of each.
+	lease time.Duration
 	// hook and system let tests cut the database and the store: see [meta.Options] and [fs.Options].
 	hook   func(point string) error
 	system fs.System

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,9 @@ type parts struct {
 	renewed   time.Time // when the background last did
 	retired   string    // file of the root key that was replaced
 	db        *meta.DB
-	blobs     *Blobs // nil until a vault is needed
+	dbLock    *os.File // of SQLite's file; nil for PostgreSQL
+	reserve   *reserve // nil for PostgreSQL
+	blobs     *Blobs   // nil until a vault is needed
 	pager     *restjson.Pager
 	links     *links
 	iam       *iam.Service
@@ -166,7 +169,14 @@ func (p *parts) openRecords(ctx context.Context) (err error) {
 	}
 	file, embedded := strings.CutPrefix(p.o.Config.Metadata, "sqlite:")
 	_, missing := os.Stat(file)
-	p.db, err = meta.Open(ctx, meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook})
+	o := meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook}
+	if embedded {
+		if err := p.guardFile(file); err != nil {
+			return err
+		}
+		o.Full = p.reserve.release
+	}
+	p.db, err = meta.Open(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -186,6 +196,23 @@ func (p *parts) migrate(ctx context.Context) error {
 	return p.db.Migrate(ctx, ledger.Migrations(), iam.Migrations(), vault.Migrations(), job.Migrations(),
 		protected.Migrations(), tag.Migrations(), registry.Migrations(), task.Migrations(), events.Migrations(),
 		trail.Migrations(), kms.Migrations(), plan.Migrations(), sched.Migrations(), setting.Migrations())
+}
+
+// guardFile locks SQLite's file and keeps a reserve of space for it.
+func (p *parts) guardFile(file string) (err error) {
+	if p.dbLock, err = lockDatabase(file); err != nil {
+		return err
+	}
+	p.reserve = &reserve{path: file + ".reserve", size: reserveBytes, log: p.o.Log}
+	return p.reserve.keep()
+}
+
+// admit refuses new data when the disk is all but full.
+func (p *parts) admit() error {
+	if p.reserve == nil {
+		return nil
+	}
+	return p.reserve.admit()
 }
 
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
@@ -250,7 +277,7 @@ func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Adm
 func (p *parts) repoOptions(temp string) repo.Options {
 	o := RepoOptions(p.o.Config.Store)
 	o.TempDir = temp
-	o.DataParity, o.Log = p.o.Config.DataParity, p.o.Log
+	o.DataParity, o.Log, o.Admit = p.o.Config.DataParity, p.o.Log, p.admit
 	return o
 }
 
@@ -259,7 +286,7 @@ func (p *parts) makeStore(context.Context) error {
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return err
 	}
-	p.ledgers = ledger.New(p.db, ledger.Options{})
+	p.ledgers = ledger.New(p.db, ledger.Options{Lease: p.o.lease})
 	p.store = run.NewStore(run.StoreOptions{
 		Blobs: func() (blob.Store, error) {
 			blobs, err := OpenBlobs(context.Background(), p.o.Config.Store, BlobsOptions{Cold: p.o.Config.ColdStore, Create: true, System: p.o.system,
@@ -301,9 +328,9 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
-		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Now: p.o.Now, Log: p.o.Log})
+		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Lease: p.o.lease, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Events: p.events, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
-		Pager: pager, Now: p.o.Now, Management: p.o.Config.Account})
+		Pager: pager, Lease: p.o.lease, Now: p.o.Now, Management: p.o.Config.Account})
 	exports := p.root.Derive("exported plans")
 	n.plans = plan.New(plan.Options{DB: p.db, Events: p.events, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
 		ExportKey: exports[:], Now: p.o.Now})
@@ -347,12 +374,13 @@ func (p *parts) makeRunners(context.Context) error {
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
 		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Changed}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
-		Authority: p.links, Patience: c.DeletionPatience,
-		Deleted: func(ctx context.Context, vaultUUID string) {
+		Authority: p.links, Patience: c.DeletionPatience, Now: p.o.Now,
+		Deleted: r.sizes.Changed}
+	r.colder = &run.Colder{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
+		Moved: func(ctx context.Context, vaultUUID string) {
 			r.reclaimer.Later(vaultUUID)
 			r.sizes.Changed(ctx, vaultUUID)
 		}}
-	r.colder = &run.Colder{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Moved: r.deleter.Deleted, Log: p.o.Log}
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
 		Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
@@ -485,13 +513,18 @@ func (p *parts) background(ctx context.Context) error {
 	}
 	g.Go(func() error { return run.Every(ctx, p.o.Log, p.o.Config.LifecycleInterval, r.colder.Sweep) })
 	g.Go(func() error { return run.Every(ctx, p.o.Log, time.Hour, p.events.Prune) })
+	if p.reserve != nil {
+		g.Go(func() error {
+			return run.Every(ctx, p.o.Log, time.Minute, func(context.Context) error { return p.reserve.keep() })
+		})
+	}
 	g.Go(func() error {
 		return run.Every(ctx, p.o.Log, time.Minute, func(ctx context.Context) error {
 			return errors.Join(n.keys.Expire(ctx), p.store.DropUnusable(ctx), p.renewKeysNow(ctx))
 		})
 	})
 	g.Go(func() error {
-		return run.Every(ctx, p.o.Log, 15*time.Second, func(ctx context.Context) error {
+		return run.Every(ctx, p.o.Log, cmp.Or(p.o.lease, 15*time.Second), func(ctx context.Context) error {
 			return errors.Join(n.jobs.Sweep(ctx), n.tasks.Restart(ctx, false))
 		})
 	})
@@ -555,6 +588,9 @@ func (p *parts) close() error {
 	}
 	if p.db != nil {
 		err = errors.Join(err, p.db.Close())
+	}
+	if p.dbLock != nil {
+		err = errors.Join(err, p.dbLock.Close())
 	}
 	return err
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
-// requeueAfter is how long the work on a vault's deletions may take before [Service.Sweep] enqueues it again.
-const requeueAfter = 10 * time.Minute
+// DefaultLease is how long the work on a vault's deletions may be silent before [Service.Sweep] enqueues it again, because
+// its server may be dead. Each call of [Service.Deletions] is a sign of life.
+const DefaultLease = 2 * time.Minute
 
 // DeletePoints is the work of destroying those recovery points of a vault that are DELETING. There is one such job per
 // vault however many they are; it asks [Service.Deletions] until there are none.
@@ -147,7 +148,11 @@ func (s *Service) Deletions(ctx context.Context, vaultUUID string, after *Point,
 			f.add("(p.status_at, p.arn) > (?, ?)", micros(after.StatusAt), after.ARN)
 		}
 		found, err = selectPoints(ctx, tx, f.where()+" ORDER BY p.status_at, p.arn LIMIT ?", append(f.args, limit)...)
-		if err != nil || len(found) > 0 || after != nil {
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 || after != nil {
+			_, err = tx.Exec(ctx, "UPDATE vault SET deleting_since = ? WHERE uuid = ? AND deleting_since > 0", micros(time.Now()), vaultUUID)
 			return err
 		}
 		return exec1(ctx, tx, "UPDATE vault SET deleting_since = 0 WHERE uuid = ?", vaultUUID)
@@ -242,7 +247,7 @@ func (s *Service) requeue(ctx context.Context) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		now := time.Now()
 		lost, err := selectVaults(ctx, tx, " WHERE deleting_since > 0 AND deleting_since < ? ORDER BY uuid"+tx.ForUpdate(),
-			micros(now.Add(-requeueAfter)))
+			micros(now.Add(-s.lease)))
 		if err != nil {
 			return err
 		}

@@ -64,6 +64,7 @@ type Options struct {
 	States     States // nil: states are not kept in the store
 	Events     Events
 	Pager      *restjson.Pager
+	Lease      time.Duration    // how long work on deletions may be silent; 0 is [DefaultLease]
 	Now        func() time.Time // policy clock; nil is time.Now
 	Quota      int              // vaults per account and region; 0 is [DefaultQuota]
 	Log        *slog.Logger     // nil is none
@@ -83,6 +84,7 @@ type Service struct {
 	events     Events
 	pager      *restjson.Pager
 	clock      func() time.Time
+	lease      time.Duration
 	quota      int
 	log        *slog.Logger
 }
@@ -96,6 +98,9 @@ func New(o Options) *Service {
 	}
 	if s.clock == nil {
 		s.clock = time.Now
+	}
+	if s.lease = o.Lease; s.lease == 0 {
+		s.lease = DefaultLease
 	}
 	if s.quota == 0 {
 		s.quota = DefaultQuota

@@ -104,6 +104,9 @@ func (s *Service) TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn s
 	return err
 }
 
+// requeueStatesAfter is how long the work on a vault's states may take before [Service.Sweep] enqueues it again.
+const requeueStatesAfter = 10 * time.Minute
+
 // requeueStates enqueues the work on states that was lost, or that nobody has enqueued yet because the vault is older than
 // states are.
 func (s *Service) requeueStates(ctx context.Context) error {
@@ -113,7 +116,7 @@ func (s *Service) requeueStates(ctx context.Context) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		now := time.Now()
 		lost, err := selectVaults(ctx, tx, " WHERE state_since > 0 AND state_since < ? OR state_since = 0 AND "+unwritten+
-			" ORDER BY uuid"+tx.ForUpdate(), micros(now.Add(-requeueAfter)))
+			" ORDER BY uuid"+tx.ForUpdate(), micros(now.Add(-requeueStatesAfter)))
 		if err != nil {
 			return err
 		}

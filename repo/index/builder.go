@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/FastFilter/xorfilter"
@@ -87,6 +88,7 @@ func (b *Builder) Merge(s *Segment, keep func(id pack.ID) bool) {
 		}
 	}
 	b.old = append(b.old, s.id)
+	runtime.KeepAlive(s)
 }
 
 // moveRow gives a record its new row; false when the record is left out.

@@ -2,6 +2,7 @@ package index
 
 import (
 	"iter"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -59,7 +60,10 @@ func (m *Marks) first(id *chunk.ID, n int) (segment, at int, ok bool) {
 		if !s.MayContain(*id) {
 			continue
 		}
-		if at := s.search(id); at < s.Len() && chunk.ID(s.entries[at*entrySize:][:16]) == *id {
+		at := s.search(id)
+		found := at < s.Len() && chunk.ID(s.entries[at*entrySize:][:16]) == *id
+		runtime.KeepAlive(s)
+		if found {
 			return i, at, true
 		}
 	}
@@ -81,6 +85,7 @@ func (m *Marks) Missing() iter.Seq[Location] {
 // missing is Missing for one segment, with the ids of the parts.
 func (m *Marks) missing(segment int, yield func(chunk.ID, Location) bool) bool {
 	b := &m.segments[segment]
+	defer runtime.KeepAlive(b.Segment)
 	first := 0 // entry of the same id
 	for at := range b.Len() {
 		e := parseEntry(b.entries[at*entrySize:][:entrySize])

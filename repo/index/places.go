@@ -2,6 +2,7 @@ package index
 
 import (
 	"iter"
+	"runtime"
 
 	"github.com/lockfast/lockfast/repo/chunk"
 )
@@ -21,9 +22,10 @@ func (s *Set) Places(id chunk.ID) iter.Seq[Location] {
 
 // places is Places in one segment; false when the iteration is over.
 func (b *bound) places(id *chunk.ID, yield func(Location) bool) bool {
-	if b.filter != nil && !b.filter.Contains(filterKey(id[:])) {
+	if !b.MayContain(*id) {
 		return true
 	}
+	defer runtime.KeepAlive(b.Segment)
 	for i := b.search(id); i < b.Len(); i++ {
 		e := parseEntry(b.entries[i*entrySize:][:entrySize])
 		if e.id != *id {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"math/bits"
+	"runtime"
 	"sort"
 
 	"github.com/FastFilter/xorfilter"
@@ -44,6 +45,9 @@ const (
 )
 
 // Segment is an opened segment. It refers to the bytes it was opened from and may be used by any number of goroutines.
+//
+// The bytes may be a mapped file, which goes when nobody refers to the segment any more. So whoever reads them keeps the
+// segment alive until he has.
 type Segment struct {
 	id         SegmentID
 	packs      []byte
@@ -111,6 +115,7 @@ func (s *Segment) Superseded() []SegmentID {
 	for i := range out {
 		copy(out[i][:], s.superseded[16*i:])
 	}
+	runtime.KeepAlive(s)
 	return out
 }
 
@@ -118,14 +123,24 @@ func (s *Segment) Superseded() []SegmentID {
 func (s *Segment) Packs() int { return len(s.packs) / packSize }
 
 // Pack returns row i of the pack table.
-func (s *Segment) Pack(i int) PackInfo { return parsePack(s.packs[i*packSize:]) }
+func (s *Segment) Pack(i int) PackInfo {
+	p := parsePack(s.packs[i*packSize:])
+	runtime.KeepAlive(s)
+	return p
+}
 
 // packID returns the id in row i without the rest.
-func (s *Segment) packID(i int) pack.ID { return pack.ID(s.packs[i*packSize:][:16]) }
+func (s *Segment) packID(i int) pack.ID {
+	id := pack.ID(s.packs[i*packSize:][:16])
+	runtime.KeepAlive(s)
+	return id
+}
 
 // MayContain reports false when id is surely not in the segment.
 func (s *Segment) MayContain(id chunk.ID) bool {
-	return s.filter == nil || s.filter.Contains(filterKey(id[:]))
+	may := s.filter == nil || s.filter.Contains(filterKey(id[:]))
+	runtime.KeepAlive(s)
+	return may
 }
 
 // filterKey is what the filter is built over.
@@ -213,7 +228,9 @@ func (s *Segment) bundle(row uint32, slot uint16) (entry, bool) {
 	if i == n || at(i) != want {
 		return entry{}, false
 	}
-	return parseEntry(s.bundles[i*entrySize:][:entrySize]), true
+	e := parseEntry(s.bundles[i*entrySize:][:entrySize])
+	runtime.KeepAlive(s)
+	return e, true
 }
 
 // All yields every entry with its id, ascending; Location.Pack is the row of the pack table.
@@ -225,6 +242,7 @@ func (s *Segment) All() iter.Seq2[chunk.ID, Location] {
 				return
 			}
 		}
+		runtime.KeepAlive(s)
 	}
 }
 
@@ -237,5 +255,6 @@ func (s *Segment) Bundles() iter.Seq[Location] {
 				return
 			}
 		}
+		runtime.KeepAlive(s)
 	}
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,8 +20,12 @@ type Set struct {
 // setState is immutable.
 type setState struct {
 	segments []bound
-	packs    map[uint32]PackInfo
+	packs    []packAt // by number
+	count    int      // of packs
 }
+
+// packAt is where a pack is described: a row of the pack table of a segment. It is nowhere while segment is 0.
+type packAt struct{ segment, row uint32 }
 
 // bound is a segment with the ledger's numbers of its packs by row, [NoPack] for those that are gone.
 type bound struct {
@@ -31,7 +36,7 @@ type bound struct {
 // NewSet returns an empty set.
 func NewSet() *Set {
 	s := &Set{}
-	s.state.Store(&setState{packs: map[uint32]PackInfo{}})
+	s.state.Store(&setState{})
 	return s
 }
 
@@ -63,27 +68,35 @@ func (s *Set) update(number func(pack.ID) uint32, change func([]*Segment) []*Seg
 			dead[id] = true
 		}
 	}
-	next := &setState{packs: map[uint32]PackInfo{}}
+	next := &setState{}
 	for _, g := range segments {
 		if dead[g.id] {
 			continue
 		}
 		dead[g.id] = true // a second copy is not needed
-		next.segments = append(next.segments, bind(g, number, next.packs))
+		next.bind(g, number)
 	}
 	s.state.Store(next)
 }
 
-// bind numbers the packs of a segment and notes them in packs.
-func bind(g *Segment, number func(pack.ID) uint32, packs map[uint32]PackInfo) bound {
+// bind adds a segment and numbers its packs. Of several segments that describe a pack, the last one counts.
+func (st *setState) bind(g *Segment, number func(pack.ID) uint32) {
 	b := bound{Segment: g, numbers: make([]uint32, g.Packs())}
+	st.segments = append(st.segments, b)
 	for i := range b.numbers {
-		b.numbers[i] = number(g.packID(i))
-		if b.numbers[i] != NoPack {
-			packs[b.numbers[i]] = g.Pack(i)
+		n := number(g.packID(i))
+		b.numbers[i] = n
+		if n == NoPack {
+			continue
 		}
+		for int64(n) >= int64(len(st.packs)) {
+			st.packs = append(st.packs, packAt{})
+		}
+		if st.packs[n].segment == 0 {
+			st.count++
+		}
+		st.packs[n] = packAt{uint32(len(st.segments)), uint32(i)}
 	}
-	return b
 }
 
 // Segments returns the segments, newest first.
@@ -98,12 +111,16 @@ func (s *Set) Segments() []*Segment {
 
 // Pack returns what is known about the pack with the given number.
 func (s *Set) Pack(no uint32) (PackInfo, bool) {
-	p, ok := s.state.Load().packs[no]
-	return p, ok
+	st := s.state.Load()
+	if int64(no) >= int64(len(st.packs)) || st.packs[no].segment == 0 {
+		return PackInfo{}, false
+	}
+	p := st.packs[no]
+	return st.segments[p.segment-1].Pack(int(p.row)), true
 }
 
 // PackCount returns the number of packs that are in the ledger and in the set.
-func (s *Set) PackCount() int { return len(s.state.Load().packs) }
+func (s *Set) PackCount() int { return s.state.Load().count }
 
 // Lookup returns a location of id in a pack that is in the ledger and that skip, if not nil, does not refuse. It does
 // not allocate.
@@ -119,9 +136,10 @@ func (s *Set) Lookup(id chunk.ID, skip func(pack uint32) bool) (Location, bool) 
 
 // find is Lookup in one segment.
 func (b *bound) find(id *chunk.ID, skip func(uint32) bool) (Location, bool) {
-	if b.filter != nil && !b.filter.Contains(filterKey(id[:])) {
+	if !b.MayContain(*id) {
 		return Location{}, false
 	}
+	defer runtime.KeepAlive(b.Segment)
 	for i := b.search(id); i < b.Len(); i++ {
 		e := parseEntry(b.entries[i*entrySize:][:entrySize])
 		if e.id != *id {

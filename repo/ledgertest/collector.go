@@ -1,6 +1,9 @@
 package ledgertest
 
 import (
+	"slices"
+	"time"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/repo"
@@ -132,6 +135,103 @@ func testForget(k *kit) {
 	k.wantState(spare[0].ID, 0)
 	if got := k.session(w.ID).State; got != 0 {
 		k.Errorf("state of a forgotten session = %d, want no row", got)
+	}
+}
+
+func testForgotten(k *kit) {
+	w, c := k.writer(), k.collector()
+	packs, segments := k.live(w, repo.ObjectData, 2), k.live(w, repo.ObjectSegment, 1)
+	k.must(k.Close(k.ctx, w.ID))
+	_, err := k.Condemn(k.ctx, c.ID, packs[:1])
+	k.must(err)
+	k.must(k.Retire(k.ctx, c.ID, []repo.Retirement{{ID: packs[0], Remap: []byte("map")}, {ID: segments[0]}}))
+	_, before, err := k.Changes(k.ctx, 0)
+	k.must(err)
+	k.must(k.Forget(k.ctx, c.ID, []repo.ID{packs[0], packs[1], segments[0]}, nil))
+	changed, after, err := k.Changes(k.ctx, before)
+	k.must(err)
+	got := map[repo.ID]repo.ObjectState{}
+	for _, o := range changed {
+		got[o.ID] = o.State
+		if o.Remap != nil {
+			k.Errorf("forgotten object %s has a remap", o.ID)
+		}
+	}
+	want := map[repo.ID]repo.ObjectState{packs[0]: repo.ObjectForgotten, segments[0]: repo.ObjectForgotten}
+	if diff := cmp.Diff(want, got); diff != "" {
+		k.Errorf("changes after objects were forgotten (-want +got):\n%s", diff)
+	}
+	if changed, _, err := k.Changes(k.ctx, after); len(changed) != 0 || err != nil {
+		k.Errorf("changes told twice: %v, %v", changed, err)
+	}
+	k.must(k.Forget(k.ctx, c.ID, []repo.ID{packs[0]}, nil))
+	k.wantErr("Retire of a forgotten pack", k.Retire(k.ctx, c.ID, []repo.Retirement{{ID: packs[0]}}), repo.ErrNotFound)
+	k.wantErr("Commit on a forgotten pack", k.Commit(k.ctx, prepared(k.writer(), packs[0])), repo.ErrFenced)
+}
+
+// testFencedChangeNothing has a writer and a collector wake after they were fenced.
+func testFencedChangeNothing(k *kit) {
+	w, c := k.writer(), k.collector()
+	packs, names := k.live(w, repo.ObjectData, 2), k.reserve(w, repo.ObjectData, 1)
+	_, err := k.Condemn(k.ctx, c.ID, packs[:1])
+	k.must(err)
+	k.Advance(2 * w.Lease)
+	next := k.collector() // takes over
+	before, _, err := k.Changes(k.ctx, 0)
+	k.must(err)
+	for name, call := range map[string]func() error{
+		"Renew":       func() error { _, err := k.Renew(k.ctx, w.ID); return err },
+		"Acknowledge": func() error { _, err := k.Acknowledge(k.ctx, w.ID, []byte("pins")); return err },
+		"Reserve":     func() error { return k.Reserve(k.ctx, w.ID, []repo.Object{{ID: repo.ID{1}, Kind: repo.ObjectData}}) },
+		"Register":    func() error { return k.Register(k.ctx, w.ID, names) },
+		"Commit":      func() error { return k.Commit(k.ctx, prepared(w, packs...)) },
+		"Condemn":     func() error { _, err := k.Condemn(k.ctx, c.ID, packs); return err },
+		"Rescue":      func() error { return k.Rescue(k.ctx, c.ID, packs) },
+		"Retire":      func() error { return k.Retire(k.ctx, c.ID, []repo.Retirement{{ID: packs[0]}}) },
+		"Forget":      func() error { return k.Forget(k.ctx, c.ID, packs, []repo.SessionID{w.ID}) },
+	} {
+		k.wantErr(name+" of a fenced session", call(), repo.ErrFenced)
+	}
+	after, _, err := k.Changes(k.ctx, 0)
+	k.must(err)
+	if diff := cmp.Diff(before, after); diff != "" {
+		k.Errorf("fenced sessions changed objects (-before +after):\n%s", diff)
+	}
+	k.must(k.Retire(k.ctx, next.ID, []repo.Retirement{{ID: packs[0]}}))
+}
+
+// testClockJumps moves the clock by a day, both ways, between the steps of a reclaim. It may cost sessions their lease, and
+// nothing else.
+func testClockJumps(k *kit) {
+	const day = 24 * time.Hour
+	for _, jump := range []time.Duration{day, -day} {
+		p, packs := k.point(1)
+		w := k.open(repo.SessionOptions{Kind: repo.SessionWriter, Pin: p})
+		k.Advance(jump)
+		c := k.collector()
+		if state := k.session(w.ID).State; (state == repo.SessionFenced) != (jump > 0) {
+			k.Errorf("state of a writer after a jump by %s = %d", jump, state)
+		}
+		epoch, err := k.Condemn(k.ctx, c.ID, packs)
+		k.must(err)
+		k.Advance(-jump)
+		waiting, err := k.Waiting(k.ctx, epoch)
+		if jump > 0 {
+			k.must(err)
+			if len(waiting) != 0 {
+				k.Errorf("waiting for %v, want none: the writer is fenced for good", waiting)
+			}
+			k.wantErr("Commit of a fenced session", k.Commit(k.ctx, prepared(w, packs...)), repo.ErrFenced)
+		} else if k.session(w.ID).State == repo.SessionActive && len(waiting) == 0 {
+			k.Error("not waiting for a writer that is active and has not acknowledged")
+		}
+		k.wantState(packs[0], repo.ObjectCondemned)
+		snapshot, err := k.Snapshot(k.ctx)
+		k.must(err)
+		if !slices.Contains(snapshot.Points, repo.PointState{ID: p}) {
+			k.Errorf("recovery point %s is gone after the clock jumped by %s", p, jump)
+		}
+		k.must(k.Close(k.ctx, c.ID))
 	}
 }
 

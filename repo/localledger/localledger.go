@@ -49,8 +49,12 @@ type rows struct {
 	sessions map[repo.SessionID]repo.Session
 	objects  map[repo.ID]object
 	points   map[repo.PointID]repo.PointState
-	damages  map[damageKey]repo.DamageRecord
-	verified map[verifiedKey]repo.Verification
+	// forgotten are retired objects that have no row any more, as far as this process saw them go; those of revisions
+	// up to the horizon are not all there.
+	forgotten map[repo.ID]object
+	horizon   uint64
+	damages   map[damageKey]repo.DamageRecord
+	verified  map[verifiedKey]repo.Verification
 }
 
 type object struct {
@@ -74,6 +78,9 @@ type change struct {
 	Verified       []repo.Verification `json:",omitempty"`
 }
 
+// maxForgotten is how many objects that were forgotten are remembered at most.
+const maxForgotten = 100_000
+
 func newRows() rows {
 	return rows{
 		sessions: map[repo.SessionID]repo.Session{},
@@ -81,6 +88,8 @@ func newRows() rows {
 		points:   map[repo.PointID]repo.PointState{},
 		damages:  map[damageKey]repo.DamageRecord{},
 		verified: map[verifiedKey]repo.Verification{},
+
+		forgotten: map[repo.ID]object{},
 	}
 }
 
@@ -102,7 +111,15 @@ func (r *rows) apply(c change) {
 		r.objects[o.ID] = object{o, r.revision}
 	}
 	for _, id := range c.GoneObjects {
+		if o := r.objects[id]; o.State == repo.ObjectRetired {
+			o.State, o.Remap = repo.ObjectForgotten, nil
+			r.forgotten[id] = object{o.Object, r.revision}
+		}
 		delete(r.objects, id)
+	}
+	if len(r.forgotten) > maxForgotten {
+		clear(r.forgotten)
+		r.horizon = r.revision
 	}
 	for _, p := range c.Points {
 		r.points[p.ID] = p

@@ -65,9 +65,17 @@ func (l *Ledger) Changes(ctx context.Context, since uint64) ([]repo.Object, uint
 		return nil, 0, err
 	}
 	defer unlock()
+	if 0 < since && since < l.rows.horizon {
+		return nil, 0, fmt.Errorf("changes after %d: %w", since, repo.ErrStale)
+	}
 	var out []repo.Object
 	for _, o := range l.rows.objects {
 		if o.revision > since {
+			out = append(out, o.Object)
+		}
+	}
+	for _, o := range l.rows.forgotten {
+		if since > 0 && o.revision > since {
 			out = append(out, o.Object)
 		}
 	}

@@ -87,8 +87,9 @@ func Parse(object string, b []byte) (records []Record, superset bool, err error)
 		return nil, false, chunk.Damaged(object, "%d packs in %d bytes", n, len(b))
 	}
 	records = make([]Record, n)
+	var words arena
 	for i := range records {
-		if b, err = records[i].parse(object, b); err != nil {
+		if b, err = records[i].parse(object, b, &words); err != nil {
 			return nil, false, err
 		}
 		if i > 0 && bytes.Compare(records[i-1].ID[:], records[i].ID[:]) >= 0 {
@@ -101,8 +102,20 @@ func Parse(object string, b []byte) (records []Record, superset bool, err error)
 	return records, superset, nil
 }
 
+// arena hands out bitmaps that stand together.
+type arena []uint64
+
+func (a *arena) take(n int) []uint64 {
+	if len(*a) < n {
+		*a = make([]uint64, max(n, 1024))
+	}
+	out := (*a)[:n:n]
+	*a = (*a)[n:]
+	return out
+}
+
 // parse reads one record and returns the rest.
-func (r *Record) parse(object string, b []byte) ([]byte, error) {
+func (r *Record) parse(object string, b []byte, words *arena) ([]byte, error) {
 	if len(b) < 19 {
 		return nil, chunk.Damaged(object, "it ends within a pack")
 	}
@@ -120,7 +133,7 @@ func (r *Record) parse(object string, b []byte) ([]byte, error) {
 	if len(b) < n {
 		return nil, chunk.Damaged(object, "it ends within pack %s", r.ID)
 	}
-	r.Slots.bits = make([]uint64, wordsOf(uint32(total)))
+	r.Slots.bits = words.take(wordsOf(uint32(total)))
 	for i, v := range b[:n] {
 		r.Slots.bits[i/8] |= uint64(v) << (i % 8 * 8)
 	}
