@@ -27,16 +27,19 @@ type eventLine struct {
 }
 
 func newEvents(a *app) *cobra.Command {
-	var vault, point string
+	var vault, point, kind string
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "List what happened to recovery points",
-		Long: `List what happened to recovery points, newest first: when they were created and completed, when somebody had them
-deleted, and why a deletion did not succeed. The server keeps events for the time that its setting event_retention says.
+		Short: "List what happened",
+		Long: `List what happened to recovery points, jobs, backup plans, vaults and settings, newest first: when recovery points were
+created and completed, when somebody had them deleted, and why a deletion did not succeed; when jobs began, and how they
+ended; and what was changed. The server keeps events for the time that its setting event_retention says.
 
 With --json, each line also holds the event as Amazon EventBridge would deliver it.`,
 		Example: `  lockfast events --vault offsite
-  lockfast events --recovery-point ARN --json`,
+  lockfast events --recovery-point ARN --json
+  lockfast events --type BACKUP_JOB_FAILED
+  lockfast events --type 'Backup Job State Change'`,
 		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if point != "" {
@@ -44,15 +47,16 @@ With --json, each line also holds the event as Amazon EventBridge would deliver 
 					return err
 				}
 			}
-			return a.with(cmd, func(ctx context.Context, c *client) error { return a.events(ctx, c.at(point), vault, point) })
+			return a.with(cmd, func(ctx context.Context, c *client) error { return a.events(ctx, c.at(point), vault, point, kind) })
 		},
 	}
 	cmd.Flags().StringVar(&vault, "vault", "", "only events of this vault")
+	cmd.Flags().StringVar(&kind, "type", "", "only events of this type, or of this name among the events of a vault")
 	cmd.Flags().StringVar(&point, "recovery-point", "", "only events of this recovery point")
 	return cmd
 }
 
-func (a *app) events(ctx context.Context, c *client, vault, point string) error {
+func (a *app) events(ctx context.Context, c *client, vault, point, kind string) error {
 	in := &lockfastapi.ListEventsInput{}
 	if vault != "" {
 		in.BackupVaultName = &vault
@@ -63,6 +67,9 @@ func (a *app) events(ctx context.Context, c *client, vault, point string) error 
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
 	if !a.out.json {
 		fmt.Fprintln(table, "TIME\tEVENT\tSTATUS\tVAULT\tRECOVERY POINT\tREASON")
+	}
+	if kind != "" {
+		in.EventType = &kind
 	}
 	err := each(func(token *string) (*string, error) {
 		in.NextToken = token

@@ -184,7 +184,7 @@ func (c *cli) afterwards(first, second string) {
 func (c *cli) events(first, second string) {
 	c.Helper()
 	told := map[string]string{}
-	for _, e := range c.lines(exitDone, "result", "events", "--vault", "Default") {
+	for _, e := range c.lines(exitDone, "result", "events", "--vault", "Default", "--type", "Recovery Point State Change") {
 		point, _ := e["recovery_point_arn"].(string)
 		told[point] = fmt.Sprint(e["status"], " ", told[point])
 		if event, _ := e["event"].(map[string]any); event["source"] != "aws.backup" {

@@ -10,6 +10,7 @@ import base64
 import datetime
 import json
 import os
+import urllib.parse
 import uuid
 
 import botocore.auth
@@ -22,6 +23,22 @@ TAGGING = SESSION.client("resourcegroupstaggingapi", endpoint_url=ENDPOINT, regi
 IAM = SESSION.client("iam", endpoint_url=ENDPOINT, region_name="us-east-1")
 HOME = "home"
 HOURLY = "cron(0 * ? * * *)"
+
+
+def told(**filters):
+    """The details of events, oldest first."""
+    details, token = [], {}
+    while True:
+        query = urllib.parse.urlencode({**filters, **token}, quote_via=urllib.parse.quote)
+        request = botocore.awsrequest.AWSRequest(method="GET", url=f"{ENDPOINT}/lockfast/v1/events?{query}")
+        botocore.auth.SigV4Auth(SESSION.get_credentials(), "lockfast", "us-east-1").add_auth(request)
+        answer = botocore.httpsession.URLLib3Session(timeout=120).send(request.prepare())
+        assert answer.status_code == 200, answer.text
+        page = json.loads(answer.text)
+        details += [json.loads(e["Document"])["detail"] for e in page["Events"]]
+        if not page.get("NextToken"):
+            return details[::-1]
+        token = {"nextToken": page["NextToken"]}
 
 
 def clock(seconds=None):
@@ -301,6 +318,7 @@ def planned(daily):
     assert copied["CalculatedLifecycle"] == point["CalculatedLifecycle"], (copied, point)
     assert BACKUP.get_backup_plan(BackupPlanId=plan)["LastExecutionDate"], "a plan that ran has no LastExecutionDate"
     delete(plan)
+    events_of(plan, created["VersionId"], job)
     step("its retention is over, and not before")
     clock(7 * 24 * 3600 - 3600)
     assert BACKUP.describe_recovery_point(BackupVaultName=HOME, RecoveryPointArn=job["RecoveryPointArn"])["Status"] == "COMPLETED"
@@ -312,6 +330,28 @@ def planned(daily):
         except BACKUP.exceptions.ResourceNotFoundException:
             return None
     wait(there, lambda p: p is None, "expiry")
+
+
+def events_of(plan, version, job):
+    """Shapes: https://docs.aws.amazon.com/aws-backup/latest/devguide/eventbridge.html"""
+    step("events tell of the job and of its plan")
+    events = [e for e in told(eventType="Backup Job State Change", recoveryPointArn=job["RecoveryPointArn"])]
+    assert [e["state"] for e in events] == ["CREATED", "RUNNING", "COMPLETED"], events
+    assert {e["backupJobId"] for e in events} == {job["BackupJobId"]} and set(events[0]) == {"backupJobId", "state", "creationDate"}, events
+    over = events[-1]
+    assert job["PercentDone"] == "100.0" and over["percentDone"] == 100 and isinstance(over["percentDone"], (int, float)), (job, over)
+    assert isinstance(job["BytesTransferred"], int) and over["bytesTransferred"] == str(job["BytesTransferred"]), (job, over)
+    assert over["backupSizeInBytes"] == str(job["BackupSizeInBytes"]), (job, over)
+    by = over["createdBy"]
+    assert by["backupPlanId"] == plan and by["backupPlanVersion"] == version and by["backupPlanRuleId"] == job["CreatedBy"]["BackupRuleId"], by
+    done = told(eventType="BACKUP_JOB_COMPLETED", backupVaultName=HOME, recoveryPointArn=job["RecoveryPointArn"])
+    assert done == [over], done
+    plans = [e for e in told(eventType="Backup Plan State Change") if e["backupPlanId"] == plan]
+    assert [(e["state"], e["versionId"]) for e in plans] == [("CREATED", version), ("DELETED", version)], plans
+    changes = [e["ResourceTypeOptInPreference"]["EFS"] for e in told(eventType="Region Setting State Change")]
+    assert changes[-2:] == [False, True], changes
+    vaults = told(eventType="Backup Vault State Change", backupVaultName=HOME)
+    assert [e["state"] for e in vaults] == ["CREATED"], vaults
 
 
 def overlapping(daily):

@@ -12,6 +12,12 @@ const (
 	PointStateChange = "Recovery Point State Change" // it has another status, or has gone
 	PointChange      = "Recovery Point Change"       // something else about it is different
 	CopyStateChange  = "Copy Job State Change"
+
+	BackupStateChange  = "Backup Job State Change"
+	RestoreStateChange = "Restore Job State Change"
+	PlanStateChange    = "Backup Plan State Change"
+	VaultStateChange   = "Backup Vault State Change"
+	RegionStateChange  = "Region Setting State Change"
 )
 
 // Event is something that happened. Its JSON is the form in which Amazon EventBridge delivers events of AWS Backup.
@@ -29,11 +35,15 @@ type Event struct {
 	Detail    Detail    `json:"detail"`
 }
 
-// Detail is what an event tells: a [Point] or a [CopyJob].
+// Detail is what an event tells: a [Point], [CopyJob], [BackupJob], [RestoreJob], [Plan], [Vault] or [Region].
 type Detail interface {
 	// place is what lists filter by: the vault's name, and the event's name among those of a vault.
 	place() (vault string, name backupapi.BackupVaultEvent)
 }
+
+// pointed is a [Detail] that says which recovery point lists find the event by; empty for none. It is the first of the
+// event's resources otherwise.
+type pointed interface{ point() string }
 
 // MarshalJSON writes the event as EventBridge does.
 func (e Event) MarshalJSON() ([]byte, error) {

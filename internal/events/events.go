@@ -1,4 +1,4 @@
-// Package events keeps what happened to recovery points and copy jobs.
+// Package events keeps what happened to recovery points, jobs, backup plans, vaults and settings.
 //
 // An event is written in the transaction that changes what it tells of ([Service.EnqueueTx]), so that there is one for
 // every change that was committed and none for one that was not. The table is an outbox: what delivers events elsewhere
@@ -11,6 +11,8 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,29 +59,52 @@ func Migrations() meta.MigrationSet {
 	return meta.MigrationSet{Package: "events", Files: migrations}
 }
 
-// EnqueueTx records that something happened now. The caller fills in Type, Account, Region, Resources and Detail.
-func (s *Service) EnqueueTx(ctx context.Context, tx *meta.Tx, e Event) error {
+// insertBatch is how many events one statement inserts.
+const insertBatch = 100
+
+// EnqueueTx records that things happened now, in their order. The caller fills in Type, Account, Region, Resources and
+// Detail.
+func (s *Service) EnqueueTx(ctx context.Context, tx *meta.Tx, all ...Event) error {
+	for part := range slices.Chunk(all, insertBatch) {
+		args := make([]any, 0, 9*len(part))
+		for _, e := range part {
+			row, err := s.row(e)
+			if err != nil {
+				return err
+			}
+			args = append(args, row...)
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO event (id, account, region, at, type, vault_event, vault_name, point_arn, document)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`+strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?)", len(part)-1), args...)
+		if err != nil {
+			return fmt.Errorf("record events, the first of them %q of %v: %w", part[0].Type, part[0].Resources, err)
+		}
+	}
+	return nil
+}
+
+// row is an event as the table has it.
+func (s *Service) row(e Event) ([]any, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e.Version, e.ID, e.Source, e.Time = "0", id.String(), "aws.backup", s.Now().UTC().Truncate(time.Microsecond)
+	if e.Resources == nil {
+		e.Resources = []string{}
+	}
 	document, err := json.Marshal(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	point := ""
-	if len(e.Resources) > 0 {
+	if d, ok := e.Detail.(pointed); ok {
+		point = d.point()
+	} else if len(e.Resources) > 0 {
 		point = e.Resources[0]
 	}
 	vault, name := e.Detail.place()
-	_, err = tx.Exec(ctx, `INSERT INTO event (id, account, region, at, type, vault_event, vault_name, point_arn, document)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID, e.Account, e.Region, meta.Micros(e.Time), e.Type,
-		string(name), vault, point, string(document))
-	if err != nil {
-		return fmt.Errorf("record event of %s: %w", point, err)
-	}
-	return nil
+	return []any{e.ID, e.Account, e.Region, meta.Micros(e.Time), e.Type, string(name), vault, point, string(document)}, nil
 }
 
 // Prune forgets events that are too old.

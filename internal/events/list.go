@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -26,8 +27,10 @@ type Filter struct {
 	Account, Region string // must be there
 	Point           string // ARN of a recovery point
 	Vault           string // name
-	Type            string // of the event, or its name among the events of a vault
-	After, Before   int64  // microseconds, exclusive
+	// Type is of the event, or its name among the events of a vault. BACKUP_JOB_COMPLETED and RESTORE_JOB_COMPLETED are
+	// about every end of a job, whichever it is.
+	Type          string
+	After, Before int64 // microseconds, exclusive
 }
 
 // key is the place of an event in lists.
@@ -48,7 +51,8 @@ func (f Filter) where(after *key) (string, []any) {
 		add("vault_name = ?", f.Vault)
 	}
 	if f.Type != "" {
-		add("(type = ? OR vault_event = ?)", f.Type, f.Type)
+		names := namesOf(f.Type)
+		add("(type = ? OR vault_event IN (?"+strings.Repeat(", ?", len(names)-1)+"))", append([]any{f.Type}, names...)...)
 	}
 	if f.After != 0 {
 		add("at > ?", f.After)
@@ -60,6 +64,18 @@ func (f Filter) where(after *key) (string, []any) {
 		add("(at, id) < (?, ?)", after.at, after.id)
 	}
 	return " WHERE " + strings.Join(conditions, " AND "), args
+}
+
+// namesOf are the names of the events of a vault that a name stands for.
+func namesOf(name string) []any {
+	switch backupapi.BackupVaultEvent(name) {
+	case backupapi.BackupVaultEventBackupJobCompleted:
+		return []any{name, backupapi.BackupVaultEventBackupJobSuccessful, backupapi.BackupVaultEventBackupJobFailed,
+			backupapi.BackupVaultEventBackupJobExpired}
+	case backupapi.BackupVaultEventRestoreJobCompleted:
+		return []any{name, backupapi.BackupVaultEventRestoreJobSuccessful, backupapi.BackupVaultEventRestoreJobFailed}
+	}
+	return []any{name}
 }
 
 // list reads events, newest first, that come after a place.
@@ -94,6 +110,7 @@ func scan(row func(...any) error) (e lockfastapi.Event, err error) {
 	var d struct {
 		Detail struct {
 			ResourceARN   string `json:"resourceArn"`
+			SourceARN     string `json:"sourceResourceArn"` // of a restore job
 			Status        string `json:"status"`
 			State         string `json:"state"` // of a job
 			StatusMessage string `json:"statusMessage"`
@@ -103,7 +120,7 @@ func scan(row func(...any) error) (e lockfastapi.Event, err error) {
 		return e, fmt.Errorf("event %s: %w", e.EventId, err)
 	}
 	e.EventTime, e.VaultEvent, e.BackupVaultName, e.RecoveryPointArn = meta.FromMicros(at), some(event), some(vault), some(point)
-	e.ResourceArn, e.Status, e.StatusMessage = some(d.Detail.ResourceARN), some(d.Detail.Status+d.Detail.State), some(d.Detail.StatusMessage)
+	e.ResourceArn, e.Status, e.StatusMessage = some(d.Detail.ResourceARN+d.Detail.SourceARN), some(d.Detail.Status+d.Detail.State), some(d.Detail.StatusMessage)
 	return e, nil
 }
 

@@ -27,6 +27,7 @@ type Backup struct {
 	Tags                       map[string]string
 	Composite
 	Planned
+	Retries int64 // how often it was put off, see [Service.RetryTx]
 	Status
 }
 
@@ -56,7 +57,7 @@ var ErrNotFound = errors.New("job does not exist")
 
 const backupColumns = `id, account, region, vault_uuid, vault_name, resource_arn, resource_type, resource_name, role_arn,
 	point_arn, delete_after_days, cold_after_days, tags, start_by, is_parent, parent_job, parent_point, member,
-	created_by, not_before, completion_window, copy_actions, ` + statusColumns
+	created_by, not_before, completion_window, copy_actions, retries, ` + statusColumns
 
 const statusColumns = `state, status_message, message_category, created_at, expire_by, started_at, completed_at, items, bytes_read,
 	bytes_stored, total_bytes, skipped, attempts`
@@ -78,7 +79,7 @@ func scanBackup(scan func(...any) error) (Backup, error) {
 	err := scan(append([]any{
 		&b.ID, &b.Account, &b.Region, &b.VaultUUID, &b.VaultName, &b.ResourceARN, &b.ResourceType, &b.ResourceName, &b.RoleARN,
 		&b.PointARN, &b.DeleteAfterDays, &b.ColdAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
-		creator{&b.CreatedBy}, at{&b.NotBefore}, &window, copyActions{&b.Planned},
+		creator{&b.CreatedBy}, at{&b.NotBefore}, &window, copyActions{&b.Planned}, &b.Retries,
 	}, b.fields()...)...)
 	if err != nil {
 		return Backup{}, err

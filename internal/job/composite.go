@@ -11,6 +11,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
@@ -78,6 +79,9 @@ func (s *Service) OpenTx(ctx context.Context, tx *meta.Tx, id string) (Backup, V
 	if err == nil {
 		err = startWindow(ctx, tx, &b)
 	}
+	if err == nil {
+		err = s.tell(ctx, tx, Backups, id)
+	}
 	return b, Claimed, err
 }
 
@@ -90,6 +94,7 @@ type Member struct {
 // AddChildrenTx inserts the child jobs of a parent job that was opened in this transaction. They have the vault, role,
 // lifecycle and tags of the parent, and start windows of the same length.
 func (s *Service) AddChildrenTx(ctx context.Context, tx *meta.Tx, parent Backup, members []Member) error {
+	var made []events.Event
 	for i, m := range members {
 		now := s.now().Add(time.Duration(i) * time.Microsecond) // they keep their order
 		b := Backup{
@@ -115,8 +120,12 @@ func (s *Service) AddChildrenTx(ctx context.Context, tx *meta.Tx, parent Backup,
 		if err := insertBackup(ctx, tx, b); err != nil {
 			return err
 		}
+		made = append(made, backupEvent(b))
 	}
-	return nil
+	if s.Events == nil {
+		return nil
+	}
+	return s.Events.EnqueueTx(ctx, tx, made...)
 }
 
 // newPointARN makes the ARN of a recovery point.
@@ -146,8 +155,8 @@ func (s *Service) ChildrenTx(ctx context.Context, tx *meta.Tx, id string) (Backu
 	return parent, children, Claimed, nil
 }
 
-// Outcome is how a parent job ends whose children have ended: COMPLETED if all of them did, FAILED if none did, and
-// PARTIAL otherwise; ABORTED if it was stopped. The message names the members that are missing.
+// Outcome is how a parent job ends whose children have ended: COMPLETED if all of them did, EXPIRED if all have expired,
+// FAILED if none completed, and PARTIAL otherwise; ABORTED if it was stopped. The message names the members that are missing.
 func Outcome(parent Backup, children []Backup) (State, string) {
 	if parent.State == Aborting {
 		return Aborted, stoppedMessage
@@ -168,7 +177,7 @@ type ended struct {
 
 // outcome is how a parent ends; done is what its children were to be, "copied".
 func outcome(children []ended, done string) (State, string) {
-	var made int
+	var made, expired int
 	var missing []string
 	for _, c := range children {
 		switch c.state {
@@ -178,6 +187,9 @@ func outcome(children []ended, done string) (State, string) {
 			made++
 			missing = append(missing, sentence("Member "+c.member+" is incomplete", c.message))
 		default:
+			if c.state == Expired {
+				expired++
+			}
 			missing = append(missing, sentence("Member "+c.member+" was not "+done, c.message))
 		}
 	}
@@ -188,6 +200,8 @@ func outcome(children []ended, done string) (State, string) {
 	switch {
 	case len(missing) == 0:
 		return Completed, ""
+	case expired == len(children):
+		return Expired, expiredMessage
 	case made == 0:
 		return Failed, message
 	}
@@ -315,7 +329,10 @@ func (s *Service) stopTx(ctx context.Context, tx *meta.Tx, b Backup) error {
 		}
 		return wakeNext(ctx, tx, b.Account, b.ResourceARN)
 	case Running:
-		if err := exec1(ctx, tx, "UPDATE backup_job SET state = 'ABORTING' WHERE id = ?", b.ID); err != nil || !b.IsParent {
+		if err := exec1(ctx, tx, "UPDATE backup_job SET state = 'ABORTING' WHERE id = ?", b.ID); err != nil {
+			return err
+		}
+		if err := s.tell(ctx, tx, Backups, b.ID); err != nil || !b.IsParent {
 			return err
 		}
 	default:

@@ -302,8 +302,7 @@ func TestParentJob_Expires(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.end(running)
-		f.wantState(running, backupapi.BackupJobStateFailed, "Member web was not backed up: Backup job expired before completion. "+
-			"Member crm was not backed up: Backup job expired before completion.", "JOB_EXPIRED")
+		f.wantState(running, backupapi.BackupJobStateExpired, "Backup job expired before completion.", "JOB_EXPIRED")
 	})
 }
 

@@ -69,6 +69,9 @@ func (s *Service) ClaimBackupTx(ctx context.Context, tx *meta.Tx, id string) (Ba
 	if err == nil && waited && v == Claimed {
 		err = startWindow(ctx, tx, &b)
 	}
+	if err == nil && waited && v == Claimed {
+		err = s.tell(ctx, tx, Backups, id)
+	}
 	if v == GivenUp {
 		err = errors.Join(err, wakeNext(ctx, tx, b.Account, b.ResourceARN))
 	}
@@ -81,7 +84,11 @@ func (s *Service) ClaimRestoreTx(ctx context.Context, tx *meta.Tx, id string) (R
 	if err != nil {
 		return r, Lease{}, 0, err
 	}
+	waited := r.State == Pending
 	l, v, err := s.claim(ctx, tx, Restores, id, &r.Status)
+	if err == nil && waited && v == Claimed {
+		err = s.tell(ctx, tx, Restores, id)
+	}
 	return r, l, v, err
 }
 
@@ -106,15 +113,15 @@ func (s *Service) claim(ctx context.Context, tx *meta.Tx, k Kind, id string, st 
 		return Lease{}, GivenUp, s.end(ctx, tx, Lease{Kind: k, JobID: id, token: held}, st.State, st.Message)
 	}
 	if st.State != Aborting {
-		st.State = Running
+		st.State, st.Message = Running, "" // which said why it was put off
 	}
 	if st.StartedAt.IsZero() {
 		st.StartedAt = s.now()
 	}
 	st.Attempts++
 	l := Lease{Kind: k, JobID: id, token: uuid.NewString()}
-	return l, Claimed, exec1(ctx, tx, "UPDATE "+table(k)+" SET state = ?, started_at = ?, attempts = ?, lease = ?, lease_until = ? WHERE id = ?",
-		st.State, micros(st.StartedAt), st.Attempts, l.token, micros(now.Add(s.Lease)), id)
+	return l, Claimed, exec1(ctx, tx, "UPDATE "+table(k)+" SET state = ?, status_message = ?, started_at = ?, attempts = ?, lease = ?, lease_until = ? WHERE id = ?",
+		st.State, st.Message, micros(st.StartedAt), st.Attempts, l.token, micros(now.Add(s.Lease)), id)
 }
 
 // Signal tells a worker how to go on.
@@ -218,25 +225,23 @@ func (s *Service) CompleteTx(ctx context.Context, tx *meta.Tx, l Lease, r Result
 		if now == Aborting {
 			return "", "", ErrAborting
 		}
-		return Completed, r.Message, nil
+		return Completed, r.Message, s.writeResult(ctx, tx, l, r)
 	})
 	if err != nil {
 		return err
 	}
-	total := int64(min(len(r.Skipped), MaxSkips))
-	err = exec1(ctx, tx, "UPDATE "+table(l.Kind)+" SET items = ?, bytes_read = ?, bytes_stored = ?, total_bytes = ?, skipped = ? WHERE id = ?",
+	return insertSkips(ctx, tx, l.JobID, r.Skipped[:min(len(r.Skipped), MaxSkips)])
+}
+
+// writeResult writes what a job has done.
+func (s *Service) writeResult(ctx context.Context, tx *meta.Tx, l Lease, r Result) error {
+	err := exec1(ctx, tx, "UPDATE "+table(l.Kind)+" SET items = ?, bytes_read = ?, bytes_stored = ?, total_bytes = ?, skipped = ? WHERE id = ?",
 		r.Items, r.BytesRead, r.BytesStored, r.TotalBytes, int64(len(r.Skipped))+r.SkippedMore, l.JobID)
-	if err != nil {
+	if err != nil || l.Kind != Restores {
 		return err
 	}
-	if l.Kind == Restores {
-		err = exec1(ctx, tx, "UPDATE restore_job SET created_resource_arn = ?, created_path = ? WHERE id = ?",
-			r.CreatedResourceARN, r.CreatedPath, l.JobID)
-		if err != nil {
-			return err
-		}
-	}
-	return insertSkips(ctx, tx, l.JobID, r.Skipped[:total])
+	return exec1(ctx, tx, "UPDATE restore_job SET created_resource_arn = ?, created_path = ? WHERE id = ?",
+		r.CreatedResourceARN, r.CreatedPath, l.JobID)
 }
 
 // endTx ends a job of which the caller has the lease, in the state that choose returns for its present one.
@@ -272,20 +277,14 @@ func (s *Service) end(ctx context.Context, tx *meta.Tx, l Lease, to State, messa
 	err := exec1(ctx, tx, "UPDATE "+table(l.Kind)+` SET state = ?, status_message = ?, message_category = ?, completed_at = ?,
 		lease = '', lease_until = 0 WHERE id = ? AND lease = ?`,
 		to, message, Category(to, message), micros(s.now()), l.JobID, l.token)
-	if err != nil || l.Kind == Restores {
+	if err != nil {
+		return err
+	}
+	if err := s.tell(ctx, tx, l.Kind, l.JobID); err != nil || l.Kind == Restores {
 		return err
 	}
 	if err := endTurn(ctx, tx, l.JobID); err != nil {
 		return err
-	}
-	if l.Kind == Copies {
-		j, err := copyTx(ctx, tx, l.JobID, "")
-		if err == nil {
-			err = s.announce(ctx, tx, j)
-		}
-		if err != nil {
-			return err
-		}
 	}
 	return wakeParent(ctx, tx, l.Kind, l.JobID)
 }

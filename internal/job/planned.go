@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
@@ -47,6 +48,7 @@ type Scheduled struct {
 // AddScheduledTx inserts backup jobs that rules want. One whose vault is gone is FAILED from the start, and one that was missed
 // is EXPIRED.
 func (s *Service) AddScheduledTx(ctx context.Context, tx *meta.Tx, all []Scheduled) error {
+	var made []events.Event
 	for _, j := range all {
 		b := Backup{
 			ID: uuid.NewString(), Account: j.Account, Region: j.Region, VaultName: j.VaultName, ResourceARN: j.ResourceARN,
@@ -59,30 +61,41 @@ func (s *Service) AddScheduledTx(ctx context.Context, tx *meta.Tx, all []Schedul
 		if !b.NotBefore.After(s.now()) {
 			b.NotBefore = time.Time{}
 		}
-		if err := s.addScheduled(ctx, tx, b, j.Missed); err != nil {
+		waits, err := s.addScheduled(ctx, tx, b, j.Missed)
+		if err != nil {
 			return err
 		}
+		if waits {
+			made = append(made, backupEvent(b)) // all in few statements: a rule may make thousands of jobs
+		}
 	}
-	return nil
+	if s.Events == nil {
+		return nil
+	}
+	return s.Events.EnqueueTx(ctx, tx, made...)
 }
 
-func (s *Service) addScheduled(ctx context.Context, tx *meta.Tx, b Backup, missed bool) (err error) {
+// addScheduled adds a job, and reports whether it waits, of which the caller has to tell.
+func (s *Service) addScheduled(ctx context.Context, tx *meta.Tx, b Backup, missed bool) (waits bool, err error) {
 	b.VaultUUID, err = s.Vaults.VaultUUIDTx(ctx, tx, b.Account, b.Region, b.VaultName)
 	gone, isGone := errors.AsType[*backupapi.ResourceNotFoundException](err)
 	if err != nil && !isGone {
-		return err
+		return false, err
 	}
 	if !missed && !isGone {
-		return insertBackup(ctx, tx, b)
+		return true, insertBackup(ctx, tx, b)
 	}
 	if err := insertBackupRow(ctx, tx, b); err != nil {
-		return err
+		return false, err
+	}
+	if err := s.tell(ctx, tx, Backups, b.ID); err != nil {
+		return false, err
 	}
 	to, message := Expired, expiredMessage
 	if isGone {
 		to, message = Failed, gone.Message
 	}
-	return s.end(ctx, tx, Lease{Kind: Backups, JobID: b.ID}, to, message)
+	return false, s.end(ctx, tx, Lease{Kind: Backups, JobID: b.ID}, to, message)
 }
 
 // startLater enqueues jobs that had to wait until now.

@@ -78,8 +78,8 @@ type Placements interface {
 
 // Events keeps what happened.
 type Events interface {
-	// EnqueueTx records an event that the transaction makes happen.
-	EnqueueTx(ctx context.Context, tx *meta.Tx, e events.Event) error
+	// EnqueueTx records events that the transaction makes happen.
+	EnqueueTx(ctx context.Context, tx *meta.Tx, all ...events.Event) error
 }
 
 // Options says what a [Service] works with.

@@ -75,7 +75,10 @@ func (s *Service) startBackup(ctx context.Context, r request, in *backupapi.Star
 		if id, err = r.reserve(ctx, tx, b.ID); err != nil || id != b.ID {
 			return err
 		}
-		return insertBackup(ctx, tx, b)
+		if err := insertBackup(ctx, tx, b); err != nil || s.Events == nil {
+			return err
+		}
+		return s.Events.EnqueueTx(ctx, tx, backupEvent(b))
 	})
 	return id, err
 }
@@ -180,9 +183,9 @@ func insertBackupRow(ctx context.Context, tx *meta.Tx, b Backup) error {
 	}
 	args := slices.Concat([]any{b.ID, b.Account, b.Region, b.VaultUUID, b.VaultName, b.ResourceARN, b.ResourceType, b.ResourceName, b.RoleARN,
 		b.PointARN, b.DeleteAfterDays, b.ColdAfterDays, encode(b.Tags), micros(b.StartBy), b.IsParent, b.ParentID, b.ParentPoint, b.Member},
-		b.Planned.columns(), []any{b.State, micros(b.CreatedAt), micros(b.ExpireBy), requeue})
+		b.Planned.columns(), []any{b.Retries, b.State, micros(b.CreatedAt), micros(b.ExpireBy), requeue})
 	_, err := tx.Exec(ctx, "INSERT INTO backup_job ("+backupColumns+`, lease, lease_until)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`, args...)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '', ?)`, args...)
 	if err != nil {
 		return fmt.Errorf("insert backup job: %w", err)
 	}

@@ -131,7 +131,10 @@ func (s *Service) startRestore(ctx context.Context, o order) (string, error) {
 		if err != nil {
 			return err
 		}
-		return insertRestore(ctx, tx, r)
+		if err := insertRestore(ctx, tx, r); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, Restores, r.ID)
 	})
 	return id, err
 }

@@ -83,6 +83,9 @@ func (s *Service) expireWaiting(ctx context.Context, tx *meta.Tx) (int, error) {
 // expireBackup ends a backup job that waits, and lets the one behind it have its turn.
 func (s *Service) expireBackup(ctx context.Context, tx *meta.Tx, b Backup) error {
 	message := expiredMessage
+	if b.Message != "" { // why it was put off
+		message += " " + sentence("It could not begin", b.Message)
+	}
 	if busy, err := resourceBusy(ctx, tx, b.Account, b.ResourceARN); err != nil {
 		return err
 	} else if busy {

@@ -136,7 +136,7 @@ var ListAccounts = wire.Operation[ListAccountsInput, ListAccountsOutput]{Descrip
 	Pages:  &wire.Pages{Token: "NextToken", Limit: "MaxResults", Next: "NextToken", Result: "Accounts"},
 }}
 
-// ListEvents lists what happened to recovery points, newest first.
+// ListEvents lists what happened to recovery points, jobs, plans, vaults and settings, newest first.
 var ListEvents = wire.Operation[ListEventsInput, ListEventsOutput]{Descriptor: &wire.Descriptor{
 	Service: Service, Name: "ListEvents", Method: "GET", Path: "/lockfast/v1/events", Status: 200,
 	Input: shapeListEventsInput, Output: shapeListEventsOutput,

@@ -332,7 +332,7 @@ type ListAccountsOutput struct {
 	NextToken *string
 }
 
-// ListEventsInput is the input of ListEvents. EventType is "Recovery Point State Change" or the name of an event of a vault, such as RECOVERY_POINT_MODIFIED.
+// ListEventsInput is the input of ListEvents. EventType is a type of events, such as "Backup Job State Change", or the name of an event of a vault, such as BACKUP_JOB_FAILED; BACKUP_JOB_COMPLETED and RESTORE_JOB_COMPLETED stand for every end of a job. The events of a backup job are also found by the recovery point that it makes.
 type ListEventsInput struct {
 	After            *time.Time // query after
 	BackupVaultName  *string    // query backupVaultName

@@ -146,7 +146,10 @@ func (s *Service) create(ctx context.Context, tx *meta.Tx, p Plan, doc *backupap
 	if err := s.insertVersion(ctx, tx, p, doc, p.CreatedAt); err != nil {
 		return p, err
 	}
-	return p, s.o.Tags.SetTagsTx(ctx, tx, p.Account, p.ARN(), tags)
+	if err := s.o.Tags.SetTagsTx(ctx, tx, p.Account, p.ARN(), tags); err != nil {
+		return p, err
+	}
+	return p, s.announce(ctx, tx, p, created)
 }
 
 // addPlans changes the number of live plans, locks the row that holds it, and returns the number.
@@ -245,7 +248,10 @@ func (s *Service) replace(ctx context.Context, tx *meta.Tx, p *Plan, doc *backup
 	if err != nil {
 		return fmt.Errorf("update plan %s: %w", p.ID, err)
 	}
-	return s.insertVersion(ctx, tx, *p, doc, s.now())
+	if err := s.insertVersion(ctx, tx, *p, doc, s.now()); err != nil {
+		return err
+	}
+	return s.announce(ctx, tx, *p, modified)
 }
 
 // GetBackupPlan describes a plan: its current version, or another one, which a deleted plan keeps.
@@ -326,7 +332,10 @@ func (s *Service) remove(ctx context.Context, tx *meta.Tx, p *Plan) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM plan_rule WHERE plan_id = ?", p.ID); err != nil {
 		return fmt.Errorf("delete rules of plan %s: %w", p.ID, err)
 	}
-	return s.o.Tags.DropTagsTx(ctx, tx, p.Account, p.ARN())
+	if err := s.o.Tags.DropTagsTx(ctx, tx, p.Account, p.ARN()); err != nil {
+		return err
+	}
+	return s.announce(ctx, tx, *p, deleted)
 }
 
 // TaggableTx reports whether a live plan of the account has the ARN. It stays until the transaction ends.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/plan"
@@ -56,16 +57,18 @@ func (world) TaggableTx(context.Context, *meta.Tx, string, string) (bool, error)
 
 type kit struct {
 	*plan.Service
-	tags *tag.Service
-	now  time.Time
+	tags   *tag.Service
+	events *events.Service
+	now    time.Time
 }
 
 func run(t *testing.T, test func(t *testing.T, ctx context.Context, k *kit)) {
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
-		db := open(t, tag.Migrations(), plan.Migrations())
+		db := open(t, tag.Migrations(), plan.Migrations(), events.Migrations())
 		pager := restjson.NewPager([]byte("key"))
 		k := &kit{tags: tag.New(db, world{}, pager), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-		k.Service = plan.New(plan.Options{DB: db, Tags: k.tags, CheckTags: tag.Check, Vaults: world{}, Roles: world{}, Pager: pager,
+		k.events = events.New(events.Options{DB: db, Now: func() time.Time { return k.now }})
+		k.Service = plan.New(plan.Options{DB: db, Events: k.events, Tags: k.tags, CheckTags: tag.Check, Vaults: world{}, Roles: world{}, Pager: pager,
 			ExportKey: []byte("export"), Now: func() time.Time { return k.now }, Quota: 5})
 		test(t, caller.With(t.Context(), caller.Caller{Account: "000000000000", Region: "us-east-1"}), k)
 	})

@@ -58,6 +58,7 @@ type Roles interface {
 // Options says what a [Service] works with.
 type Options struct {
 	DB        *meta.DB
+	Events    Events // nil: nobody is told
 	Tags      Tagger
 	CheckTags func(map[string]string) error // answers API errors
 	Vaults    Vaults

@@ -320,7 +320,8 @@ func (b *backup) completed(ctx context.Context) bool {
 
 // giveUp ends the job without a recovery point; when the server stops, it leaves the job to the next one.
 func (b *backup) giveUp(ctx context.Context, cause error, stopping bool) error {
-	return giveUp(ctx, ending{kind: "backup", db: b.DB, jobs: b.Jobs, lease: b.lease, log: b.log, private: b.Private,
+	moved := b.soFar()
+	return giveUp(ctx, ending{kind: "backup", unmoved: moved.BytesRead == 0 && moved.BytesStored == 0, db: b.DB, jobs: b.Jobs, lease: b.lease, log: b.log, private: b.Private,
 		created: b.job.CreatedAt, drop: func(ctx context.Context, tx *meta.Tx) error {
 			return b.Vaults.DropCreatingTx(ctx, tx, b.job.VaultUUID, b.job.PointARN)
 		}}, cause, stopping)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/resource"
@@ -110,6 +111,21 @@ type ending struct {
 	private, created time.Time // when a private server was opened, or zero; and the job was made
 	// drop removes, in the transaction that ends the job, what it was making; nil if that is nothing.
 	drop func(ctx context.Context, tx *meta.Tx) error
+	// unmoved says that the job is one that may be tried again and has moved no data.
+	unmoved bool
+}
+
+// away reports whether a cause is one that passes: the store or the database cannot be reached.
+func away(cause error) bool {
+	return errors.Is(cause, blob.ErrUnavailable) || errors.Is(cause, meta.ErrUnavailable)
+}
+
+// end ends the job in the state that belongs to the cause, or puts it off.
+func (e ending) end(ctx context.Context, tx *meta.Tx, cause error) error {
+	if e.unmoved && away(cause) && !errors.Is(cause, errTaken) && !errors.Is(cause, job.ErrAborting) {
+		return e.jobs.RetryTx(ctx, tx, e.lease, cause.Error())
+	}
+	return endTx(ctx, tx, e.jobs, e.lease, cause)
 }
 
 // giveUp ends a job; when the server stops, it leaves the job to the next one.
@@ -131,7 +147,7 @@ func giveUp(ctx context.Context, e ending, cause error, stopping bool) error {
 				return err
 			}
 		}
-		return endTx(ctx, tx, e.jobs, e.lease, cause)
+		return e.end(ctx, tx, cause)
 	})
 	if errors.Is(err, job.ErrLost) {
 		return nil

@@ -81,7 +81,8 @@ func (f *fixture) expired(point, reason string) {
 // told returns the states that events told of a recovery point, in their order.
 func (f *fixture) told(point string) (states []string) {
 	f.Helper()
-	for _, e := range own(f, lockfastapi.ListEvents, &lockfastapi.ListEventsInput{RecoveryPointArn: &point}).Events {
+	in := &lockfastapi.ListEventsInput{RecoveryPointArn: &point, EventType: aws.String("Recovery Point State Change")}
+	for _, e := range own(f, lockfastapi.ListEvents, in).Events {
 		states = append([]string{*e.Status}, states...)
 	}
 	return states

@@ -322,7 +322,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Metrics: p.metrics, Log: p.o.Log})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
-	n.settings = setting.New(p.db, p.o.Config.Account, registry.CloudFormation, registry.EFS)
+	n.settings = setting.New(p.db, p.events, p.o.Now, p.o.Config.Account, registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
@@ -332,7 +332,7 @@ func (p *parts) makeNouns(ctx context.Context) error {
 	n.jobs = job.New(job.Options{DB: p.db, Events: p.events, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Lease: p.o.lease, Now: p.o.Now, Management: p.o.Config.Account})
 	exports := p.root.Derive("exported plans")
-	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
+	n.plans = plan.New(plan.Options{DB: p.db, Events: p.events, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
 		ExportKey: exports[:], Now: p.o.Now})
 	schedules := scheduleLinks{n}
 	p.scheduler = sched.New(sched.Options{DB: p.db, Plans: n.plans, Resources: schedules, Settings: n.settings, Jobs: schedules,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
 )
@@ -96,6 +97,7 @@ func (s *Service) UpdateRegionSettings(ctx context.Context, in *backupapi.Update
 	}
 	c := caller.From(ctx)
 	return nil, s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		changed := false
 		for _, k := range kinds {
 			for _, t := range slices.Sorted(maps.Keys(k.given)) {
 				_, err := tx.Exec(ctx, `INSERT INTO setting_region (account, region, kind, type, enabled) VALUES (?, ?, ?, ?, ?)
@@ -103,10 +105,26 @@ func (s *Service) UpdateRegionSettings(ctx context.Context, in *backupapi.Update
 				if err != nil {
 					return fmt.Errorf("write region settings: %w", err)
 				}
+				changed = true
 			}
 		}
-		return nil
+		if !changed || s.events == nil {
+			return nil
+		}
+		return s.announce(ctx, tx, c)
 	})
+}
+
+// announce tells that the settings of a region have changed.
+//
+// See https://docs.aws.amazon.com/aws-backup/latest/devguide/eventbridge.html.
+func (s *Service) announce(ctx context.Context, tx *meta.Tx, c caller.Caller) error {
+	now, err := s.preferences(ctx, tx, c.Account, c.Region, optIn, s.types)
+	if err != nil {
+		return err
+	}
+	return s.events.EnqueueTx(ctx, tx, events.Event{Type: events.RegionStateChange, Account: c.Account, Region: c.Region,
+		Detail: events.Region{State: "MODIFIED", ModifiedAt: events.Time{Time: s.now()}, OptIn: now}})
 }
 
 // regionRoutes registers the operations on settings of a region.

@@ -4,23 +4,37 @@ package setting
 import (
 	"context"
 	"embed"
+	"time"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
 )
 
+// Events keeps what happened.
+type Events interface {
+	// EnqueueTx records events that the transaction makes happen.
+	EnqueueTx(ctx context.Context, tx *meta.Tx, all ...events.Event) error
+}
+
 // Service is the noun. Its methods may be called concurrently.
 type Service struct {
 	db         *meta.DB
+	events     Events
+	now        func() time.Time
 	management string
 	types      []string
 }
 
 // New makes the service for the resource types that have a driver. management is the account that makes the global settings.
-func New(db *meta.DB, management string, types ...string) *Service {
-	return &Service{db: db, management: management, types: types}
+// e is told what changes, and may be nil; now is the policy clock.
+func New(db *meta.DB, e Events, now func() time.Time, management string, types ...string) *Service {
+	if now == nil {
+		now = time.Now
+	}
+	return &Service{db: db, events: e, now: now, management: management, types: types}
 }
 
 //go:embed migration

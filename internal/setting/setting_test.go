@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/setting"
@@ -17,8 +18,8 @@ import (
 
 func run(t *testing.T, test func(t *testing.T, ctx context.Context, s *setting.Service, db *meta.DB)) {
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
-		db := open(t, setting.Migrations())
-		test(t, as(t.Context(), "000000000000", "us-east-1"), setting.New(db, "000000000000", "CloudFormation", "EFS", "S3"), db)
+		db := open(t, setting.Migrations(), events.Migrations())
+		test(t, as(t.Context(), "000000000000", "us-east-1"), setting.New(db, events.New(events.Options{DB: db}), nil, "000000000000", "CloudFormation", "EFS", "S3"), db)
 	})
 }
 

@@ -96,6 +96,9 @@ func (s *Service) updatePolicy(ctx context.Context, name string, fn func(context
 		if err := fn(ctx, tx, v); err != nil {
 			return err
 		}
+		if err := s.announceVault(ctx, tx, v, modified); err != nil {
+			return err
+		}
 		return s.touchVault(ctx, tx, v.UUID)
 	})
 	if err != nil {

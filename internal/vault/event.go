@@ -9,13 +9,16 @@ import (
 	"github.com/lockfast/lockfast/internal/meta"
 )
 
-// deleted is the status that events name when a recovery point has gone.
-const deleted = "DELETED"
+// deleted is the status that events name when a recovery point or vault has gone, modified when a vault is different.
+const (
+	deleted  = "DELETED"
+	modified = "MODIFIED"
+)
 
 // Events keeps what happened.
 type Events interface {
-	// EnqueueTx records an event that the transaction makes happen.
-	EnqueueTx(ctx context.Context, tx *meta.Tx, e events.Event) error
+	// EnqueueTx records events that the transaction makes happen.
+	EnqueueTx(ctx context.Context, tx *meta.Tx, all ...events.Event) error
 }
 
 // announce records an event of a recovery point as it is now; name is its name among the events of a vault, or empty.
@@ -34,6 +37,16 @@ func (s *Service) announce(ctx context.Context, tx *meta.Tx, kind string, p Poin
 	}
 	return s.events.EnqueueTx(ctx, tx, events.Event{Type: kind, Account: p.Account, Region: p.Region,
 		Resources: []string{p.ARN}, Detail: d})
+}
+
+// announceVault tells of a vault that was made, changed or deleted.
+func (s *Service) announceVault(ctx context.Context, tx *meta.Tx, v Vault, state string) error {
+	d := events.Vault{BackupVaultName: v.Name, State: state}
+	if state == modified {
+		d.IsLocked = "false"
+	}
+	return s.events.EnqueueTx(ctx, tx, events.Event{Type: events.VaultStateChange, Account: v.Account, Region: v.Region,
+		Resources: []string{v.ARN()}, Detail: d})
 }
 
 // changed tells of a recovery point that was in another status before. A stream belongs to AVAILABLE: whatever ends

@@ -172,6 +172,9 @@ func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, in *backupap
 	if err := s.tags.SetTagsTx(ctx, tx, v.Account, v.ARN(), in.BackupVaultTags); err != nil {
 		return Vault{}, err
 	}
+	if err := s.announceVault(ctx, tx, v, "CREATED"); err != nil {
+		return Vault{}, err
+	}
 	return v, s.enqueueStates(ctx, tx, v.UUID)
 }
 
@@ -304,6 +307,9 @@ func (s *Service) remove(ctx context.Context, tx *meta.Tx, v Vault) error {
 		return err
 	}
 	if err := s.tags.DropTagsTx(ctx, tx, v.Account, v.ARN()); err != nil {
+		return err
+	}
+	if err := s.announceVault(ctx, tx, v, deleted); err != nil {
 		return err
 	}
 	return tx.Enqueue(ctx, EraseVault{v.UUID}, nil)
