@@ -8,3 +8,11 @@ func TestCopy_Boto3(t *testing.T) {
 	dir, arn := s.protect(t)
 	s.story(t, dir, arn, python(t), "boto3/copies.py")
 }
+
+func TestCopy_Boto3_IntoAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.lockfast(t, "account", "create", "111111111111")
+	dir, arn := s.protect(t)
+	s.story(t, dir, arn, python(t), "boto3/accounts.py")
+}

@@ -1,10 +1,6 @@
 package repo
 
-import (
-	"context"
-	"fmt"
-	"time"
-)
+import "time"
 
 // tierID is a chunk in cold storage or out of it, between which reclaim moves nothing.
 type tierID struct {
@@ -57,58 +53,4 @@ func (r *reclaim) weighCold(x *victim, dead int64) coldFate {
 		return coldMerges
 	}
 	return coldStays
-}
-
-// ColdUsage is what cold storage takes of a vault, in bytes of cold packs. It is part of [Usage].
-type ColdUsage struct {
-	LiveBytes int64 // in use, by points or by sessions that run
-	DeadBytes int64 // not in use
-	Points    int64 // that are in cold storage
-}
-
-// ColdUsage adds up what cold storage takes.
-func (v *Vault) ColdUsage(ctx context.Context) (ColdUsage, error) {
-	if err := v.writable(); err != nil {
-		return ColdUsage{}, err
-	}
-	if err := v.catalog.refresh(ctx); err != nil {
-		return ColdUsage{}, err
-	}
-	m, err := v.mark(ctx, nil)
-	if err != nil {
-		return ColdUsage{}, err
-	}
-	var u ColdUsage
-	lengths := v.slotLengths()
-	for n, row := range v.catalog.packs() {
-		if row.kind != ObjectCold || !readable(row.state) {
-			continue
-		}
-		live, ok := m.live.Pack(uint32(n))
-		dead := deadBytes(lengths[uint32(n)], live)
-		switch {
-		case m.owned[row.session]:
-			dead = 0
-		case !ok:
-			dead = row.size
-		}
-		u.DeadBytes += dead
-		u.LiveBytes += row.size - dead
-	}
-	for _, p := range m.snapshot.Points {
-		if p.Deleting {
-			continue
-		}
-		manifest, err := v.readManifest(ctx, p.ID)
-		if err != nil && v.deleted(ctx, p.ID) {
-			continue
-		}
-		if err != nil {
-			return ColdUsage{}, fmt.Errorf("recovery point %s: %w", p.ID, err)
-		}
-		if manifest.warm != "" {
-			u.Points++
-		}
-	}
-	return u, nil
 }

@@ -21,7 +21,7 @@ import (
 // that has vaults under their UUIDs. Cold packs that are in main, where they were written before there was another place
 // for them, are read and removed there.
 //
-// A mark in both tells that they belong together (docs/format.md section 16.3). Where it is missing, as when a disk is not
+// A mark in both tells that they belong together (docs/format.md section 16.4). Where it is missing, as when a disk is not
 // mounted, errors wrap [blob.ErrUnavailable].
 func ColdStore(main, cold blob.Store) blob.Store { return coldStore{main, cold} }
 

@@ -82,11 +82,16 @@ func (w *Writer) copyable(p *Point) error {
 	switch {
 	case !w.v.keys.SameDomain(p.v.keys):
 		return ErrDomain
-	case w.stats.entries.Load()+w.stats.read.Load() > 0:
-		return errors.New("the writer is in use")
+	case w.inUse():
+		return errInUse
 	}
 	return nil
 }
+
+var errInUse = errors.New("the writer is in use")
+
+// inUse reports whether the writer has taken something.
+func (w *Writer) inUse() bool { return w.stats.entries.Load()+w.stats.read.Load() > 0 }
 
 // copier visits the tree of a recovery point and sees to it that the writer's vault has what it refers to.
 type copier struct {
@@ -128,7 +133,7 @@ func (c *copier) flush() error {
 	if err != nil {
 		return err
 	}
-	if err := c.move(missing); err != nil {
+	if err := byPack(c.w.ctx, c.from.opts.Readers, missing, c.pack); err != nil {
 		return err
 	}
 	t := &c.w.tree
@@ -166,9 +171,7 @@ func (c *copier) missing() ([]piece, error) {
 			missing = append(missing, p)
 		}
 	}
-	slices.SortFunc(missing, func(a, b piece) int {
-		return cmp.Or(cmp.Compare(a.loc.Pack, b.loc.Pack), cmp.Compare(a.loc.Slot, b.loc.Slot), cmp.Compare(a.loc.PartOffset, b.loc.PartOffset))
-	})
+	slices.SortFunc(missing, byPlace)
 	return missing, nil
 }
 
@@ -187,10 +190,10 @@ func (c *copier) locate(id ID) (index.Location, error) {
 	return loc, nil
 }
 
-// move copies pieces, several packs at once.
-func (c *copier) move(pieces []piece) error {
-	g, gctx := errgroup.WithContext(c.w.ctx)
-	g.SetLimit(c.from.opts.Readers)
+// byPack calls copyPack with the pieces of each pack, for several packs at once. Pieces are sorted by their places.
+func byPack(ctx context.Context, limit int, pieces []piece, copyPack func(context.Context, []piece) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(limit)
 	for len(pieces) > 0 && gctx.Err() == nil {
 		n := 1
 		for n < len(pieces) && pieces[n].loc.Pack == pieces[0].loc.Pack {
@@ -198,9 +201,9 @@ func (c *copier) move(pieces []piece) error {
 		}
 		of := pieces[:n]
 		pieces = pieces[n:]
-		g.Go(func() error { return c.pack(gctx, of) })
+		g.Go(func() error { return copyPack(gctx, of) })
 	}
-	return cmp.Or(g.Wait(), c.w.ctx.Err())
+	return cmp.Or(g.Wait(), ctx.Err())
 }
 
 // pack copies pieces that stand in one pack. What cannot be read there, because the pack was reclaimed meanwhile or is

@@ -279,7 +279,7 @@ func (m *machine) copyIn(ctx context.Context, from, v *repo.Vault, version line)
 		return "", err
 	}
 	defer w.Abort(ctx)
-	if err := w.Copy(ctx, p); err != nil {
+	if err := w.CopyAcross(ctx, p); err != nil { // which is Copy in one domain
 		return "", err
 	}
 	made, err := w.Prepare(ctx, repo.Facts{Created: time.Unix(1, 0)})
@@ -298,8 +298,16 @@ func (m *machine) copyIn(ctx context.Context, from, v *repo.Vault, version line)
 // restart everything that was promised is there, and the copies go through.
 func TestCopy_CutAtEveryStep(t *testing.T) {
 	t.Parallel()
-	o := other()
-	from := create(t, mem.New(), localledger.New(localledger.Options{}), o)
+	for name, o := range map[string]repo.CreateOptions{"one domain": other(), "another domain": foreign()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cutCopies(t, create(t, mem.New(), localledger.New(localledger.Options{}), o))
+		})
+	}
+}
+
+func cutCopies(t *testing.T, from *repo.Vault) {
+	t.Helper()
 	g := newGenerator(12)
 	a := g.files(30)
 	b := g.change(a)

@@ -35,13 +35,16 @@ func TestModel_CopiesBetweenVaults(t *testing.T) {
 			l := localledger.New(localledger.Options{})
 			places = append(places, &place{create(t, mem.New(), l, o), l, map[repo.PointID]files{}})
 		}
-		if err := copyModel(t.Context(), newGenerator(seed+n), places); err != nil {
+		if err := copyModel(t.Context(), newGenerator(seed+n), places, copyPoint); err != nil {
 			t.Fatalf("-seed %d: %v", seed+n, err)
 		}
 	}
 }
 
-func copyModel(ctx context.Context, g generator, places []*place) error {
+// copier copies a recovery point from one vault into another.
+type copier func(ctx context.Context, from, to *repo.Vault, id repo.PointID) (repo.PointID, repo.CopyProgress, error)
+
+func copyModel(ctx context.Context, g generator, places []*place, copyPoint copier) error {
 	for step := range 10 + g.IntN(20) {
 		at := places[g.IntN(2)]
 		ids := slices.Sorted(maps.Keys(at.points))

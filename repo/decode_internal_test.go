@@ -126,3 +126,20 @@ func FuzzRecords(f *testing.F) {
 		decodeVaultRecord("v", vault, 3, b)
 	})
 }
+
+func FuzzCopyMap(f *testing.F) {
+	pairs := append(append(make([]byte, 0, 2*mapPair), make([]byte, mapPair)...), make([]byte, mapPair)...)
+	pairs[mapPair], pairs[mapPair+len(ID{})] = 1, 7
+	f.Add(pairs)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if checkPairs("t/x/y", b) != nil {
+			return
+		}
+		for i := 0; i < len(b); i += mapPair {
+			if to, ok := find(b, ID(b[i:][:len(ID{})])); !ok || to != ID(b[i+len(ID{}):][:len(ID{})]) {
+				t.Errorf("pair %d is not found", i/mapPair)
+			}
+		}
+	})
+}

@@ -83,6 +83,11 @@ func (p *Point) contents(ctx context.Context, to map[ID]bool) error {
 	return nil
 }
 
+// BoundMeasures sets how many bytes of refsets and how many slots a measure holds at once.
+func BoundMeasures(v *Vault, refsets int64, slots int) {
+	v.measured.refsets, v.measured.slots = refsets, slots
+}
+
 // Misplaced returns a recovery point whose refset names a pack of the wrong tier: a cold one a data pack, or a warm one a
 // cold pack; empty if there is none.
 func Misplaced(ctx context.Context, v *Vault) (PointID, error) {

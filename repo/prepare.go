@@ -107,7 +107,7 @@ func (w *Writer) drain() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if !w.copied {
+	if !w.copied || w.rebuilt {
 		var err error
 		if w.tree.root, err = w.tree.builder.Finish(w.ctx); err != nil {
 			return err

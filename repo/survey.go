@@ -109,7 +109,7 @@ func objectNamed(info blob.Info) (o Object, known bool) {
 
 // knownName reports whether an object of a vault may have a name, other than a pack or a segment.
 func knownName(name blob.Name) bool {
-	if _, _, ok := parseManifestName(name); ok || name == coldMark {
+	if _, _, ok := parseManifestName(name); ok || name == coldMark || isMapName(name) {
 		return true
 	}
 	if _, _, ok := parseRefsetName(name); ok {

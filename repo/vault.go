@@ -39,6 +39,7 @@ type Vault struct {
 	opening  []error // damage met when it was opened
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
+	measured   lastMeasure
 
 	allowing    sync.Mutex
 	coldAllowed bool // the format says so; guarded by allowing

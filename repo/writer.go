@@ -75,7 +75,8 @@ type Writer struct {
 	listsMu sync.Mutex
 	lists   map[ID][]byte // list chunks of this writer; guarded by listsMu
 
-	copied bool // the tree is that of a recovery point of another vault, and takes no entries
+	copied  bool // the tree is that of a recovery point of another vault, and takes no entries
+	rebuilt bool // it is built anew from that one
 
 	copies struct{ bytes, total, moved atomic.Int64 }
 	stats  struct{ entries, read, fresh, stored, packs atomic.Int64 }

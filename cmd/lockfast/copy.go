@@ -36,11 +36,15 @@ func newCopy(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "copy ARN --to VAULT",
 		Short: "Copy a recovery point into another vault",
-		Long: `Copy a recovery point into another vault of the account and print the ARN of the copy.
+		Long: `Copy a recovery point into another vault and print the ARN of the copy.
 
 Only data that the other vault does not have travels, and it is sealed with the keys of that vault. The copy is complete:
 deleting either leaves the other whole. It keeps the creation date and the tags of the recovery point, and its retention
-unless --keep-days gives another one, which counts from that date, too.`,
+unless --keep-days gives another one, which counts from that date, too. A composite recovery point is copied with those that
+are nested in it.
+
+A vault of another account is named by its ARN. Its access policy has to allow backup:CopyIntoBackupVault, and the account
+that the server is configured with has to set isCrossAccountBackupEnabled (aws backup update-global-settings).`,
 		Example: `  lockfast copy ARN --to offsite
   lockfast copy ARN --to arn:aws:backup:eu-west-1:000000000000:backup-vault:far --keep-days 365`,
 		Args: positional(cobra.ExactArgs(1)),

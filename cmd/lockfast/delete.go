@@ -1,8 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,70 +19,203 @@ import (
 // deleteWait is how long to watch a deletion that was accepted.
 const deleteWait = 2 * time.Minute
 
-// deleteResult is the JSON form of a deletion.
+// deleteResult is the JSON form of a deletion. Refusal is set in a dry run only.
 type deleteResult struct {
-	Type             string `json:"type"`
-	RecoveryPointARN string `json:"recovery_point_arn"`
-	Vault            string `json:"vault"`
-	Deleted          bool   `json:"deleted"`
-	DryRun           bool   `json:"dry_run"`
-	UniqueBytes      *int64 `json:"unique_bytes"`
+	Type             string  `json:"type"`
+	RecoveryPointARN string  `json:"recovery_point_arn"`
+	Vault            string  `json:"vault"`
+	Deleted          bool    `json:"deleted"`
+	DryRun           bool    `json:"dry_run"`
+	UniqueBytes      *int64  `json:"unique_bytes"`
+	UniquePartBytes  *int64  `json:"unique_part_bytes"`
+	Refusal          *string `json:"refusal,omitempty"`
+}
+
+// freedResult is the JSON form of what a vault would free.
+type freedResult struct {
+	Type              string `json:"type"`
+	Vault             string `json:"vault"`
+	DryRun            bool   `json:"dry_run"`
+	RecoveryPoints    int64  `json:"recovery_points"`
+	FreedBytes        int64  `json:"freed_bytes"`
+	FreedPartBytes    int64  `json:"freed_part_bytes"`
+	PinnedBytes       int64  `json:"pinned_bytes"`
+	SharedBytes       int64  `json:"shared_bytes"`
+	SharedBundleBytes int64  `json:"shared_bundle_bytes"`
+	ColdFreedBytes    int64  `json:"cold_freed_bytes"`
+	ColdFreedParts    int64  `json:"cold_freed_part_bytes"`
 }
 
 func newDelete(a *app) *cobra.Command {
 	var vault string
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use:   "delete ARN",
-		Short: "Delete a recovery point",
-		Long: `Delete a recovery point for ever. Other recovery points stay whole. The space of data that no other needs comes
+		Use:   "delete ARN...",
+		Short: "Delete recovery points",
+		Long: `Delete recovery points for ever. Other recovery points stay whole. The space of data that no other needs comes
 back by itself within minutes, or at once by ` + "`lockfast vault reclaim`" + `.
 
-The role that made the recovery point has to allow it. If it does not, the recovery point stays, as EXPIRED with the
-reason; delete it again once the role allows it.`,
-		Example: `  lockfast delete --dry-run ARN
+With --dry-run nothing is deleted. It says what deleting all of them together would free, vault by vault, and what stays
+because others need it, and names those that may not be deleted.
+
+The role that made a recovery point has to allow it. If it does not, the recovery point stays, as EXPIRED with the
+reason; delete it again once the role allows it. That of a group goes after those of its members.`,
+		Example: `  lockfast delete --dry-run ARN ARN
   lockfast delete ARN`,
-		Args: positional(cobra.ExactArgs(1)),
+		Args: positional(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkARN(args[0]); err != nil {
-				return err
+			for _, arn := range args {
+				if err := checkARN(arn); err != nil {
+					return err
+				}
 			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
-				return a.delete(ctx, c.at(args[0]), args[0], vault, dryRun)
+				if dryRun {
+					return a.previewDeletion(ctx, c, args, vault)
+				}
+				return a.deleteAll(ctx, c, args, vault)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&vault, "vault", "", "vault of the recovery point (default: found by the ARN)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
+	cmd.Flags().StringVar(&vault, "vault", "", "vault of the recovery points (default: found by the ARNs)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be deleted and freed, and delete nothing")
 	return cmd
 }
 
-func (a *app) delete(ctx context.Context, c *client, arn, vault string, dryRun bool) error {
-	p, err := c.findPoint(ctx, arn, vault)
-	if err != nil {
-		return err
-	}
-	result := deleteResult{Type: "result", RecoveryPointARN: arn, Vault: p.BackupVaultName, DryRun: dryRun,
-		UniqueBytes: p.UniqueBytes}
-	if !dryRun {
-		in := &backupapi.DeleteRecoveryPointInput{BackupVaultName: p.BackupVaultName, RecoveryPointArn: arn}
-		if _, err := call(ctx, c, backupapi.DeleteRecoveryPoint, in); err != nil {
-			return fmt.Errorf("delete %s: %w", arn, err)
-		}
-		if err := a.awaitDeletion(ctx, c, in); err != nil {
+// deleteAll deletes recovery points, those of groups last.
+func (a *app) deleteAll(ctx context.Context, c *client, arns []string, vault string) error {
+	points := map[string]*lockfastapi.RecoveryPoint{}
+	for _, arn := range arns {
+		p, err := c.at(arn).findPoint(ctx, arn, vault)
+		if err != nil {
 			return err
 		}
-		result.Deleted = true
+		points[arn] = p
+	}
+	order := slices.Clone(arns)
+	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(height(points[x]), height(points[y])) })
+	return a.over(order, func(arn string) error { return a.delete(ctx, c.at(arn), points[arn]) })
+}
+
+// height is 0 for what has data, 1 for a group in a group, and 2 for a group that is in none.
+func height(p *lockfastapi.RecoveryPoint) int {
+	switch {
+	case !p.IsParent:
+		return 0
+	case p.ParentRecoveryPointArn != nil:
+		return 1
+	}
+	return 2
+}
+
+func (a *app) delete(ctx context.Context, c *client, p *lockfastapi.RecoveryPoint) error {
+	in := &backupapi.DeleteRecoveryPointInput{BackupVaultName: p.BackupVaultName, RecoveryPointArn: p.RecoveryPointArn}
+	if _, err := call(ctx, c, backupapi.DeleteRecoveryPoint, in); err != nil {
+		return fmt.Errorf("delete %s: %w", p.RecoveryPointArn, err)
+	}
+	if err := a.awaitDeletion(ctx, c, in); err != nil {
+		return err
 	}
 	if a.out.json {
-		return a.out.line(result)
+		return a.out.line(deleteResult{Type: "result", RecoveryPointARN: p.RecoveryPointArn, Vault: p.BackupVaultName, Deleted: true,
+			UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes})
 	}
-	verb := "deleted"
-	if dryRun {
-		verb = "would delete"
-	}
-	_, err = fmt.Fprintf(a.out.stdout, "%s %s from vault %s: %s, frees %s\n", verb, arn, p.BackupVaultName,
+	_, err := fmt.Fprintf(a.out.stdout, "deleted %s from vault %s: %s, frees %s\n", p.RecoveryPointArn, p.BackupVaultName,
 		local(p.CreationDate), sizeOr(p.UniqueBytes))
+	return err
+}
+
+// previewDeletion says what deleting recovery points would do.
+func (a *app) previewDeletion(ctx context.Context, c *client, arns []string, vault string) error {
+	out := &lockfastapi.DescribeDeletionOutput{}
+	for region, arns := range byRegion(arns) {
+		in := &lockfastapi.DescribeDeletionInput{RecoveryPointArns: arns}
+		if vault != "" {
+			in.BackupVaultName = &vault
+		}
+		more, err := call(ctx, c.at(arns[0]), lockfastapi.DescribeDeletion, in)
+		if err != nil {
+			return fmt.Errorf("region %s: %w", region, err)
+		}
+		out.RecoveryPoints = append(out.RecoveryPoints, more.RecoveryPoints...)
+		out.Vaults = append(out.Vaults, more.Vaults...)
+	}
+	refused := 0
+	for i := range out.RecoveryPoints {
+		p := &out.RecoveryPoints[i]
+		if p.Refusal != nil {
+			refused++
+		}
+		if err := a.printDeletion(p); err != nil {
+			return err
+		}
+	}
+	for i := range out.Vaults {
+		if err := a.printFreed(&out.Vaults[i]); err != nil {
+			return err
+		}
+	}
+	if refused > 0 {
+		return fmt.Errorf("%d of %d recovery points may not be deleted", refused, len(out.RecoveryPoints))
+	}
+	return nil
+}
+
+// byRegion yields ARNs by their region, in the order in which regions come first.
+func byRegion(arns []string) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		var regions []string
+		groups := map[string][]string{}
+		for _, text := range arns {
+			region := strings.SplitN(text, ":", 5)[3]
+			if groups[region] == nil {
+				regions = append(regions, region)
+			}
+			groups[region] = append(groups[region], text)
+		}
+		for _, region := range regions {
+			if !yield(region, groups[region]) {
+				return
+			}
+		}
+	}
+}
+
+func (a *app) printDeletion(d *lockfastapi.PointDeletion) error {
+	p := &d.RecoveryPoint
+	if a.out.json {
+		return a.out.line(deleteResult{Type: "result", RecoveryPointARN: p.RecoveryPointArn, Vault: p.BackupVaultName, DryRun: true,
+			UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes, Refusal: d.Refusal})
+	}
+	if d.Refusal != nil {
+		_, err := fmt.Fprintf(a.out.stdout, "may not delete %s from vault %s: %s\n", p.RecoveryPointArn, p.BackupVaultName, *d.Refusal)
+		return err
+	}
+	_, err := fmt.Fprintf(a.out.stdout, "would delete %s from vault %s: %s, %s by itself\n", p.RecoveryPointArn, p.BackupVaultName,
+		local(p.CreationDate), sizeOr(p.UniqueBytes))
+	return err
+}
+
+func (a *app) printFreed(v *lockfastapi.VaultDeletion) error {
+	if a.out.json {
+		return a.out.line(freedResult{Type: "result", Vault: v.BackupVaultName, DryRun: true, RecoveryPoints: v.RecoveryPoints,
+			FreedBytes: v.FreedBytes, FreedPartBytes: v.FreedPartBytes, PinnedBytes: v.PinnedBytes, SharedBytes: v.SharedBytes,
+			SharedBundleBytes: v.SharedBundleBytes, ColdFreedBytes: v.ColdFreedBytes, ColdFreedParts: v.ColdFreedPartBytes})
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: deleting %d recovery points frees %s", v.BackupVaultName, v.RecoveryPoints, size(v.FreedBytes))
+	if v.ColdFreedBytes > 0 {
+		fmt.Fprintf(&b, " (%s of it in cold storage, when little of what it stands in is needed)", size(v.ColdFreedBytes))
+	}
+	if v.PinnedBytes > 0 {
+		fmt.Fprintf(&b, ", and %s when the jobs have ended that use it", size(v.PinnedBytes))
+	}
+	if v.FreedPartBytes > 0 {
+		fmt.Fprintf(&b, ", and by `lockfast vault reclaim` %s of small files (before compression) out of %s of bundles that others need, too",
+			size(v.FreedPartBytes), size(v.SharedBundleBytes))
+	}
+	fmt.Fprintf(&b, "; %s stay because other recovery points need them\n", size(v.SharedBytes))
+	_, err := io.WriteString(a.out.stdout, b.String())
 	return err
 }
 

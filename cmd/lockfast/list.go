@@ -27,6 +27,7 @@ type pointLine struct {
 	LogicalBytes     *int64    `json:"logical_bytes"`
 	StoredBytes      *int64    `json:"stored_bytes"`
 	UniqueBytes      *int64    `json:"unique_bytes"`
+	UniquePartBytes  *int64    `json:"unique_part_bytes"`
 	IsParent         bool      `json:"is_parent"`
 	ParentARN        string    `json:"parent_recovery_point_arn,omitempty"`
 	Member           string    `json:"composite_member_identifier,omitempty"`
@@ -39,9 +40,11 @@ func newList(a *app) *cobra.Command {
 		Short: "List recovery points with their sizes",
 		Long: `List the recovery points of one vault or of all, newest first.
 
-LOGICAL is the size of the files, STORED what their data takes in the vault, UNIQUE what deleting this recovery point
-alone would free. CLASS is WARM, or COLD for what is in cold storage. The recovery point of a group has no data of its own; those of its members follow it, indented. REASON
-says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
+LOGICAL is the size of the files, STORED what the data takes that they use in the vault, UNIQUE what deleting this recovery
+point alone would free. A reclaim that is asked for frees PARTS in addition: small files, by their size before compression,
+in bundles with files that others need. CLASS is WARM, or COLD for what is in cold storage. The recovery point of a group has
+no data of its own and shows the sums of its members, which follow it, indented. Sizes show - until they are computed, some
+seconds after a change. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
 		Args: positional(cobra.NoArgs),
@@ -86,7 +89,7 @@ func (a *app) printLine(p *lockfastapi.RecoveryPoint) error {
 	return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
 		ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
 		StatusMessage: deref(p.StatusMessage), StorageClass: p.StorageClass, Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
-		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
+		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes, IsParent: p.IsParent,
 		ParentARN: deref(p.ParentRecoveryPointArn), Member: deref(p.CompositeMemberIdentifier)})
 }
 
@@ -99,7 +102,7 @@ func printTable(w io.Writer, all []lockfastapi.RecoveryPoint) error {
 		children[parent] = append(children[parent], &all[i])
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CREATED\tSTATUS\tCLASS\tLOGICAL\tSTORED\tUNIQUE\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
+	fmt.Fprintln(table, "CREATED\tSTATUS\tCLASS\tLOGICAL\tSTORED\tUNIQUE\tPARTS\tVAULT\tRESOURCE\tRECOVERY POINT\tREASON")
 	var show func(p *lockfastapi.RecoveryPoint, depth int)
 	show = func(p *lockfastapi.RecoveryPoint, depth int) {
 		printPoint(table, p, depth)
@@ -121,11 +124,7 @@ func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	if resource == "" {
 		resource = p.ResourceArn
 	}
-	logical, stored := p.LogicalBytes, p.StoredBytes
-	if p.IsParent {
-		logical, stored = nil, nil
-	}
-	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status, p.StorageClass,
-		sizeOr(logical), sizeOr(stored), sizeOr(p.UniqueBytes), p.BackupVaultName,
+	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status, p.StorageClass,
+		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), sizeOr(p.UniqueBytes), sizeOr(p.UniquePartBytes), p.BackupVaultName,
 		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, deref(p.StatusMessage))
 }

@@ -19,6 +19,9 @@ func TestPrintTable_PutsChildrenBehindTheirParents(t *testing.T) {
 		if parent != "" {
 			p.ParentRecoveryPointArn = new("arn-" + parent)
 		}
+		if name == "shop" {
+			p.LogicalBytes, p.StoredBytes = new(int64(3)), new(int64(2))
+		}
 		return p
 	}
 	var b strings.Builder
@@ -34,8 +37,8 @@ func TestPrintTable_PutsChildrenBehindTheirParents(t *testing.T) {
 		got = append(got, regexp.MustCompile(`^.*COMPLETED  WARM   | +arn-.*$`).ReplaceAllString(line, ""))
 	}
 	want := []string{
-		"1 B      1 B     -       home   alone", "-        -       -       home   shop", "-        -       -       home     inner",
-		"1 B      1 B     -       home       crm", "1 B      1 B     -       home     web", "1 B      1 B     -       home   orphan",
+		"1 B      1 B     -       -      home   alone", "3 B      2 B     -       -      home   shop", "1 B      1 B     -       -      home     inner",
+		"1 B      1 B     -       -      home       crm", "1 B      1 B     -       -      home     web", "1 B      1 B     -       -      home   orphan",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -122,10 +122,40 @@ func TestStory(t *testing.T) {
 	c.afterwards(first, second)
 }
 
+// preview asks what deletions would free: that of both recovery points everything, as neither needs the other.
+func (c *cli) preview(first, second string) {
+	c.Helper()
+	lines := c.lines(exitDone, "result", "delete", "--dry-run", first, second)
+	listed := c.lines(exitDone, "result", "list")
+	if len(lines) != 3 || len(listed) != 2 {
+		c.Fatalf("delete --dry-run of two recovery points = %v", lines)
+	}
+	unique, stored := 0.0, 0.0
+	for i, line := range lines[:2] {
+		if line["deleted"] != false || line["dry_run"] != true || line["refusal"] != nil || line["unique_bytes"] == nil {
+			c.Errorf("delete --dry-run = %v", line)
+		}
+		unique += line["unique_bytes"].(float64)
+		stored += listed[i]["stored_bytes"].(float64)
+	}
+	sum := lines[2]
+	freed, _ := sum["freed_bytes"].(float64)
+	if sum["vault"] != "Default" || sum["recovery_points"] != 2.0 || sum["shared_bytes"] != 0.0 || freed < unique || freed > stored || freed == 0 {
+		c.Errorf("delete --dry-run sums up %v, want between %v and %v to be freed", sum, unique, stored)
+	}
+	if out, _ := c.do(exitDone, "delete", "--dry-run", second); !strings.Contains(out, "would delete "+second) ||
+		!strings.Contains(out, "Default: deleting 1 recovery points frees ") {
+		c.Errorf("delete --dry-run = %q", out)
+	}
+	if out, _ := c.do(exitDone, "vault", "stats"); !strings.Contains(out, "VAULT") || !strings.Contains(out, "Default  2 ") {
+		c.Errorf("vault stats = %q", out)
+	}
+}
+
 // afterwards deletes one of two recovery points and looks after the vault.
 func (c *cli) afterwards(first, second string) {
 	c.Helper()
-	c.do(exitDone, "delete", "--dry-run", second)
+	c.preview(first, second)
 	if n := len(c.lines(exitDone, "result", "list")); n != 2 {
 		c.Errorf("after delete --dry-run there are %d recovery points", n)
 	}
@@ -140,7 +170,8 @@ func (c *cli) afterwards(first, second string) {
 		c.Errorf("vault reclaim = %v", reclaimed)
 	}
 	c.do(exitDone, "vault", "verify")
-	if stats := c.lines(exitDone, "result", "vault", "stats"); len(stats) != 1 || stats[0]["recovery_points"] != 1.0 {
+	if stats := c.lines(exitDone, "result", "vault", "stats"); len(stats) != 1 || stats[0]["recovery_points"] != 1.0 ||
+		stats[0]["dead_bytes"] != 0.0 || stats[0]["dead_part_bytes"] != 0.0 || stats[0]["locked_bytes"] != 0.0 || stats[0]["measured_at"] == nil {
 		c.Errorf("vault stats = %v", stats)
 	}
 	if out, _ := c.do(exitDone, "vault", "list"); !strings.Contains(out, "Default") {
@@ -201,6 +232,24 @@ func TestBackup_SeveralPathsOfWhichOneIsBad(t *testing.T) {
 	errors := c.lines(exitFailed, "error", "backup", filepath.Join(home, "absent"), home)
 	if len(errors) != 1 || !strings.Contains(errors[0]["message"].(string), "absent") {
 		t.Errorf("errors = %v", errors)
+	}
+}
+
+// Sizes are computed once for a command, however many recovery points it makes.
+func TestBackup_SeveralPathsHaveSizes(t *testing.T) {
+	c := newCLI(t)
+	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")
+	write(t, one, map[string]string{"one": strings.Repeat("1", 5000)})
+	write(t, two, map[string]string{"two": "2"})
+	c.lines(exitDone, "result", "backup", one, two)
+	listed := c.lines(exitDone, "result", "list")
+	if len(listed) != 2 {
+		t.Fatalf("list = %v", listed)
+	}
+	for _, p := range listed {
+		if p["logical_bytes"] == nil || p["stored_bytes"] == nil || p["unique_bytes"] == nil || p["unique_part_bytes"] == nil {
+			t.Errorf("list = %v, want all sizes", p)
+		}
 	}
 }
 

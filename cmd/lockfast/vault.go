@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -27,13 +29,20 @@ type vaultLine struct {
 
 // statsLine is the JSON form of what a vault stores.
 type statsLine struct {
-	Type           string `json:"type"`
-	Vault          string `json:"vault"`
-	RecoveryPoints int64  `json:"recovery_points"`
-	LogicalBytes   int64  `json:"logical_bytes"`
-	PhysicalBytes  int64  `json:"physical_bytes"`
-	LiveBytes      int64  `json:"live_bytes"`
-	DeadBytes      int64  `json:"dead_bytes"`
+	Type           string    `json:"type"`
+	Vault          string    `json:"vault"`
+	RecoveryPoints int64     `json:"recovery_points"`
+	LogicalBytes   int64     `json:"logical_bytes"`
+	PhysicalBytes  int64     `json:"physical_bytes"`
+	LiveBytes      int64     `json:"live_bytes"`
+	DeadBytes      int64     `json:"dead_bytes"`
+	DeadPartBytes  int64     `json:"dead_part_bytes"`
+	LockedBytes    int64     `json:"locked_bytes"`
+	ColdLive       int64     `json:"cold_live_bytes"`
+	ColdDead       int64     `json:"cold_dead_bytes"`
+	ColdDeadPart   int64     `json:"cold_dead_part_bytes"`
+	Epoch          int64     `json:"epoch"`
+	MeasuredAt     time.Time `json:"measured_at"`
 }
 
 // taskLine is the JSON form of a reclaim or a verification that ended well.
@@ -136,23 +145,41 @@ func (a *app) listVaults(ctx context.Context, c *client, wanted []string) error 
 }
 
 func newVaultStats(a *app) *cobra.Command {
-	return overVaults(a, "stats", "Show what vaults store",
-		`Show what a vault stores, or every vault: the size of the files in all recovery points, the bytes that the vault takes,
-and how many of them no recovery point needs.`,
-		"  lockfast vault stats\n  lockfast vault stats Default --json", a.vaultStats)
+	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
+	cmd := overVaults(a, "stats", "Show what vaults store",
+		`Show what a vault stores, or every vault. LOGICAL is the size of the files in all recovery points, PHYSICAL what the vault
+takes. LIVE is needed, DEAD waits for a reclaim; the rest is the index and the like. PARTS are small files that no recovery
+point needs, by their size before compression, in bundles with others: a reclaim that is asked for frees them. LOCKED is
+what only recovery points need that must not be deleted. COLD is what is live in cold storage, COLD DEAD what nothing needs
+there; a reclaim leaves it while much of its pack is needed. Both count in LIVE and DEAD.`,
+		"  lockfast vault stats\n  lockfast vault stats Default --json", func(ctx context.Context, c *client, vault string) error {
+			return a.vaultStats(ctx, c, vault, table)
+		})
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		table.Init(a.out.stdout, 0, 0, 2, ' ', 0)
+		if !a.out.json {
+			fmt.Fprintln(table, "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED\tCOLD\tCOLD DEAD")
+		}
+		err := run(cmd, args)
+		return cmp.Or(err, table.Flush())
+	}
+	return cmd
 }
 
-func (a *app) vaultStats(ctx context.Context, c *client, vault string) error {
+func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 	if err != nil {
 		return err
 	}
 	if a.out.json {
 		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,
-			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes})
+			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes,
+			DeadPartBytes: u.DeadPartBytes, LockedBytes: u.LockedBytes,
+			ColdLive: u.ColdLiveBytes, ColdDead: u.ColdDeadBytes, ColdDeadPart: u.ColdDeadPartBytes, Epoch: u.Epoch, MeasuredAt: u.MeasuredAt.UTC()})
 	}
-	_, err = fmt.Fprintf(a.out.stdout, "%s: %d recovery points of %s take %s, of which %s can be reclaimed\n", vault,
-		u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes), size(u.DeadBytes))
+	_, err = fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", vault, u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes),
+		size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes), size(u.ColdLiveBytes), size(u.ColdDeadBytes))
 	return err
 }
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import uuid
 
-from story import BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, gone, refused, restored_directories, step, wait
+from story import ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, gone, refused, restored_directories, step, wait
 
 
 def point(arn):
@@ -44,6 +44,34 @@ def made():
         assert child["ParentRecoveryPointArn"] == parent and not child["IsParent"] and child["Status"] == "COMPLETED", child
     assert RESOURCE in [r["ResourceArn"] for r in BACKUP.list_protected_resources()["Results"]]
     return parent, nested["web"], nested["crm"]
+
+
+def copied(parent, web):
+    step("a copy of the parent has a copy of each child; a child is copied alone, too")
+    offsite = VAULT + "-offsite"
+    BACKUP.create_backup_vault(BackupVaultName=offsite)
+
+    def copy(source):
+        started = BACKUP.start_copy_job(RecoveryPointArn=source, SourceBackupVaultName=VAULT, IamRoleArn=ROLE,
+                                        DestinationBackupVaultArn=f"arn:aws:backup:us-east-1:{ACCOUNT}:backup-vault:{offsite}")
+        job = wait(lambda: BACKUP.describe_copy_job(CopyJobId=started["CopyJobId"])["CopyJob"],
+                   lambda j: j["State"] in ("COMPLETED", "FAILED", "PARTIAL"), "copy job")
+        assert job["State"] == "COMPLETED" and job["IsParent"] == started["IsParent"], job
+        return job
+
+    def at(arn):
+        return BACKUP.describe_recovery_point(BackupVaultName=offsite, RecoveryPointArn=arn)
+
+    job = copy(parent)
+    assert job["IsParent"] and job["NumberOfChildJobs"] == 2 and job["ChildJobsInState"] == {"COMPLETED": 2}, job
+    whole = at(job["DestinationRecoveryPointArn"])
+    assert whole["IsParent"] and whole["Status"] == "COMPLETED" and whole["CreationDate"] == point(parent)["CreationDate"], whole
+    jobs = BACKUP.list_copy_jobs(ByParentJobId=job["CopyJobId"])["CopyJobs"]
+    assert sorted(j["CompositeMemberIdentifier"] for j in jobs) == ["crm", "web"], jobs
+    for j in jobs:
+        assert j["State"] == "COMPLETED" and at(j["DestinationRecoveryPointArn"])["ParentRecoveryPointArn"] == whole["RecoveryPointArn"], j
+    alone = copy(web["RecoveryPointArn"])
+    assert not alone["IsParent"] and "ParentRecoveryPointArn" not in at(alone["DestinationRecoveryPointArn"]), alone
 
 
 def restored(parent, web):
@@ -120,6 +148,7 @@ def partial():
 def main():
     BACKUP.create_backup_vault(BackupVaultName=VAULT)
     parent, web, crm = made()
+    copied(parent, web)
     restored(parent, web)
     retention(parent, web["RecoveryPointArn"], crm["RecoveryPointArn"])
     deleted(parent, web["RecoveryPointArn"], crm["RecoveryPointArn"])

@@ -274,7 +274,10 @@ def opted_out(everything, named, daily, test):
 
 def planned(daily):
     step("a planned job says who made it")
-    created = create("nightly", rule(Lifecycle={"DeleteAfterDays": 7}, RecoveryPointTags={"made": "by plan"}))
+    BACKUP.create_backup_vault(BackupVaultName="offsite")
+    offsite = BACKUP.describe_backup_vault(BackupVaultName="offsite")["BackupVaultArn"]
+    created = create("nightly", rule(Lifecycle={"DeleteAfterDays": 7}, RecoveryPointTags={"made": "by plan"}, CopyActions=[
+        {"DestinationBackupVaultArn": offsite, "Lifecycle": {"DeleteAfterDays": -1}}]))
     plan = created["BackupPlanId"]
     select(plan, Resources=[daily])
     day = clock()
@@ -290,6 +293,12 @@ def planned(daily):
     assert [p["RecoveryPointArn"] for p in listed] == [job["RecoveryPointArn"]], listed
     tags = BACKUP.list_tags(ResourceArn=job["RecoveryPointArn"])["Tags"]
     assert tags == {"backup": "daily", "made": "by plan"}, tags
+    (copy,) = wait(lambda: BACKUP.list_copy_jobs(BySourceRecoveryPointArn=job["RecoveryPointArn"])["CopyJobs"],
+                   lambda jobs: jobs and jobs[0]["State"] == "COMPLETED", "copy")
+    assert copy["CreatedBy"]["BackupPlanId"] == plan, copy
+    copied = BACKUP.describe_recovery_point(BackupVaultName="offsite", RecoveryPointArn=copy["DestinationRecoveryPointArn"])
+    assert copied["CreationDate"] == point["CreationDate"], (copied, point)
+    assert copied["CalculatedLifecycle"] == point["CalculatedLifecycle"], (copied, point)
     assert BACKUP.get_backup_plan(BackupPlanId=plan)["LastExecutionDate"], "a plan that ran has no LastExecutionDate"
     delete(plan)
     step("its retention is over, and not before")

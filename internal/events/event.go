@@ -11,6 +11,7 @@ import (
 const (
 	PointStateChange = "Recovery Point State Change" // it has another status, or has gone
 	PointChange      = "Recovery Point Change"       // something else about it is different
+	CopyStateChange  = "Copy Job State Change"
 )
 
 // Event is something that happened. Its JSON is the form in which Amazon EventBridge delivers events of AWS Backup.
@@ -25,7 +26,13 @@ type Event struct {
 	Time      time.Time `json:"-"` // with microseconds; in seconds in the JSON
 	Region    string    `json:"region"`
 	Resources []string  `json:"resources"`
-	Detail    Point     `json:"detail"`
+	Detail    Detail    `json:"detail"`
+}
+
+// Detail is what an event tells: a [Point] or a [CopyJob].
+type Detail interface {
+	// place is what lists filter by: the vault's name, and the event's name among those of a vault.
+	place() (vault string, name backupapi.BackupVaultEvent)
 }
 
 // MarshalJSON writes the event as EventBridge does.
@@ -54,6 +61,39 @@ type Point struct {
 	CalculatedLifecycle *DeleteAt  `json:"calculatedLifeCycle,omitempty"`
 	// VaultEvent is the event's name among those that a vault can be told to notify of. AWS has no such member.
 	VaultEvent backupapi.BackupVaultEvent `json:"backupVaultEvent,omitempty"`
+}
+
+func (p Point) place() (string, backupapi.BackupVaultEvent) { return p.BackupVaultName, p.VaultEvent }
+
+// CopyJob is what an event tells of a copy job.
+type CopyJob struct {
+	CopyJobID           string   `json:"copyJobId"`
+	State               string   `json:"state"`
+	BackupSizeInBytes   int64    `json:"backupSizeInBytes"`
+	CreationDate        Time     `json:"creationDate"`
+	CompletionDate      Time     `json:"completionDate,omitzero"`
+	RoleARN             string   `json:"iamRoleArn"`
+	ResourceARN         string   `json:"resourceArn"`
+	ResourceType        string   `json:"resourceType"`
+	SourceVaultARN      string   `json:"sourceBackupVaultArn"`
+	DestinationVaultARN string   `json:"destinationBackupVaultArn"`
+	DestinationPointARN string   `json:"destinationRecoveryPointArn,omitempty"`
+	StatusMessage       string   `json:"statusMessage,omitempty"`
+	CreatedBy           *Creator `json:"createdBy,omitempty"`
+	// VaultEvent is as that of a [Point].
+	VaultEvent backupapi.BackupVaultEvent `json:"backupVaultEvent,omitempty"`
+	// SourceVaultName is for lists alone.
+	SourceVaultName string `json:"-"`
+}
+
+func (c CopyJob) place() (string, backupapi.BackupVaultEvent) { return c.SourceVaultName, c.VaultEvent }
+
+// Creator is the rule of a backup plan that wanted a job.
+type Creator struct {
+	PlanID      string `json:"backupPlanId"`
+	PlanARN     string `json:"backupPlanArn"`
+	PlanVersion string `json:"backupPlanVersion"`
+	RuleID      string `json:"backupPlanRuleId"`
 }
 
 // Lifecycle is the retention of a recovery point.

@@ -1,4 +1,4 @@
-// Package events keeps what happened to recovery points.
+// Package events keeps what happened to recovery points and copy jobs.
 //
 // An event is written in the transaction that changes what it tells of ([Service.EnqueueTx]), so that there is one for
 // every change that was committed and none for one that was not. The table is an outbox: what delivers events elsewhere
@@ -72,9 +72,10 @@ func (s *Service) EnqueueTx(ctx context.Context, tx *meta.Tx, e Event) error {
 	if len(e.Resources) > 0 {
 		point = e.Resources[0]
 	}
+	vault, name := e.Detail.place()
 	_, err = tx.Exec(ctx, `INSERT INTO event (id, account, region, at, type, vault_event, vault_name, point_arn, document)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID, e.Account, e.Region, meta.Micros(e.Time), e.Type,
-		string(e.Detail.VaultEvent), e.Detail.BackupVaultName, point, string(document))
+		string(name), vault, point, string(document))
 	if err != nil {
 		return fmt.Errorf("record event of %s: %w", point, err)
 	}

@@ -95,6 +95,7 @@ func scan(row func(...any) error) (e lockfastapi.Event, err error) {
 		Detail struct {
 			ResourceARN   string `json:"resourceArn"`
 			Status        string `json:"status"`
+			State         string `json:"state"` // of a job
 			StatusMessage string `json:"statusMessage"`
 		} `json:"detail"`
 	}
@@ -102,7 +103,7 @@ func scan(row func(...any) error) (e lockfastapi.Event, err error) {
 		return e, fmt.Errorf("event %s: %w", e.EventId, err)
 	}
 	e.EventTime, e.VaultEvent, e.BackupVaultName, e.RecoveryPointArn = meta.FromMicros(at), some(event), some(vault), some(point)
-	e.ResourceArn, e.Status, e.StatusMessage = some(d.Detail.ResourceARN), some(d.Detail.Status), some(d.Detail.StatusMessage)
+	e.ResourceArn, e.Status, e.StatusMessage = some(d.Detail.ResourceARN), some(d.Detail.Status+d.Detail.State), some(d.Detail.StatusMessage)
 	return e, nil
 }
 

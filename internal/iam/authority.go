@@ -102,12 +102,16 @@ func allowAll(roleARN string, rights []caller.Access, rule func(caller.Access) (
 
 // DeleteAuthority reports whether a recovery point that was made with a role may
 // be deleted: by the rights of the role itself, or because it may create the
-// service-linked role, which is made then and deletes. The answer is nil, an
+// service-linked role, which is made then and deletes. What was made with that
+// one, as copies from other accounts are, it deletes, too. The answer is nil, an
 // error of [Service.RoleUsable], or [*RoleDenied]. It must not be called inside
 // a transaction.
 //
 // See https://docs.aws.amazon.com/aws-backup/latest/devguide/deleting-backups.html.
 func (s *Service) DeleteAuthority(ctx context.Context, account, roleARN string, rights []caller.Access) error {
+	if roleARN == serviceLinkedRole(account) {
+		return s.RoleUsable(ctx, account, roleARN)
+	}
 	err := s.RoleMay(ctx, account, roleARN, rights)
 	if _, lacks := errors.AsType[*RoleDenied](err); lacks {
 		creates := caller.Access{Action: "iam:CreateServiceLinkedRole", Resource: serviceLinkedRole(account),
@@ -134,6 +138,12 @@ func (s *Service) DeleteAuthority(ctx context.Context, account, roleARN string, 
 		}
 	}
 	return err
+}
+
+// ServiceRole returns the service-linked role of an account, and makes it if there is none. An API error says that it cannot
+// be made. It must not be called inside a transaction.
+func (s *Service) ServiceRole(ctx context.Context, account string) (string, error) {
+	return serviceLinkedRole(account), s.ensureServiceLinkedRole(ctx, account)
 }
 
 func (s *Service) ensureServiceLinkedRole(ctx context.Context, account string) error {

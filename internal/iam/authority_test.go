@@ -179,6 +179,30 @@ func TestDeleteAuthority_WithoutTheRole(t *testing.T) {
 	wantLack(t, w.DeleteAuthority(t.Context(), account, powerless, rights), powerless, rights[0])
 }
 
+func TestServiceRole_DeletesWhatWasMadeWithIt(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		w := newWorld(t, db)
+		rights := caller.On("elasticfilesystem:Backup", "arn:aws:elasticfilesystem:us-east-1:222222222222:file-system/fs-1")
+		if err := w.DeleteAuthority(t.Context(), account, linkedRole, rights); !errors.Is(err, iam.ErrRole) {
+			t.Errorf("DeleteAuthority before there is the role = %v, want %v", err, iam.ErrRole)
+		}
+		for range 2 {
+			if arn, err := w.ServiceRole(t.Context(), account); err != nil || arn != linkedRole {
+				t.Fatalf("ServiceRole = %s, %v", arn, err)
+			}
+		}
+		w.Forget()
+		if err := w.DeleteAuthority(t.Context(), account, linkedRole, rights); err != nil {
+			t.Errorf("DeleteAuthority of the service-linked role = %v", err)
+		}
+		theirs := "arn:aws:iam::" + other + ":role/aws-service-role/backup.amazonaws.com/AWSServiceRoleForBackup"
+		if err := w.DeleteAuthority(t.Context(), account, theirs, rights); !errors.Is(err, iam.ErrRole) {
+			t.Errorf("DeleteAuthority of the service-linked role of another account = %v, want %v", err, iam.ErrRole)
+		}
+	})
+}
+
 func TestRoleMay_RecordsTheUseOnceAnHour(t *testing.T) {
 	t.Parallel()
 	w := sqlite(t)

@@ -78,7 +78,7 @@ func scanBackup(scan func(...any) error) (Backup, error) {
 	err := scan(append([]any{
 		&b.ID, &b.Account, &b.Region, &b.VaultUUID, &b.VaultName, &b.ResourceARN, &b.ResourceType, &b.ResourceName, &b.RoleARN,
 		&b.PointARN, &b.DeleteAfterDays, &b.ColdAfterDays, &tags, at{&b.StartBy}, &b.IsParent, &b.ParentID, &b.ParentPoint, &b.Member,
-		creator{&b.Planned}, at{&b.NotBefore}, &window, copyActions{&b.Planned},
+		creator{&b.CreatedBy}, at{&b.NotBefore}, &window, copyActions{&b.Planned},
 	}, b.fields()...)...)
 	if err != nil {
 		return Backup{}, err

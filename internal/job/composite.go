@@ -152,17 +152,33 @@ func Outcome(parent Backup, children []Backup) (State, string) {
 	if parent.State == Aborting {
 		return Aborted, stoppedMessage
 	}
+	var all []ended
+	for _, c := range children {
+		all = append(all, ended{c.Member, c.State, c.Message})
+	}
+	return outcome(all, "backed up")
+}
+
+// ended is a child job that has ended.
+type ended struct {
+	member  string
+	state   State
+	message string
+}
+
+// outcome is how a parent ends; done is what its children were to be, "copied".
+func outcome(children []ended, done string) (State, string) {
 	var made int
 	var missing []string
 	for _, c := range children {
-		switch c.State {
+		switch c.state {
 		case Completed:
 			made++
 		case Partial:
 			made++
-			missing = append(missing, sentence("Member "+c.Member+" is incomplete", c.Message))
+			missing = append(missing, sentence("Member "+c.member+" is incomplete", c.message))
 		default:
-			missing = append(missing, sentence("Member "+c.Member+" was not backed up", c.Message))
+			missing = append(missing, sentence("Member "+c.member+" was not "+done, c.message))
 		}
 	}
 	message := strings.Join(missing[:min(len(missing), maxNamed)], " ")
@@ -222,21 +238,31 @@ func addUp(ctx context.Context, tx *meta.Tx, jobs []Backup) error {
 		if !b.IsParent || b.State.Over() {
 			continue
 		}
-		err := tx.QueryRow(ctx, `SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(bytes_read), 0) AS BIGINT),
-			CAST(COALESCE(SUM(bytes_stored), 0) AS BIGINT), CAST(COALESCE(SUM(total_bytes), 0) AS BIGINT)
-			FROM backup_job WHERE parent_job = ?`, b.ID).Scan(&b.Items, &b.BytesRead, &b.BytesStored, &b.TotalBytes)
+		p, err := sumOfChildren(ctx, tx, Backups, b.ID)
 		if err != nil {
-			return fmt.Errorf("add up the children of backup job %s: %w", b.ID, err)
+			return err
 		}
+		b.Progress = p
 	}
 	return nil
 }
 
-// childStates counts the children of a parent job by their states.
-func childStates(ctx context.Context, tx *meta.Tx, id string) (states map[string]int64, total int64, err error) {
-	rows, err := tx.Query(ctx, "SELECT state, COUNT(*) FROM backup_job WHERE parent_job = ? GROUP BY state", id)
+// sumOfChildren adds up what the children of a parent job have done.
+func sumOfChildren(ctx context.Context, tx *meta.Tx, k Kind, id string) (p Progress, err error) {
+	err = tx.QueryRow(ctx, `SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(bytes_read), 0) AS BIGINT),
+		CAST(COALESCE(SUM(bytes_stored), 0) AS BIGINT), CAST(COALESCE(SUM(total_bytes), 0) AS BIGINT)
+		FROM `+table(k)+" WHERE parent_job = ?", id).Scan(&p.Items, &p.BytesRead, &p.BytesStored, &p.TotalBytes)
 	if err != nil {
-		return nil, 0, fmt.Errorf("count the children of backup job %s: %w", id, err)
+		return p, fmt.Errorf("add up the children of job %s: %w", id, err)
+	}
+	return p, nil
+}
+
+// childStates counts the children of a parent job by their states.
+func childStates(ctx context.Context, tx *meta.Tx, k Kind, id string) (states map[string]int64, total int64, err error) {
+	rows, err := tx.Query(ctx, "SELECT state, COUNT(*) FROM "+table(k)+" WHERE parent_job = ? GROUP BY state", id)
+	if err != nil {
+		return nil, 0, fmt.Errorf("count the children of job %s: %w", id, err)
 	}
 	defer rows.Close()
 	states = map[string]int64{}
@@ -246,7 +272,7 @@ func childStates(ctx context.Context, tx *meta.Tx, id string) (states map[string
 			n     int64
 		)
 		if err := rows.Scan(&state, &n); err != nil {
-			return nil, 0, fmt.Errorf("count the children of backup job %s: %w", id, err)
+			return nil, 0, fmt.Errorf("count the children of job %s: %w", id, err)
 		}
 		states[state] = n
 		total += n
@@ -259,19 +285,22 @@ func describeChildren(ctx context.Context, tx *meta.Tx, b Backup, out *backupapi
 	if !b.IsParent {
 		return nil
 	}
-	states, total, err := childStates(ctx, tx, b.ID)
+	states, total, err := childStates(ctx, tx, Backups, b.ID)
 	out.ChildJobsInState, out.NumberOfChildJobs = states, &total
 	return err
 }
 
-// wakeParent has the parent of a job that has ended, if there is one, looked at.
-func wakeParent(ctx context.Context, tx *meta.Tx, id string) error {
+// wakeParent has the parent of a backup or copy job that has ended, if there is one, looked at.
+func wakeParent(ctx context.Context, tx *meta.Tx, k Kind, id string) error {
 	var parent string
-	if err := tx.QueryRow(ctx, "SELECT parent_job FROM backup_job WHERE id = ?", id).Scan(&parent); err != nil {
-		return fmt.Errorf("read parent of backup job %s: %w", id, err)
+	if err := tx.QueryRow(ctx, "SELECT parent_job FROM "+table(k)+" WHERE id = ?", id).Scan(&parent); err != nil {
+		return fmt.Errorf("read parent of job %s: %w", id, err)
 	}
-	if parent == "" {
+	switch {
+	case parent == "":
 		return nil
+	case k == Copies:
+		return tx.Enqueue(ctx, RunCompositeCopy{parent}, nil)
 	}
 	return tx.Enqueue(ctx, RunComposite{parent}, nil)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
@@ -31,8 +32,10 @@ const (
 
 // others stands for the nouns that jobs work with: a vault, home, with one recovery point, and another one, offsite.
 type others struct {
-	placement string // directory of the placement z1, if any
-	optedOut  string // type of resources that the region's settings leave out
+	placement string   // directory of the placement z1, if any
+	optedOut  string   // type of resources that the region's settings leave out
+	nested    []string // recovery points in those that are composite
+	more      map[string]backupapi.DescribeRecoveryPointOutput
 }
 
 func (o *others) VaultUUIDTx(_ context.Context, _ *meta.Tx, _, _, name string) (string, error) {
@@ -46,6 +49,9 @@ func (o *others) VaultUUIDTx(_ context.Context, _ *meta.Tx, _, _, name string) (
 }
 
 func (o *others) RestorableTx(_ context.Context, _ *meta.Tx, _, _, arn string) (*backupapi.DescribeRecoveryPointOutput, error) {
+	if d, ok := o.more[arn]; ok {
+		return new(d), nil
+	}
 	if arn != pointARN {
 		return nil, backupapi.ResourceNotFoundExceptionf("Recovery point %s does not exist", arn)
 	}
@@ -62,7 +68,11 @@ func (o *others) RoleOfPoint(_ context.Context, _, _, arn string) (string, error
 	return role, nil
 }
 
-func (o *others) CopyableTx(ctx context.Context, tx *meta.Tx, vault, arn string, l *backupapi.Lifecycle,
+func (o *others) NestedTx(context.Context, *meta.Tx, string, string) ([]string, error) {
+	return o.nested, nil
+}
+
+func (o *others) CopyableTx(ctx context.Context, tx *meta.Tx, _, _, vault, arn string, l *backupapi.Lifecycle,
 ) (*backupapi.DescribeRecoveryPointOutput, int64, error) {
 	if _, err := o.VaultUUIDTx(ctx, tx, "", "", vault); err != nil {
 		return nil, 0, err
@@ -72,7 +82,10 @@ func (o *others) CopyableTx(ctx context.Context, tx *meta.Tx, vault, arn string,
 		return nil, 0, err
 	}
 	d.BackupVaultArn, d.ResourceName = new("arn:aws:backup:eu-west-1:123456789012:backup-vault:"+vault), new("data")
-	if l == nil {
+	if d.StatusMessage != nil {
+		return d, 0, backupapi.InvalidRequestExceptionf("%s", *d.StatusMessage)
+	}
+	if l == nil || l.DeleteAfterDays == nil || *l.DeleteAfterDays < 0 {
 		return d, 7, nil
 	}
 	return d, *l.DeleteAfterDays, o.CheckLifecycle(l)
@@ -155,6 +168,7 @@ func (f *fixture) service(lease time.Duration) *job.Service {
 	return job.New(job.Options{
 		DB: f.db, Settings: f.others, Vaults: f.others, Resources: f.others, Roles: f.others, Placements: f.others,
 		Pager: restjson.NewPager([]byte("key")), Now: f.clock.now, Lease: lease, Management: account,
+		Events: events.New(events.Options{DB: f.db, Now: f.clock.now}),
 	})
 }
 
@@ -166,7 +180,7 @@ func as(ctx context.Context, account, region string) context.Context {
 func run(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
-		test(t, newFixture(t, open(t, job.Migrations())))
+		test(t, newFixture(t, open(t, job.Migrations(), events.Migrations())))
 	})
 }
 

@@ -275,10 +275,19 @@ func (s *Service) end(ctx context.Context, tx *meta.Tx, l Lease, to State, messa
 	if err != nil || l.Kind == Restores {
 		return err
 	}
-	if err := endTurn(ctx, tx, l.JobID); err != nil || l.Kind == Copies {
+	if err := endTurn(ctx, tx, l.JobID); err != nil {
 		return err
 	}
-	return wakeParent(ctx, tx, l.JobID)
+	if l.Kind == Copies {
+		j, err := copyTx(ctx, tx, l.JobID, "")
+		if err == nil {
+			err = s.announce(ctx, tx, j)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return wakeParent(ctx, tx, l.Kind, l.JobID)
 }
 
 // exec1 runs a statement that must change one row.

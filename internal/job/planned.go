@@ -118,7 +118,9 @@ func startWindow(ctx context.Context, tx *meta.Tx, b *Backup) error {
 
 // creator and copyActions are how columns hold these.
 type (
-	creator     struct{ p *Planned }
+	creator struct {
+		by **backupapi.RecoveryPointCreator
+	}
 	copyActions struct{ p *Planned }
 )
 
@@ -130,7 +132,7 @@ func (c creator) Scan(v any) error {
 	if text == "" {
 		return nil
 	}
-	return json.Unmarshal([]byte(text), &c.p.CreatedBy)
+	return json.Unmarshal([]byte(text), c.by)
 }
 
 func (c copyActions) Scan(v any) error {
@@ -146,12 +148,16 @@ func (c copyActions) Scan(v any) error {
 
 // columns are the values of the columns of a job.
 func (p Planned) columns() []any {
-	createdBy, copies := "", ""
-	if p.CreatedBy != nil {
-		createdBy = encode(p.CreatedBy)
-	}
+	copies := ""
 	if len(p.Copies) > 0 {
 		copies = encode(p.Copies)
 	}
-	return []any{createdBy, micros(p.NotBefore), p.CompletionWindow.Microseconds(), copies}
+	return []any{encodeCreator(p.CreatedBy), micros(p.NotBefore), p.CompletionWindow.Microseconds(), copies}
+}
+
+func encodeCreator(c *backupapi.RecoveryPointCreator) string {
+	if c == nil {
+		return ""
+	}
+	return encode(c)
 }

@@ -7,7 +7,7 @@
 // stands. A job whose lease ran out is enqueued again ([Service.Sweep]) and claimed by somebody else; what the lost
 // worker still does to the row fails with [ErrLost].
 //
-// The backup of a group is a parent job with a child job per member, see [Composite].
+// The backup of a group, and the copy of such a backup, is a parent job with a child job per member, see [Composite].
 //
 // A resource has one running backup or copy at a time, which has a row in job_turn; its primary key makes sure. The others
 // wait as CREATED, until the one before them ends or, of backups, their start window passes.
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/resource"
@@ -33,11 +34,13 @@ type Vaults interface {
 	RestorableTx(ctx context.Context, tx *meta.Tx, account, region, arn string) (*backupapi.DescribeRecoveryPointOutput, error)
 	// RoleOfPoint returns the role that made a recovery point; empty if RestorableTx would refuse it.
 	RoleOfPoint(ctx context.Context, account, region, arn string) (string, error)
-	// CopyableTx finds a recovery point in a vault of the caller, locks the vault's row until the transaction ends, and
+	// CopyableTx finds a recovery point in a vault of an account, locks the vault's row until the transaction ends, and
 	// returns the retention in days that a copy of it gets with a lifecycle, which may be nil: 0 is for ever. One that is
-	// missing or cannot be copied is an API error.
-	CopyableTx(ctx context.Context, tx *meta.Tx, vaultName, arn string, l *backupapi.Lifecycle) (
+	// missing or cannot be copied is an API error; point is nil only if it is missing.
+	CopyableTx(ctx context.Context, tx *meta.Tx, account, region, vaultName, arn string, l *backupapi.Lifecycle) (
 		point *backupapi.DescribeRecoveryPointOutput, days int64, err error)
+	// NestedTx returns the ARNs of the recovery points that are nested in a composite one, in the order of their members.
+	NestedTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn string) ([]string, error)
 	// ColdAfterDays is the number of days of a lifecycle, checked before, after which a recovery point of a type of
 	// resources is moved to cold storage; 0 for never.
 	ColdAfterDays(l *backupapi.Lifecycle, resourceType string) int64
@@ -73,9 +76,16 @@ type Placements interface {
 	Placement(name string) (directory string, ok bool)
 }
 
+// Events keeps what happened.
+type Events interface {
+	// EnqueueTx records an event that the transaction makes happen.
+	EnqueueTx(ctx context.Context, tx *meta.Tx, e events.Event) error
+}
+
 // Options says what a [Service] works with.
 type Options struct {
 	DB         *meta.DB
+	Events     Events // nil: nobody is told
 	Vaults     Vaults
 	Resources  Resources
 	Roles      Roles

@@ -124,6 +124,7 @@ func categories() [][2]string {
 		{"no permission", "ACCESS_DENIED"},
 		{"more than 50 tags specified", "LIMIT_EXCEEDED"},
 		{"can have at most", "LIMIT_EXCEEDED"},
+		{"is not enabled for the organization", "FEATURE_NOT_ENABLED"},
 		{"unsupported resource type", "RESOURCE_NOT_SUPPORTED"},
 		{"kms key", "KMS_KEY_ERROR"},
 		{"does not exist", "RESOURCE_NOT_FOUND"},

@@ -115,7 +115,7 @@ func (s *Service) requeue(ctx context.Context, tx *meta.Tx, k Kind) (int, error)
 		case Restores:
 			err = tx.Enqueue(ctx, RunRestore{l.id}, nil)
 		case Copies:
-			err = tx.Enqueue(ctx, RunCopy{l.id}, nil)
+			err = enqueueCopy(ctx, tx, Copy{ID: l.id, Composite: Composite{IsParent: l.parent}})
 		default:
 			err = enqueue(ctx, tx, l.id, l.parent)
 		}
@@ -129,14 +129,14 @@ func (s *Service) requeue(ctx context.Context, tx *meta.Tx, k Kind) (int, error)
 // lostJob is a job of which the time limit has passed.
 type lostJob struct {
 	id     string
-	parent bool // it is a backup job of a group
+	parent bool // it is a backup or copy job of a group
 }
 
 func lostJobs(ctx context.Context, tx *meta.Tx, k Kind, now time.Time) (lost []lostJob, err error) {
 	from := "id, is_parent FROM backup_job WHERE state IN ('CREATED', 'RUNNING', 'ABORTING')"
 	switch k {
 	case Copies:
-		from = "id, FALSE FROM copy_job WHERE state IN ('CREATED', 'RUNNING')"
+		from = "id, is_parent FROM copy_job WHERE state IN ('CREATED', 'RUNNING') AND held = FALSE"
 	case Restores:
 		from = "id, FALSE FROM restore_job WHERE state IN ('PENDING', 'RUNNING')"
 	}

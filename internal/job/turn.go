@@ -45,7 +45,7 @@ func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) err
 	if err != nil {
 		return err
 	}
-	copies, err := selectCopies(ctx, tx, waiting+first, account, resourceARN)
+	copies, err := selectCopies(ctx, tx, waiting+" AND held = FALSE"+first, account, resourceARN)
 	if err != nil {
 		return err
 	}
@@ -62,5 +62,5 @@ func wakeNext(ctx context.Context, tx *meta.Tx, account, resourceARN string) err
 	if err := exec1(ctx, tx, "UPDATE copy_job SET lease_until = ? WHERE id = ?", until, copies[0].ID); err != nil {
 		return err
 	}
-	return tx.Enqueue(ctx, RunCopy{copies[0].ID}, nil)
+	return enqueueCopy(ctx, tx, copies[0])
 }

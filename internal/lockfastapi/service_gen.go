@@ -15,6 +15,7 @@ func Operations() []*wire.Descriptor {
 		CompareRecoveryPoints.Descriptor,
 		CreateAccount.Descriptor,
 		DescribeClock.Descriptor,
+		DescribeDeletion.Descriptor,
 		DescribeJobDetail.Descriptor,
 		DescribeResource.Descriptor,
 		DescribeTask.Descriptor,
@@ -68,6 +69,13 @@ var DescribeClock = wire.Operation[DescribeClockInput, DescribeClockOutput]{Desc
 	Service: Service, Name: "DescribeClock", Method: "GET", Path: "/lockfast/v1/clock", Status: 200,
 	Input: shapeDescribeClockInput, Output: shapeDescribeClockOutput,
 	Errors: []string{"ServiceUnavailableException"},
+}}
+
+// DescribeDeletion says what deleting recovery points would free, all together, and deletes nothing.
+var DescribeDeletion = wire.Operation[DescribeDeletionInput, DescribeDeletionOutput]{Descriptor: &wire.Descriptor{
+	Service: Service, Name: "DescribeDeletion", Method: "POST", Path: "/lockfast/v1/deletions/describe", Status: 200,
+	Input: shapeDescribeDeletionInput, Output: shapeDescribeDeletionOutput,
+	Errors: []string{"InvalidParameterValueException", "InvalidRequestException", "MissingParameterValueException", "ResourceNotFoundException", "ServiceUnavailableException"},
 }}
 
 // DescribeJobDetail describes the progress of a backup or restore job.

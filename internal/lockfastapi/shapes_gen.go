@@ -65,6 +65,14 @@ var (
 		{Name: "Now", Required: true, Shape: wire.PlainTimestamp},
 		{Name: "Virtual", Required: true, Shape: wire.PlainBoolean},
 	}}
+	shapeDescribeDeletionInput = &wire.Shape{Name: "DescribeDeletionInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeDeletionInput](), Members: []wire.Member{
+		{Name: "BackupVaultName", Shape: shapeBackupVaultName},
+		{Name: "RecoveryPointArns", Required: true, Shape: shapeRecoveryPointArns},
+	}}
+	shapeDescribeDeletionOutput = &wire.Shape{Name: "DescribeDeletionOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeDeletionOutput](), Members: []wire.Member{
+		{Name: "RecoveryPoints", Required: true, Shape: shapePointDeletions},
+		{Name: "Vaults", Required: true, Shape: shapeVaultDeletions},
+	}}
 	shapeDescribeJobDetailInput = &wire.Shape{Name: "DescribeJobDetailInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeJobDetailInput](), Members: []wire.Member{
 		{Name: "JobId", Wire: "jobId", In: wire.Label, Required: true, Shape: shapeJobId},
 	}}
@@ -161,9 +169,16 @@ var (
 		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
 	}}
 	shapeGetVaultUsageOutput = &wire.Shape{Name: "GetVaultUsageOutput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultUsageOutput](), Members: []wire.Member{
+		{Name: "ColdDeadBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "ColdDeadPartBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "ColdLiveBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "DeadBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "DeadPartBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "Epoch", Required: true, Shape: wire.PlainLong},
 		{Name: "LiveBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "LockedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "LogicalBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "MeasuredAt", Required: true, Shape: wire.PlainTimestamp},
 		{Name: "PhysicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
 	}}
@@ -336,7 +351,12 @@ var (
 		{Name: "Type", Shape: wire.PlainString},
 	}}
 	shapePath          = &wire.Shape{Name: "Path", Kind: wire.String, Bytes: true, Min: new(int64(1)), Max: new(int64(65536))}
-	shapeRecoveryPoint = &wire.Shape{Name: "RecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPoint](), Members: []wire.Member{
+	shapePointDeletion = &wire.Shape{Name: "PointDeletion", Kind: wire.Structure, Type: reflect.TypeFor[PointDeletion](), Members: []wire.Member{
+		{Name: "RecoveryPoint", Required: true, Shape: shapeRecoveryPoint},
+		{Name: "Refusal", Shape: wire.PlainString},
+	}}
+	shapePointDeletions = &wire.Shape{Name: "PointDeletions", Kind: wire.List, Item: shapePointDeletion}
+	shapeRecoveryPoint  = &wire.Shape{Name: "RecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPoint](), Members: []wire.Member{
 		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
 		{Name: "CompositeMemberIdentifier", Shape: wire.PlainString},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
@@ -352,7 +372,9 @@ var (
 		{Name: "StorageClass", Required: true, Shape: wire.PlainString},
 		{Name: "StoredBytes", Shape: wire.PlainLong},
 		{Name: "UniqueBytes", Shape: wire.PlainLong},
+		{Name: "UniquePartBytes", Shape: wire.PlainLong},
 	}}
+	shapeRecoveryPointArns     = &wire.Shape{Name: "RecoveryPointArns", Kind: wire.List, Min: new(int64(1)), Max: new(int64(1000)), Item: shapeArn}
 	shapeRecoveryPoints        = &wire.Shape{Name: "RecoveryPoints", Kind: wire.List, Item: shapeRecoveryPoint}
 	shapeRegisterResourceInput = &wire.Shape{Name: "RegisterResourceInput", Kind: wire.Structure, Type: reflect.TypeFor[RegisterResourceInput](), Members: []wire.Member{
 		{Name: "Members", Shape: shapeMemberNames},
@@ -477,9 +499,22 @@ var (
 		{Name: "TrailRecord", Required: true, Shape: wire.PlainString},
 		{Name: "UserName", Shape: wire.PlainString},
 	}}
-	shapeTrailEvents       = &wire.Shape{Name: "TrailEvents", Kind: wire.List, Item: shapeTrailEvent}
-	shapeTrailResources    = &wire.Shape{Name: "TrailResources", Kind: wire.List, Item: wire.PlainString}
-	shapeTrailText         = &wire.Shape{Name: "TrailText", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256))}
+	shapeTrailEvents    = &wire.Shape{Name: "TrailEvents", Kind: wire.List, Item: shapeTrailEvent}
+	shapeTrailResources = &wire.Shape{Name: "TrailResources", Kind: wire.List, Item: wire.PlainString}
+	shapeTrailText      = &wire.Shape{Name: "TrailText", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256))}
+	shapeVaultDeletion  = &wire.Shape{Name: "VaultDeletion", Kind: wire.Structure, Type: reflect.TypeFor[VaultDeletion](), Members: []wire.Member{
+		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
+		{Name: "ColdFreedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "ColdFreedPartBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "Epoch", Required: true, Shape: wire.PlainLong},
+		{Name: "FreedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "FreedPartBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "PinnedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+		{Name: "SharedBundleBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "SharedBytes", Required: true, Shape: wire.PlainLong},
+	}}
+	shapeVaultDeletions    = &wire.Shape{Name: "VaultDeletions", Kind: wire.List, Item: shapeVaultDeletion}
 	shapeVerificationDays  = &wire.Shape{Name: "VerificationDays", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(3650))}
 	shapeVerificationLevel = &wire.Shape{Name: "VerificationLevel", Kind: wire.Integer, Min: new(int64(0)), Max: new(int64(3))}
 )

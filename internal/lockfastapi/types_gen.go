@@ -87,6 +87,18 @@ type DescribeClockOutput struct {
 	Virtual bool      // required
 }
 
+// DescribeDeletionInput is the input of DescribeDeletion. Without BackupVaultName, the vaults are found by the ARNs.
+type DescribeDeletionInput struct {
+	BackupVaultName   *string
+	RecoveryPointArns []string // required
+}
+
+// DescribeDeletionOutput is the output of DescribeDeletion.
+type DescribeDeletionOutput struct {
+	RecoveryPoints []PointDeletion // required
+	Vaults         []VaultDeletion // required
+}
+
 // DescribeJobDetailInput is the input of DescribeJobDetail.
 type DescribeJobDetailInput struct {
 	JobId string // label jobId, required
@@ -215,13 +227,20 @@ type GetVaultUsageInput struct {
 	BackupVaultName string // label backupVaultName, required
 }
 
-// GetVaultUsageOutput is the output of GetVaultUsage.
+// GetVaultUsageOutput is the output of GetVaultUsage. LiveBytes and DeadBytes are of packs; DeadBytes wait for a reclaim, and DeadPartBytes, which are counted before compression, for one that was asked for. LockedBytes are those of LiveBytes that only recovery points need which cannot be deleted now. The bytes of cold packs count in these, too, and apart: a reclaim leaves what is dead of one as long as a fifth of it is needed, and for a minimum time.
 type GetVaultUsageOutput struct {
-	DeadBytes      int64 // required
-	LiveBytes      int64 // required
-	LogicalBytes   int64 // required
-	PhysicalBytes  int64 // required
-	RecoveryPoints int64 // required
+	ColdDeadBytes     int64     // required
+	ColdDeadPartBytes int64     // required
+	ColdLiveBytes     int64     // required
+	DeadBytes         int64     // required
+	DeadPartBytes     int64     // required
+	Epoch             int64     // required
+	LiveBytes         int64     // required
+	LockedBytes       int64     // required
+	LogicalBytes      int64     // required
+	MeasuredAt        time.Time // required
+	PhysicalBytes     int64     // required
+	RecoveryPoints    int64     // required
 }
 
 // GetVaultVerificationInput is the input of GetVaultVerification.
@@ -423,7 +442,13 @@ type ListTrailEventsOutput struct {
 	TrailEvents []TrailEvent // required
 }
 
-// RecoveryPoint is a recovery point with its sizes. UniqueBytes is what deleting it alone would free.
+// PointDeletion is a recovery point that is to be deleted. Refusal says why it may not be; it is absent if it may.
+type PointDeletion struct {
+	RecoveryPoint RecoveryPoint // required
+	Refusal       *string
+}
+
+// RecoveryPoint is a recovery point with its sizes. StoredBytes is what the data takes that it uses, UniqueBytes what deleting it alone would free; UniquePartBytes, counted before compression, is what a reclaim that was asked for would free in addition. They are absent until computed, and sums over the members for the recovery point of a group.
 type RecoveryPoint struct {
 	BackupVaultName           string // required
 	CompositeMemberIdentifier *string
@@ -440,6 +465,7 @@ type RecoveryPoint struct {
 	StorageClass              string // required
 	StoredBytes               *int64
 	UniqueBytes               *int64
+	UniquePartBytes           *int64
 }
 
 // RegisterResourceInput is the input of RegisterResource. An EFS resource has a Path; a group, type CloudFormation, has a Name and Members, the names of declared resources.
@@ -617,4 +643,18 @@ type TrailEvent struct {
 	SourceIpAddress *string
 	TrailRecord     string // required
 	UserName        *string
+}
+
+// VaultDeletion is what a vault would free if the recovery points were deleted that may be. FreedBytes are free after a reclaim, PinnedBytes when jobs that run have ended. FreedPartBytes, which are counted before compression, stand in bundles that others need, too, and are free after a reclaim that was asked for. SharedBytes stay because other recovery points need them; SharedBundleBytes of them are such bundles. Of FreedBytes and FreedPartBytes, those in cold storage are free later: when little of their pack is needed and its minimum time is over.
+type VaultDeletion struct {
+	BackupVaultName    string // required
+	ColdFreedBytes     int64  // required
+	ColdFreedPartBytes int64  // required
+	Epoch              int64  // required
+	FreedBytes         int64  // required
+	FreedPartBytes     int64  // required
+	PinnedBytes        int64  // required
+	RecoveryPoints     int64  // required
+	SharedBundleBytes  int64  // required
+	SharedBytes        int64  // required
 }

@@ -293,7 +293,10 @@ func (b *backup) commit(ctx context.Context, report resource.Report, p repo.Prep
 		if err := b.Vaults.CompletePointTx(ctx, tx, b.job.VaultUUID, b.job.PointARN, c); err != nil {
 			return err
 		}
-		return b.Jobs.CompleteTx(ctx, tx, b.lease, result)
+		if err := b.Jobs.CompleteTx(ctx, tx, b.lease, result); err != nil {
+			return err
+		}
+		return b.Jobs.CopyPlannedTx(ctx, tx, b.job)
 	}
 	err := b.DB.Update(ctx, complete)
 	if err != nil && wait(ctx, commitPause) { // all the work is done: it is tried twice

@@ -159,7 +159,10 @@ func (w *Composites) end(ctx context.Context, b job.Backup) error {
 		if err != nil {
 			return err
 		}
-		return w.Jobs.EndParentTx(ctx, tx, parent, state, message)
+		if err := w.Jobs.EndParentTx(ctx, tx, parent, state, message); err != nil || state != job.Completed && state != job.Partial {
+			return err
+		}
+		return w.Jobs.CopyPlannedTx(ctx, tx, parent)
 	})
 	if err != nil || verdict != job.Claimed {
 		return err

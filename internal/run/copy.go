@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/lockfast/lockfast/internal/caller"
-	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/job"
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -31,12 +29,13 @@ type Copies struct {
 	Ledgers *ledger.DB
 	Store   *Store
 	// Authority reports why a role does not allow what a job needs; nil if it does.
-	Authority func(ctx context.Context, account, roleARN string, rights []caller.Access) error
-	Sizes     *Sizes
-	Metrics   *Metrics
-	Scrubber  *Scrubber
-	Private   time.Time // when a private server was opened; zero for any other
-	Log       *slog.Logger
+	Authority    func(ctx context.Context, account, roleARN string, rights []caller.Access) error
+	Organization Organization
+	Sizes        *Sizes
+	Metrics      *Metrics
+	Scrubber     *Scrubber
+	Private      time.Time // when a private server was opened; zero for any other
+	Log          *slog.Logger
 }
 
 // Tags knows the tags of recovery points.
@@ -89,58 +88,53 @@ func (w *Copies) Work(ctx context.Context, j *river.Job[job.RunCopy]) error {
 // claim takes the job and makes the copy CREATING, in one transaction.
 func (w *Copies) claim(ctx context.Context, id string) (*copying, job.Verdict, error) {
 	found, err := w.Jobs.Copy(ctx, id)
+	if err != nil || found.State.Over() {
+		return nil, job.Taken, err
+	}
+	c := &copying{Copies: w, log: w.Log.With("job_id", id)}
+	a, err := w.allow(ctx, found)
 	if err != nil {
 		return nil, 0, err
 	}
-	c := &copying{Copies: w, log: w.Log.With("job_id", id)}
-	// Nobody deletes the source as long as the job waits or runs.
-	source, lost := w.Vaults.Point(ctx, found.SourceVaultUUID, found.SourcePointARN)
-	if lost != nil && !errors.Is(lost, vault.ErrNotFound) {
-		return nil, 0, lost
-	}
-	c.source = source
-	var verdict job.Verdict
-	err = w.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
-		_, gone := w.Vaults.LockTx(ctx, tx, found.VaultUUID)
-		if gone != nil && !errors.Is(gone, vault.ErrNotFound) {
-			return gone
+	c.source = a.source
+	var (
+		verdict job.Verdict
+		refused error
+	)
+	err = w.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		refused = nil
+		gone, err := w.lockVaultOf(ctx, tx, found)
+		if err != nil {
+			return err
 		}
 		if c.job, c.lease, verdict, err = w.Jobs.ClaimCopyTx(ctx, tx, id); err != nil {
 			return err
 		}
+		refusal := a.refusal(c.job, gone)
 		switch {
 		case verdict == job.GivenUp:
 			return w.Vaults.DropCreatingTx(ctx, tx, c.job.VaultUUID, c.job.PointARN)
 		case verdict != job.Claimed:
 			return nil
-		case gone != nil:
-			verdict = job.Taken // it ends here
-			return w.Jobs.FailTx(ctx, tx, c.lease, fmt.Sprintf("Backup vault %s does not exist", c.job.VaultARN))
-		case lost != nil:
-			verdict = job.Taken
-			return w.Jobs.FailTx(ctx, tx, c.lease, fmt.Sprintf("Recovery point %s does not exist", c.job.SourcePointARN))
+		case refusal != "":
+			refused, verdict = errors.New(refusal), job.Taken // it ends here
+			if err := w.Vaults.DropCreatingTx(ctx, tx, c.job.VaultUUID, c.job.PointARN); err != nil {
+				return err
+			}
+			return w.Jobs.FailTx(ctx, tx, c.lease, refusal)
 		}
-		c.point, err = w.Vaults.CreatePointTx(ctx, tx, c.newPoint())
+		c.point, err = w.Vaults.CreatePointTx(ctx, tx, newCopy(c.job, a))
 		return err
 	})
-	return c, verdict, err
-}
-
-// newPoint is the copy when the job starts.
-func (c *copying) newPoint() vault.NewPoint {
-	return vault.NewPoint{
-		VaultUUID: c.job.VaultUUID, ARN: c.job.PointARN, ResourceARN: c.job.ResourceARN, ResourceType: c.job.ResourceType,
-		ResourceName: c.job.ResourceName, RoleARN: c.job.RoleARN, JobID: c.job.ID, InitiatedAt: c.job.CreatedAt,
-		DeleteAfterDays: c.job.DeleteAfterDays, ColdAfterDays: c.job.ColdAfterDays, CreatedAt: c.source.CreatedAt, SourceVaultARN: c.job.SourceVaultARN,
+	if err == nil && refused != nil {
+		w.Metrics.started(job.Copies)(refused, false)
+		c.log.WarnContext(ctx, "copy job did not complete", "error", refused)
 	}
+	return c, verdict, err
 }
 
 // run makes the copy.
 func (c *copying) run(ctx context.Context) error {
-	rights := iam.CopyRights(c.job.SourcePointARN, c.job.SourceVaultARN, c.job.VaultARN)
-	if err := c.Authority(ctx, c.job.Account, c.job.RoleARN, rights); err != nil {
-		return err
-	}
 	var prepared repo.Prepared
 	report := heart(c.Jobs, c.lease, c.soFar, func(ctx context.Context) (job.State, error) {
 		now, err := c.Jobs.Copy(ctx, c.job.ID)
@@ -177,7 +171,7 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 		return p, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	to, err := c.Store.Vault(ctx, c.job.VaultUUID, c.job.Account)
+	to, err := c.Store.Vault(ctx, c.job.VaultUUID, c.job.VaultAccount())
 	if err != nil {
 		return p, err
 	}
@@ -188,7 +182,11 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 	c.mu.Lock()
 	c.writer = w
 	c.mu.Unlock()
-	if err := w.Copy(ctx, source); err != nil {
+	copyFrom := w.Copy
+	if c.job.VaultAccount() != c.job.Account {
+		copyFrom = w.CopyAcross
+	}
+	if err := copyFrom(ctx, source); err != nil {
 		return p, err
 	}
 	facts := source.Facts()
@@ -210,7 +208,11 @@ func (c *copying) copy(ctx context.Context) (p repo.Prepared, err error) {
 // completionTx is what becomes of the copy, as far as it is known before its data is stored.
 func (c *copying) completionTx(ctx context.Context, tx *meta.Tx) (vault.Completion, error) {
 	tags, err := c.Tags.TagsTx(ctx, tx, c.job.Account, c.job.SourcePointARN)
-	return vault.Completion{Metadata: c.source.Metadata, Tags: tags, SourceTags: c.source.SourceTags, Address: c.source.Address}, err
+	done := vault.Completion{Metadata: c.source.Metadata, Tags: tags, SourceTags: c.source.SourceTags}
+	if c.job.VaultAccount() == c.job.Account { // where it is on the host is its account's own business
+		done.Address = c.source.Address
+	}
+	return done, err
 }
 
 // soFar is how far the copy has come.

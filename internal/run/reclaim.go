@@ -20,6 +20,8 @@ type Reclaimer struct {
 	Delay time.Duration
 	// Threshold is the share of dead bytes that a reclaim leaves which nobody asked for.
 	Threshold float64
+	// Reclaimed, if not nil, is called after a reclaim that nobody asked for has freed space.
+	Reclaimed func(ctx context.Context, vaultUUID string)
 	// ColdMinimum is how long a cold pack stays at least, by Now, the policy's clock.
 	ColdMinimum time.Duration
 	Now         func() time.Time // nil = time.Now
@@ -158,6 +160,9 @@ func (r *Reclaimer) background(ctx context.Context, vaultUUID string) {
 		report, err := r.once(ctx, vaultUUID, repo.ReclaimOptions{Threshold: r.Threshold})
 		if report.PacksRemoved+report.ObjectsSwept > 0 {
 			log.InfoContext(ctx, "space reclaimed", "bytes_freed", report.BytesRemoved-report.BytesWritten, "packs_removed", report.PacksRemoved)
+			if r.Reclaimed != nil {
+				r.Reclaimed(ctx, vaultUUID)
+			}
 		}
 		return err
 	})

@@ -6,11 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lockfast/lockfast/internal/vault"
 	"github.com/lockfast/lockfast/repo"
 )
 
-// Sizes keeps what recovery points are recorded to take in the store up to date.
+// Sizes keeps what vaults and recovery points are recorded to take in the store up to date.
 type Sizes struct {
 	Vaults *vault.Service
 	Store  *Store
@@ -21,54 +23,87 @@ type Sizes struct {
 	rest  map[string]time.Time // when a vault may be computed again; guarded by mu
 }
 
-// sizesShare is the share of time, one part in so many, that goes into computing the sizes of one vault.
-const sizesShare = 20
+const (
+	// sizesShare is the share of time, one part in so many, that goes into computing the sizes of one vault.
+	sizesShare = 20
+	// sizesAtOnce is how many vaults are computed at once, so that a large one does not keep all others waiting.
+	sizesAtOnce = 2
+	// sizesRetry is how long a vault rests at least that could not be computed.
+	sizesRetry = time.Minute
+)
 
-// Changed says that recovery points of a vault came or went. It computes their sizes unless that was done just before;
-// then [Sizes.Run] does it later, once for a burst of changes.
-func (s *Sizes) Changed(ctx context.Context, vaultUUID string) {
+// Changed says that recovery points of a vault, or what it takes, came or went. Nobody waits for sizes: [Sizes.Run] computes
+// them soon, once for a burst of changes, or [Sizes.Settle] in the end.
+func (s *Sizes) Changed(_ context.Context, vaultUUID string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.dirty == nil {
 		s.dirty, s.rest = map[string]bool{}, map[string]time.Time{}
 	}
-	later := time.Now().Before(s.rest[vaultUUID])
 	s.dirty[vaultUUID] = true
-	s.mu.Unlock()
-	if !later {
-		s.compute(ctx, vaultUUID)
-	}
 }
 
-// Run computes what is due until ctx is done.
-func (s *Sizes) Run(ctx context.Context) error {
-	for wait(ctx, time.Second) {
-		for _, id := range s.due() {
+// Run computes what is due until ctx is done. It begins with vaults, which may have changed since they were recorded.
+func (s *Sizes) Run(ctx context.Context, vaults []string) error {
+	for _, id := range vaults {
+		s.Changed(ctx, id)
+	}
+	g := errgroup.Group{}
+	for range sizesAtOnce {
+		g.Go(func() error {
+			for wait(ctx, time.Second) {
+				for _, id := range s.due() {
+					if s.claim(id) {
+						s.compute(ctx, id)
+					}
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Settle computes what is due before a server ends that does not call Run.
+func (s *Sizes) Settle(ctx context.Context) {
+	for _, id := range s.due() {
+		if s.claim(id) {
 			s.compute(ctx, id)
 		}
 	}
-	return nil
 }
 
 func (s *Sizes) due() (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.dirty {
-		if !time.Now().Before(s.rest[id]) {
-			ids = append(ids, id)
-		}
+		ids = append(ids, id)
 	}
 	return ids
 }
 
+// claim reports whether the caller is to compute a vault now; nobody else does meanwhile.
+func (s *Sizes) claim(vaultUUID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.dirty[vaultUUID] || time.Now().Before(s.rest[vaultUUID]) {
+		return false
+	}
+	delete(s.dirty, vaultUUID)
+	s.rest[vaultUUID] = time.Now().Add(365 * 24 * time.Hour) // until compute says otherwise
+	return true
+}
+
+// compute computes a vault that the caller has claimed.
 func (s *Sizes) compute(ctx context.Context, vaultUUID string) {
 	start := time.Now()
+	err := guard(ctx, s.Log, func(ctx context.Context) error { return s.record(ctx, vaultUUID) })
+	rest := sizesShare * time.Since(start)
 	s.mu.Lock()
-	delete(s.dirty, vaultUUID)
-	s.rest[vaultUUID] = start.Add(time.Hour) // nobody else computes it meanwhile
-	s.mu.Unlock()
-	err := s.record(ctx, vaultUUID)
-	s.mu.Lock()
-	s.rest[vaultUUID] = time.Now().Add(sizesShare * time.Since(start))
+	if err != nil {
+		s.dirty[vaultUUID], rest = true, max(rest, sizesRetry)
+	}
+	s.rest[vaultUUID] = time.Now().Add(rest)
 	s.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		s.Log.WarnContext(ctx, "sizes of recovery points not computed", "vault", vaultUUID, "error", err)
@@ -76,27 +111,36 @@ func (s *Sizes) compute(ctx context.Context, vaultUUID string) {
 }
 
 func (s *Sizes) record(ctx context.Context, vaultUUID string) error {
-	v, err := s.Store.Existing(ctx, vaultUUID)
-	if destroyed(err) {
-		return nil
-	}
-	if err != nil || v == nil {
-		return err
-	}
-	sizes, err := v.PointSizes(ctx)
+	held, err := s.Vaults.Held(ctx, vaultUUID)
 	if err != nil {
 		return err
 	}
-	return s.Vaults.SetSizes(ctx, vaultUUID, sizes)
+	m, err := s.Store.Measure(ctx, vaultUUID, held)
+	if destroyed(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.Vaults.SetMeasure(ctx, vaultUUID, m)
 }
 
-// Usage measures a vault, for [vault.Store].
-func (s *Store) Usage(ctx context.Context, vaultUUID string) (repo.Usage, error) {
+// Measure measures a vault, for [vault.Store].
+func (s *Store) Measure(ctx context.Context, vaultUUID string, held func(repo.PointID) bool) (repo.Measure, error) {
 	v, err := s.Existing(ctx, vaultUUID)
 	if err != nil || v == nil {
-		return repo.Usage{}, err
+		return repo.Measure{}, err
 	}
-	return v.Usage(ctx)
+	return v.Measure(ctx, held)
+}
+
+// WouldFree says what deleting recovery points of a vault would free, for [vault.Store].
+func (s *Store) WouldFree(ctx context.Context, vaultUUID string, points []repo.PointID) (repo.Freed, error) {
+	v, err := s.Existing(ctx, vaultUUID)
+	if err != nil || v == nil {
+		return repo.Freed{}, err
+	}
+	return v.WouldFree(ctx, points)
 }
 
 // Coverage implements [vault.Store].

@@ -34,7 +34,7 @@ func (f *fixture) awaitCopy(id *string) (j *types.CopyJob) {
 	f.Helper()
 	f.eventually(func() bool {
 		j = must(f.sdk.DescribeCopyJob(f.Context(), &backup.DescribeCopyJobInput{CopyJobId: id}))(f).CopyJob
-		return j.State == types.CopyJobStateCompleted || j.State == types.CopyJobStateFailed
+		return j.State == types.CopyJobStateCompleted || j.State == types.CopyJobStateFailed || j.State == types.CopyJobStatePartial
 	})
 	return j
 }

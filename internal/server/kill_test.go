@@ -208,8 +208,18 @@ func (f *fixture) check(points map[string]map[string]string) {
 // restoredInto restores a recovery point into a directory and returns what landed.
 func (f *fixture) restoredInto(point string) map[string]string {
 	f.Helper()
+	return f.restoredBy("", point)
+}
+
+// restoredBy is restoredInto with a role, which is that of the recovery point if it is empty.
+func (f *fixture) restoredBy(role, point string) map[string]string {
+	f.Helper()
 	to := filepath.Join(f.TempDir(), "restored")
-	id := own(f, lockfastapi.RestoreToDirectory, &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: point, Directory: to}).RestoreJobId
+	in := &lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: point, Directory: to}
+	if role != "" {
+		in.IamRoleArn = &role
+	}
+	id := own(f, lockfastapi.RestoreToDirectory, in).RestoreJobId
 	if j := f.awaitRestore(id); j.Status != types.RestoreJobStatusCompleted {
 		f.Fatalf("restore job ended %s: %s", j.Status, aws.ToString(j.StatusMessage))
 	}

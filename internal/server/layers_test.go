@@ -44,7 +44,7 @@ var layers = []struct {
 
 // offside are packages that only tests and the build use; nothing else may import them.
 var offside = []string{"internal/gen", "internal/deps", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs",
-	"blob/s3/s3test", "repo/ledgertest", "repo/vector", "resource/resourcetest", "bench", "e2e", "tools/reader"}
+	"blob/s3/s3test", "repo/ledgertest", "repo/protocolcheck", "repo/vector", "resource/resourcetest", "bench", "e2e", "tools/reader"}
 
 func rowOf(name string) int {
 	for _, l := range layers {

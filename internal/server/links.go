@@ -15,6 +15,7 @@ import (
 	"github.com/lockfast/lockfast/internal/policy"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/run"
+	"github.com/lockfast/lockfast/internal/setting"
 	"github.com/lockfast/lockfast/internal/tag"
 	"github.com/lockfast/lockfast/internal/vault"
 	"github.com/lockfast/lockfast/repo"
@@ -99,6 +100,17 @@ func (l *links) RoleMay(ctx context.Context, account, roleARN string, rights []c
 		return denied.Error(), nil
 	}
 	return "", err
+}
+
+// organization implements run.Organization.
+type organization struct {
+	*setting.Service
+	iam *iam.Service
+}
+
+// ServiceRole implements run.Organization.
+func (o organization) ServiceRole(ctx context.Context, account string) (string, error) {
+	return o.iam.ServiceRole(ctx, account)
 }
 
 // DeleteAuthority implements vault.Authority.

@@ -154,6 +154,10 @@ func TestNodes_OneIsKilled(t *testing.T) {
 		want := tree(t, home)
 		arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: &home, Type: "EFS"}).ResourceArn
 		job, point := f.startBackup("home", arn)
+		f.eventually(func() bool { // one that no server has claimed is enqueued again later; see package job
+			j := must(f.sdk.DescribeBackupJob(t.Context(), &backup.DescribeBackupJobInput{BackupJobId: &job}))(f)
+			return j.State != types.BackupJobStateCreated && j.State != types.BackupJobStatePending
+		})
 		pause(100)
 		alive[dead].kill()
 		if j := f.awaitBackup(job); j.State != types.BackupJobStateCompleted {

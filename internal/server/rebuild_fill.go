@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lockfast/lockfast/arn"
 	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/meta"
@@ -173,6 +174,9 @@ func (f *filling) meet(v *lostVault, r repo.PointRecord) {
 		f.roles = map[string]bool{}
 	}
 	f.roles[r.RoleARN] = true
+	if a, err := arn.Parse(r.ResourceARN); err == nil && a.Account != "" && a.Account != v.record.Account {
+		return // it was copied from another account, whose resource it is
+	}
 	key := [3]string{v.record.Account, v.record.Region, r.ResourceARN}
 	if old, ok := f.resources[key]; !ok || old.at.Before(r.Created) {
 		f.resources[key] = lostResource{at: r.Created, name: r.ResourceName, address: r.Address, tags: r.SourceTags}

@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -341,19 +343,16 @@ func TestRebuild_TellsWhatIsDamagedAndForeign(t *testing.T) {
 	t.Parallel()
 	l := loses(t, options(t, t.TempDir()))
 	home := vaultOf(t, l, "home")
-	states, err := os.ReadDir(filepath.Join(home, "p"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	state := newestState(t, home)
 	write(t, home, map[string]string{"notes.txt": "not ours"})
 	flip := func(b []byte) { b[len(b)-1] ^= 1 }
 	alterFile(t, filepath.Join(home, "format.2"), flip)
-	alterFile(t, filepath.Join(home, "p", states[0].Name()), func(b []byte) { clear(b) }) // more than parity restores
+	alterFile(t, filepath.Join(home, "p", state), func(b []byte) { clear(b) }) // more than parity restores
 	_, report, err := l.rebuild(t, filepath.Join(t.TempDir(), "new"), "sqlite")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"format.2", "p/" + states[0].Name()} {
+	for _, want := range []string{"format.2", "p/" + state} {
 		if !slices.ContainsFunc(report.Damaged, func(s string) bool { return strings.Contains(s, want) }) {
 			t.Errorf("damaged = %q, want %s among them", report.Damaged, want)
 		}
@@ -364,6 +363,26 @@ func TestRebuild_TellsWhatIsDamagedAndForeign(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(home, "notes.txt")); err != nil {
 		t.Error(err)
 	}
+}
+
+// newestState returns the name of the newest state of a recovery point that has data. Older ones may still be there, and those of
+// deleted points; they are not told of.
+func newestState(t *testing.T, vault string) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(vault, "p"))
+	points, noPoints := os.ReadDir(filepath.Join(vault, "r"))
+	if err != nil || noPoints != nil || len(points) == 0 {
+		t.Fatalf("states: %v; recovery points: %v, %v", err, points, noPoints)
+	}
+	point, _, _ := strings.Cut(points[0].Name(), ".")
+	newest := 0
+	for _, e := range entries {
+		id, digits, _ := strings.Cut(e.Name(), "-")
+		if n, err := strconv.Atoi(digits); err == nil && id == point {
+			newest = max(newest, n)
+		}
+	}
+	return fmt.Sprintf("%s-%d", point, newest)
 }
 
 // A rebuild that is cut at any boundary of a transaction is repeated from its beginning; until then no server starts on it.

@@ -271,6 +271,7 @@ func clean(t *testing.T, db *sql.DB, disk *crashfs.Disk) {
 	t.Helper()
 	want := map[string]bool{}
 	for _, text := range []string{
+		// Forgotten ones, of state 5, have rows for other servers to learn of them, and must not be in the store.
 		"SELECT vault || '/object ' || lower(hex(id)) || ' state ' || state FROM ledger_object WHERE state < 5",
 		"SELECT vault || '/manifest ' || id FROM ledger_point", "SELECT vault || '/refset ' || id FROM ledger_point",
 		"SELECT vault || '/state ' || id FROM ledger_point", // of data; those of parents follow

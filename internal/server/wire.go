@@ -322,14 +322,14 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Metrics: p.metrics, Log: p.o.Log})
 	n.protected = protected.New(p.db, links, links, pager)
 	n.tags = tag.New(p.db, links, pager)
-	n.settings = setting.New(p.db, registry.CloudFormation, registry.EFS)
+	n.settings = setting.New(p.db, p.o.Config.Account, registry.CloudFormation, registry.EFS)
 	n.resources = registry.New(registry.Options{DB: p.db, Prober: p.driver, Tags: links, Pager: pager, Now: p.o.Now,
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
 	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
 		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Lease: p.o.lease, Now: p.o.Now, Log: p.o.Log})
-	n.jobs = job.New(job.Options{DB: p.db, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
+	n.jobs = job.New(job.Options{DB: p.db, Events: p.events, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Lease: p.o.lease, Now: p.o.Now, Management: p.o.Config.Account})
 	exports := p.root.Derive("exported plans")
 	n.plans = plan.New(plan.Options{DB: p.db, Tags: n.tags, CheckTags: tag.Check, Vaults: n.vaults, Roles: links, Pager: pager,
@@ -366,12 +366,13 @@ func (p *parts) makeRunners(context.Context) error {
 		private = p.o.Now().Truncate(time.Microsecond) // as precise as the records
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
+	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
-		ColdMinimum: c.coldMinimum(), Now: p.o.Now}
+		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Changed}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience,
 		Deleted: r.sizes.Changed}
@@ -386,7 +387,7 @@ func (p *parts) makeRunners(context.Context) error {
 		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber,
 		Private: private, Log: p.o.Log}
 	r.copies = &run.Copies{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Tags: n.tags, Ledgers: p.ledgers, Store: p.store,
-		Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber, Private: private, Log: p.o.Log}
+		Authority: p.roles.RoleMay, Organization: organization{n.settings, p.iam}, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber, Private: private, Log: p.o.Log}
 	r.composites = &run.Composites{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Authority: p.roles.RoleMay,
 		Metrics: metrics, Log: p.o.Log}
 	r.restores = &run.Restores{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Store: p.store,
@@ -413,6 +414,7 @@ func (p *parts) startWorkers(ctx context.Context) (err error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, r.backups)
 	river.AddWorker(workers, r.copies)
+	river.AddWorker(workers, &run.CompositeCopies{Copies: r.copies})
 	river.AddWorker(workers, r.composites)
 	river.AddWorker(workers, r.restores)
 	river.AddWorker(workers, r.tasks)
@@ -484,11 +486,12 @@ func (p *parts) ready(ctx context.Context) error {
 func (p *parts) background(ctx context.Context) error {
 	n, r := &p.nouns, &p.runners
 	g, ctx := errgroup.WithContext(ctx)
+	stored := p.storedVaults(ctx)
 	g.Go(func() error { return p.schedule(ctx) })
-	g.Go(func() error { return r.sizes.Run(ctx) })
+	g.Go(func() error { return r.sizes.Run(ctx, stored) })
 	g.Go(func() error { return r.scrubber.Run(ctx) })
 	g.Go(func() error {
-		p.reclaimAll(ctx)
+		p.reclaimAll(stored)
 		return r.reclaimer.Run(ctx)
 	})
 	g.Go(func() error {
@@ -503,7 +506,7 @@ func (p *parts) background(ctx context.Context) error {
 	if p.o.Config.StoreRetention > 0 {
 		g.Go(func() error { // for packs whose locks have ended
 			return run.Every(ctx, p.o.Log, 24*time.Hour, func(ctx context.Context) error {
-				p.reclaimAll(ctx)
+				p.reclaimAll(p.storedVaults(ctx))
 				return nil
 			})
 		})
@@ -553,14 +556,19 @@ func (p *parts) renewKeysNow(ctx context.Context) error {
 }
 
 // reclaimAll has every vault reclaimed once, for what a killed server may have left.
-func (p *parts) reclaimAll(ctx context.Context) {
-	vaults, err := p.ledgers.Vaults(ctx)
-	if err != nil && ctx.Err() == nil {
-		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim", "error", err)
-	}
+func (p *parts) reclaimAll(vaults []string) {
 	for _, id := range vaults {
 		p.runners.reclaimer.Later(id)
 	}
+}
+
+// storedVaults returns the vaults that have been written to.
+func (p *parts) storedVaults(ctx context.Context) []string {
+	vaults, err := p.ledgers.Vaults(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.o.Log.WarnContext(ctx, "vaults not listed for reclaim and sizes", "error", err)
+	}
+	return vaults
 }
 
 // single reports whether no other server can work on the database: SQLite belongs to the data directory's owner.

@@ -13,12 +13,15 @@ import (
 
 // Service is the noun. Its methods may be called concurrently.
 type Service struct {
-	db    *meta.DB
-	types []string
+	db         *meta.DB
+	management string
+	types      []string
 }
 
-// New makes the service for the resource types that have a driver.
-func New(db *meta.DB, types ...string) *Service { return &Service{db: db, types: types} }
+// New makes the service for the resource types that have a driver. management is the account that makes the global settings.
+func New(db *meta.DB, management string, types ...string) *Service {
+	return &Service{db: db, management: management, types: types}
+}
 
 //go:embed migration
 var migrations embed.FS
@@ -35,6 +38,7 @@ func (s *Service) Routes(backup *restjson.Router) {
 			return caller.OnAll("backup:GetSupportedResourceTypes")
 		})
 	s.regionRoutes(backup)
+	s.globalRoutes(backup)
 }
 
 // GetSupportedResourceTypes lists the types of resources that can really be backed up here, which are fewer than on AWS.

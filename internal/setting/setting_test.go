@@ -18,7 +18,7 @@ import (
 func run(t *testing.T, test func(t *testing.T, ctx context.Context, s *setting.Service, db *meta.DB)) {
 	metatest.Run(t, func(t *testing.T, open func(*testing.T, ...meta.MigrationSet) *meta.DB) {
 		db := open(t, setting.Migrations())
-		test(t, as(t.Context(), "000000000000", "us-east-1"), setting.New(db, "CloudFormation", "EFS", "S3"), db)
+		test(t, as(t.Context(), "000000000000", "us-east-1"), setting.New(db, "000000000000", "CloudFormation", "EFS", "S3"), db)
 	})
 }
 

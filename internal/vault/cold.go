@@ -189,7 +189,7 @@ func (s *Service) MovedTx(ctx context.Context, tx *meta.Tx, m ColdMove, storeID 
 	if p.claim != m.claim || p.StoreID != m.StoreID || !p.ColdSince.IsZero() || unwanted {
 		return fmt.Errorf("move of %s to cold storage: %w", m.ARN, ErrState)
 	}
-	err = exec1(ctx, tx, `UPDATE recovery_point SET cold_since = ?, store_id = ?, warm_store_id = ?, stored_bytes = ?, unique_bytes = NULL,
+	err = exec1(ctx, tx, `UPDATE recovery_point SET cold_since = ?, store_id = ?, warm_store_id = ?, stored_bytes = ?, unique_bytes = NULL, unique_part_bytes = NULL,
 		cold_claim = '', cold_until = 0, cold_tries = 0 WHERE vault_uuid = ? AND arn = ?`,
 		micros(s.now()), storeID, p.StoreID, storedBytes, p.VaultUUID, p.ARN)
 	if err != nil {

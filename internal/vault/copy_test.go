@@ -18,7 +18,7 @@ import (
 func (f *fixture) copyable(arn string, l *backupapi.Lifecycle) (d *backupapi.DescribeRecoveryPointOutput, days int64, err error) {
 	f.t.Helper()
 	err = f.db.Update(f.ctx, func(ctx context.Context, tx *meta.Tx) error {
-		d, days, err = f.CopyableTx(ctx, tx, "home", arn, l)
+		d, days, err = f.CopyableTx(ctx, tx, account, region, "home", arn, l)
 		return err
 	})
 	return d, days, err
@@ -97,9 +97,10 @@ func TestCopyableTx_Refusals(t *testing.T) {
 		}
 		want(pointARN(4), "InvalidRequestException") // DELETING
 		parent, web, _ := f.family(id)
-		want(parent, "InvalidRequestException")
-		if _, _, err := f.copyable(web, nil); err != nil {
-			t.Errorf("CopyableTx of a nested recovery point = %v", err)
+		for _, arn := range []string{parent, web} {
+			if d, _, err := f.copyable(arn, nil); err != nil || *d.IsParent != (arn == parent) {
+				t.Errorf("CopyableTx of a family's %s = %+v, %v", arn, d, err)
+			}
 		}
 		p := newPoint(id, 5)
 		p.Continuous = true

@@ -75,6 +75,14 @@ func (s *Service) logRefusal(ctx context.Context, p Point, refusal string) {
 
 // checkDelete makes the checks that come after existence, in their documented order. Refusals are API errors.
 func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
+	if err := s.checkIdle(ctx, tx, p); err != nil {
+		return err
+	}
+	return s.checkChildless(ctx, tx, p)
+}
+
+// checkIdle refuses the deletion of a recovery point with which something is being done. The refusal is an API error.
+func (s *Service) checkIdle(ctx context.Context, tx *meta.Tx, p Point) error {
 	busy := !mayBecome(p.Status, Deleting)
 	if !busy {
 		var err error
@@ -92,7 +100,7 @@ func (s *Service) checkDelete(ctx context.Context, tx *meta.Tx, p Point) error {
 		return backupapi.InvalidResourceStateExceptionf(
 			"AWS Backup is already performing an action on recovery point %s. Try again later.", p.ARN)
 	}
-	return s.checkChildless(ctx, tx, p)
+	return nil
 }
 
 // beginDelete accepts the deletion if nothing speaks against it. If the role refuses it, the recovery point becomes

@@ -171,14 +171,19 @@ func (s *Service) ListRecoveryPoints(ctx context.Context, in *lockfastapi.ListRe
 		return nil, err
 	}
 	out := &lockfastapi.ListRecoveryPointsOutput{RecoveryPoints: []lockfastapi.RecoveryPoint{}, NextToken: next}
-	for _, p := range points {
-		out.RecoveryPoints = append(out.RecoveryPoints, lockfastapi.RecoveryPoint{
-			RecoveryPointArn: p.ARN, ResourceArn: p.ResourceARN, ResourceName: some(p.ResourceName),
-			ResourceType: p.ResourceType, BackupVaultName: p.VaultName, Status: string(p.Status), StorageClass: string(p.class()),
-			StatusMessage: some(p.StatusMessage), CreationDate: p.CreatedAt, LogicalBytes: &p.LogicalBytes,
-			StoredBytes: &p.StoredBytes, UniqueBytes: p.UniqueBytes, IsParent: p.IsParent,
-			ParentRecoveryPointArn: some(p.ParentARN), CompositeMemberIdentifier: some(p.MemberID),
-		})
+	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		out.RecoveryPoints = out.RecoveryPoints[:0]
+		for _, p := range points {
+			sized, err := s.sized(ctx, tx, p)
+			if err != nil {
+				return err
+			}
+			out.RecoveryPoints = append(out.RecoveryPoints, sized)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }

@@ -34,7 +34,8 @@ type Point struct {
 	DeleteAt                   time.Time // zero while AVAILABLE: what is too old leaves it continuously
 	Cold
 	LogicalBytes, StoredBytes int64
-	UniqueBytes               *int64                          // nil until computed
+	UniqueBytes               *int64                          // nil until computed; StoredBytes is what the backup wrote until then
+	UniquePartBytes           *int64                          // likewise
 	StoreID                   string                          // the store's name for it; empty while CREATING
 	Metadata                  map[string]string               // what a restore is started with
 	SourceTags                map[string]string               // tags of the resource when it was backed up
@@ -49,8 +50,8 @@ type Point struct {
 
 const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resource_arn, p.resource_type, p.resource_name,
 	p.role_arn, p.job_id, p.status, p.status_message, p.status_at, p.created_at, p.initiated_at, p.completed_at, p.restored_at,
-	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.store_id, p.metadata, p.source_tags,
-	p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
+	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.unique_part_bytes, p.store_id, p.metadata,
+	p.source_tags, p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
 	p.cold_after_days, p.cold_at, p.cold_since, p.cold_claim, p.cold_until, p.cold_tries, p.warm_store_id,
 	p.address, p.state_version, p.state_written, p.state_id, v.key_arn, v.customer_key`
 
@@ -64,7 +65,7 @@ func scanPoint(scan func(...any) error) (Point, error) {
 	err := scan(&p.VaultUUID, &p.VaultName, &p.ARN, &p.Account, &p.Region, &p.ResourceARN, &p.ResourceType, &p.ResourceName,
 		&p.RoleARN, &p.JobID, &p.Status, &p.StatusMessage, at{&p.StatusAt}, at{&p.CreatedAt}, at{&p.InitiatedAt},
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
-		&p.UniqueBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
+		&p.UniqueBytes, &p.UniquePartBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
 		creator{&p.CreatedBy}, &p.ColdAfterDays, at{&p.ColdAt}, at{&p.ColdSince}, &p.claim, at{&p.claimedUntil}, &p.tries, &p.warmID,
 		&address, &p.State.Version, &p.State.Written, &p.State.ID, &p.KeyARN, &p.CustomerKey)
 	if err != nil {
@@ -242,11 +243,17 @@ func (s *Service) read(ctx context.Context, tx *meta.Tx, name, arn, lock string)
 	if err != nil {
 		return v, Point{}, err
 	}
+	p, err := readIn(ctx, tx, v, arn)
+	return v, p, err
+}
+
+// readIn finds the recovery point of a vault that an operation names; a missing one is an API error.
+func readIn(ctx context.Context, tx *meta.Tx, v Vault, arn string) (Point, error) {
 	p, err := pointIn(ctx, tx, v.UUID, arn)
 	if errors.Is(err, ErrNotFound) {
-		err = backupapi.ResourceNotFoundExceptionf("Recovery point %s does not exist in backup vault %s", arn, name)
+		err = backupapi.ResourceNotFoundExceptionf("Recovery point %s does not exist in backup vault %s", arn, v.Name)
 	}
-	return v, p, err
+	return p, err
 }
 
 // checkARN refuses what does not have the form of an ARN.

@@ -305,8 +305,8 @@ func TestListRecoveryPoints_OfAllVaults(t *testing.T) {
 		f.completed(b, 1) // a copy has the same ARN
 		f.clock.add(time.Second)
 		f.completed(b, 2)
-		sizes := map[repo.PointID]repo.Sizes{repo.PointID(completion(1).StoreID): {Logical: 1000, Referenced: 90, Unique: 40}}
-		if err := f.SetSizes(f.ctx, a, sizes); err != nil {
+		sizes := map[repo.PointID]repo.Sizes{repo.PointID(completion(1).StoreID): {Logical: 1000, Referenced: 90, Unique: 40, UniqueParts: 7}}
+		if err := f.SetMeasure(f.ctx, a, repo.Measure{Sizes: sizes}); err != nil {
 			t.Fatal(err)
 		}
 		got := map[string]string{}
@@ -317,17 +317,13 @@ func TestListRecoveryPoints_OfAllVaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, p := range out.RecoveryPoints {
-				unique := "?"
-				if p.UniqueBytes != nil {
-					unique = fmt.Sprint(*p.UniqueBytes)
-				}
-				got[p.BackupVaultName+" "+p.RecoveryPointArn[len(p.RecoveryPointArn)-1:]] = fmt.Sprint(*p.LogicalBytes, *p.StoredBytes, " ", unique)
+				got[p.BackupVaultName+" "+p.RecoveryPointArn[len(p.RecoveryPointArn)-1:]] = bytesOf(p)
 			}
 			if in.NextToken = out.NextToken; in.NextToken == nil {
 				break
 			}
 		}
-		want := map[string]string{"home 1": "1000 90 40", "other 1": "1000 100 ?", "other 2": "1000 100 ?"}
+		want := map[string]string{"home 1": "1000 90 40 7", "other 1": "1000 ? ? ?", "other 2": "1000 ? ? ?"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
@@ -339,9 +335,11 @@ func TestListRecoveryPoints_OfAllVaults(t *testing.T) {
 				t.Errorf("by %s: %+v, %v, want one", name, out, err)
 			}
 		}
-		f.others.usage = repo.Usage{PhysicalBytes: 10, LiveBytes: 7, DeadBytes: 3, LogicalBytes: 2000}
+		f.others.measure = repo.Measure{Epoch: 5, Usage: repo.Usage{PhysicalBytes: 10, LiveBytes: 7, DeadBytes: 3, DeadPartBytes: 4, LockedBytes: 1,
+			LogicalBytes: 2000}}
 		usage, err := f.GetVaultUsage(f.ctx, &lockfastapi.GetVaultUsageInput{BackupVaultName: "other"})
-		want2 := &lockfastapi.GetVaultUsageOutput{PhysicalBytes: 10, LiveBytes: 7, DeadBytes: 3, LogicalBytes: 2000, RecoveryPoints: 2}
+		want2 := &lockfastapi.GetVaultUsageOutput{PhysicalBytes: 10, LiveBytes: 7, DeadBytes: 3, DeadPartBytes: 4, LockedBytes: 1, LogicalBytes: 2000,
+			RecoveryPoints: 2, Epoch: 5, MeasuredAt: f.clock.now()}
 		if diff := cmp.Diff(want2, usage); err != nil || diff != "" {
 			t.Error(err, diff)
 		}
@@ -450,4 +448,17 @@ func TestCompletePointTx_OnlyFromCreating(t *testing.T) {
 			}
 		}
 	})
+}
+
+// bytesOf returns the sizes of a recovery point: logical, stored, unique, unique parts.
+func bytesOf(p lockfastapi.RecoveryPoint) string {
+	var all []string
+	for _, n := range []*int64{p.LogicalBytes, p.StoredBytes, p.UniqueBytes, p.UniquePartBytes} {
+		if n == nil {
+			all = append(all, "?")
+		} else {
+			all = append(all, fmt.Sprint(*n))
+		}
+	}
+	return strings.Join(all, " ")
 }

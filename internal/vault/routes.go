@@ -29,6 +29,10 @@ func (s *Service) Routes(backup, own *restjson.Router) {
 		func(caller.Caller, *lockfastapi.ListRecoveryPointsInput) []restjson.Access {
 			return caller.OnAll("lockfast:ListRecoveryPoints")
 		})
+	restjson.Handle(own, lockfastapi.DescribeDeletion, s.DescribeDeletion,
+		func(caller.Caller, *lockfastapi.DescribeDeletionInput) []restjson.Access {
+			return caller.OnAll("lockfast:DescribeDeletion")
+		})
 	restjson.Handle(own, lockfastapi.GetVaultUsage, s.GetVaultUsage,
 		func(c caller.Caller, in *lockfastapi.GetVaultUsageInput) []restjson.Access {
 			return onVault(c, "lockfast:GetVaultUsage", in.BackupVaultName)

@@ -26,7 +26,7 @@ func TestRoutes(t *testing.T) {
 	if diff := cmp.Diff(want, backup.Operations()); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"GetVaultUsage", "GetVaultVerification", "ListRecoveryPoints"}, own.Operations()); diff != "" {
+	if diff := cmp.Diff([]string{"DescribeDeletion", "GetVaultUsage", "GetVaultVerification", "ListRecoveryPoints"}, own.Operations()); diff != "" {
 		t.Error(diff)
 	}
 }

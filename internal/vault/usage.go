@@ -17,54 +17,144 @@ import (
 
 // Store keeps the data of vaults.
 type Store interface {
-	// Usage measures a vault; it is zero for one that has nothing in the store yet.
-	Usage(ctx context.Context, vaultUUID string) (repo.Usage, error)
+	// Measure measures a vault and its recovery points; it is zero for a vault that has nothing in the store yet. held says
+	// which recovery points cannot be deleted now.
+	Measure(ctx context.Context, vaultUUID string, held func(repo.PointID) bool) (repo.Measure, error)
+	// WouldFree says what deleting recovery points of a vault would free, all together.
+	WouldFree(ctx context.Context, vaultUUID string, points []repo.PointID) (repo.Freed, error)
 	// Coverage tells what verifications have read within a time, and what damage is known.
 	Coverage(ctx context.Context, vaultUUID string, within time.Duration) (repo.Coverage, error)
 	// Reachable is nil if a vault's data can be read and changed now, and for a vault that has none yet.
 	Reachable(ctx context.Context, vaultUUID string) error
 }
 
-// GetVaultUsage answers how much a vault stores.
+// GetVaultUsage answers how much a vault stores now. The vault is measured, unless nothing has changed since it was.
 func (s *Service) GetVaultUsage(ctx context.Context, in *lockfastapi.GetVaultUsageInput) (*lockfastapi.GetVaultUsageOutput, error) {
 	v, err := s.named(ctx, caller.From(ctx), in.BackupVaultName)
 	if err != nil {
 		return nil, err
 	}
-	u, err := s.store.Usage(ctx, v.UUID)
+	held, err := s.Held(ctx, v.UUID)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.store.Measure(ctx, v.UUID, held)
 	if err != nil {
 		return nil, fmt.Errorf("measure vault %s: %w", v.Name, err)
 	}
 	return &lockfastapi.GetVaultUsageOutput{
-		PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes,
-		RecoveryPoints: v.Points, LogicalBytes: u.LogicalBytes,
+		PhysicalBytes: m.PhysicalBytes, LiveBytes: m.LiveBytes, DeadBytes: m.DeadBytes, DeadPartBytes: m.DeadPartBytes,
+		LockedBytes: m.LockedBytes, RecoveryPoints: v.Points, LogicalBytes: m.LogicalBytes, Epoch: int64(m.Epoch), MeasuredAt: s.now(),
+		ColdLiveBytes: m.Cold.LiveBytes, ColdDeadBytes: m.Cold.DeadBytes, ColdDeadPartBytes: m.Cold.DeadPartBytes,
 	}, nil
 }
 
-// SetSizes records what the store computed of the recovery points of a vault. Those it does not know are left alone.
-func (s *Service) SetSizes(ctx context.Context, vaultUUID string, sizes map[repo.PointID]repo.Sizes) error {
-	points, err := s.changedSizes(ctx, vaultUUID, sizes)
+// held reports whether a recovery point must not be deleted, whoever asks and whatever its status. What could hold one,
+// a vault lock or a legal hold, does not exist in this version, so it is false; all that depends on holds asks here.
+func held(Point) bool { return false }
+
+// Held returns which recovery points of a vault are held, by their names in the store.
+func (s *Service) Held(ctx context.Context, vaultUUID string) (func(repo.PointID) bool, error) {
+	holds := map[repo.PointID]bool{}
+	err := s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		clear(holds)
+		points, err := selectPoints(ctx, tx, " WHERE p.vault_uuid = ? AND p.store_id <> ''", vaultUUID)
+		for _, p := range points {
+			if held(p) {
+				holds[repo.PointID(p.StoreID)] = true
+			}
+		}
+		return err
+	})
+	return func(id repo.PointID) bool { return holds[id] }, err
+}
+
+// Usage is what was last recorded of a vault.
+type Usage struct {
+	repo.Usage // but Points, which are those of the vault now, and Cold.Points, which are not recorded
+	Account    string
+	Region     string
+	Vault      string // its name
+	Epoch      uint64
+	MeasuredAt time.Time
+}
+
+// Usages returns what is recorded of all vaults that were measured.
+func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
+	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		all = nil
+		rows, err := tx.Query(ctx, `SELECT v.account, v.region, v.name, v.point_count, u.epoch, u.measured_at, u.physical_bytes, u.live_bytes,
+			u.dead_bytes, u.dead_part_bytes, u.locked_bytes, u.logical_bytes, u.cold_live_bytes, u.cold_dead_bytes, u.cold_dead_part_bytes
+			FROM vault_usage u JOIN vault v ON v.uuid = u.vault_uuid ORDER BY v.account, v.region, v.name`)
+		if err != nil {
+			return fmt.Errorf("list usage of vaults: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var u Usage
+			err := rows.Scan(&u.Account, &u.Region, &u.Vault, &u.Points, &u.Epoch, at{&u.MeasuredAt}, &u.PhysicalBytes, &u.LiveBytes,
+				&u.DeadBytes, &u.DeadPartBytes, &u.LockedBytes, &u.LogicalBytes, &u.Cold.LiveBytes, &u.Cold.DeadBytes, &u.Cold.DeadPartBytes)
+			if err != nil {
+				return fmt.Errorf("list usage of vaults: %w", err)
+			}
+			all = append(all, u)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
+// SetMeasure records what was measured of a vault and its recovery points. What is not there any more is left out.
+func (s *Service) SetMeasure(ctx context.Context, vaultUUID string, m repo.Measure) error {
+	points, err := s.changedSizes(ctx, vaultUUID, m.Sizes)
 	if err != nil {
 		return err
 	}
 	for len(points) > 0 {
 		n := min(len(points), sweepBatch)
-		err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-			for _, p := range points[:n] {
-				_, err := tx.Exec(ctx, "UPDATE recovery_point SET stored_bytes = ?, unique_bytes = ? WHERE vault_uuid = ? AND arn = ?",
-					p.StoredBytes, *p.UniqueBytes, p.VaultUUID, p.ARN)
-				if err != nil {
-					return fmt.Errorf("record size of %s: %w", p.ARN, err)
-				}
-			}
-			return nil
-		})
+		err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return setSizes(ctx, tx, points[:n]) })
 		if err != nil {
 			return err
 		}
 		points = points[n:]
 	}
+	return s.setUsage(ctx, vaultUUID, m)
+}
+
+func setSizes(ctx context.Context, tx *meta.Tx, points []Point) error {
+	for _, p := range points {
+		_, err := tx.Exec(ctx, `UPDATE recovery_point SET stored_bytes = ?, unique_bytes = ?, unique_part_bytes = ?
+			WHERE vault_uuid = ? AND arn = ?`, p.StoredBytes, *p.UniqueBytes, *p.UniquePartBytes, p.VaultUUID, p.ARN)
+		if err != nil {
+			return fmt.Errorf("record size of %s: %w", p.ARN, err)
+		}
+	}
 	return nil
+}
+
+func (s *Service) setUsage(ctx context.Context, vaultUUID string, m repo.Measure) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		_, err := s.LockTx(ctx, tx, vaultUUID)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO vault_usage (vault_uuid, epoch, measured_at, physical_bytes, live_bytes, dead_bytes, dead_part_bytes,
+			locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (vault_uuid) DO UPDATE SET epoch = excluded.epoch, measured_at = excluded.measured_at,
+			physical_bytes = excluded.physical_bytes, live_bytes = excluded.live_bytes, dead_bytes = excluded.dead_bytes,
+			dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes,
+			cold_live_bytes = excluded.cold_live_bytes, cold_dead_bytes = excluded.cold_dead_bytes,
+			cold_dead_part_bytes = excluded.cold_dead_part_bytes`,
+			vaultUUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes,
+			m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes)
+		if err != nil {
+			return fmt.Errorf("record usage of vault %s: %w", vaultUUID, err)
+		}
+		return nil
+	})
 }
 
 // changedSizes returns the recovery points of a vault with new sizes, where they differ from the recorded ones.
@@ -74,16 +164,18 @@ func (s *Service) changedSizes(ctx context.Context, vaultUUID string, sizes map[
 		points, err := selectPoints(ctx, tx, " WHERE p.vault_uuid = ? AND p.store_id <> ''", vaultUUID)
 		for _, p := range points {
 			z, ok := sizes[repo.PointID(p.StoreID)]
-			if !ok || p.UniqueBytes != nil && *p.UniqueBytes == z.Unique && p.StoredBytes == z.Referenced {
+			if !ok || is(p.UniqueBytes, z.Unique) && is(p.UniquePartBytes, z.UniqueParts) && p.StoredBytes == z.Referenced {
 				continue
 			}
-			p.StoredBytes, p.UniqueBytes = z.Referenced, &z.Unique
+			p.StoredBytes, p.UniqueBytes, p.UniquePartBytes = z.Referenced, &z.Unique, &z.UniqueParts
 			changed = append(changed, p)
 		}
 		return err
 	})
 	return changed, err
 }
+
+func is(recorded *int64, n int64) bool { return recorded != nil && *recorded == n }
 
 // Parent returns the newest recovery point of a resource in a vault, out of cold storage, that another one can be captured against; false if
 // there is none.

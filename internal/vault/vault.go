@@ -295,8 +295,10 @@ func (s *Service) remove(ctx context.Context, tx *meta.Tx, v Vault) error {
 		err.Code, err.Context = "ERROR_9101", strconv.FormatInt(v.Points, 10)
 		return err
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM vault WHERE uuid = ?", v.UUID); err != nil {
-		return fmt.Errorf("delete vault %q: %w", v.Name, err)
+	for _, table := range []string{"vault_usage WHERE vault_uuid", "vault WHERE uuid"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" = ?", v.UUID); err != nil {
+			return fmt.Errorf("delete vault %q: %w", v.Name, err)
+		}
 	}
 	if err := addVaults(ctx, tx, v.Account, v.Region, -1); err != nil {
 		return err

@@ -34,7 +34,8 @@ type others struct {
 	tags      map[string]map[string]string
 	protected map[string]string // vault UUID + resource -> newest recovery point
 	inUse     map[string]bool
-	usage     repo.Usage
+	measure   repo.Measure
+	freed     map[string]repo.Freed // by vault and the recovery points' names in the store
 	coverage  repo.Coverage
 	// unreachable is what is the matter with the store.
 	unreachable error
@@ -83,13 +84,19 @@ func (o *others) InUseTx(_ context.Context, _ *meta.Tx, _, arn string) (bool, er
 	return o.inUse[arn], nil
 }
 
+func (o *others) Measure(context.Context, string, func(repo.PointID) bool) (repo.Measure, error) {
+	return o.measure, nil
+}
+
+func (o *others) WouldFree(_ context.Context, vaultUUID string, points []repo.PointID) (repo.Freed, error) {
+	return o.freed[fmt.Sprint(vaultUUID, points)], nil
+}
+
 func (o *others) Coverage(_ context.Context, _ string, within time.Duration) (repo.Coverage, error) {
 	c := o.coverage
 	c.PacksKnown = int64(within / (24 * time.Hour)) // for the test to see what was asked for
 	return c, nil
 }
-
-func (o *others) Usage(context.Context, string) (repo.Usage, error) { return o.usage, nil }
 
 func (o *others) DeleteAuthority(_ context.Context, p vault.Point) (string, error) {
 	o.Lock()

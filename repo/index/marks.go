@@ -75,15 +75,15 @@ func (m *Marks) first(id *chunk.ID, n int) (segment, at int, ok bool) {
 func (m *Marks) Missing() iter.Seq[Location] {
 	return func(yield func(Location) bool) {
 		for i := range m.segments {
-			if !m.missing(i, yield) {
+			if !m.missing(i, func(_ chunk.ID, loc Location) bool { return yield(loc) }) {
 				return
 			}
 		}
 	}
 }
 
-// missing is Missing for one segment.
-func (m *Marks) missing(segment int, yield func(Location) bool) bool {
+// missing is Missing for one segment, with the ids of the parts.
+func (m *Marks) missing(segment int, yield func(chunk.ID, Location) bool) bool {
 	b := &m.segments[segment]
 	defer runtime.KeepAlive(b.Segment)
 	first := 0 // entry of the same id
@@ -104,7 +104,7 @@ func (m *Marks) missing(segment int, yield func(Location) bool) bool {
 		}
 		if loc, ok := b.locate(&e); ok {
 			loc.Pack = b.numbers[loc.Pack]
-			if !yield(loc) {
+			if !yield(e.id, loc) {
 				return false
 			}
 		}

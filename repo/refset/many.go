@@ -51,6 +51,24 @@ func UnionAll(sets ...Set) Set {
 	return out
 }
 
+// Singles returns the slots that exactly one of many sets has.
+func Singles(sets ...Set) Set {
+	var out Set
+	join(sets, func(slots []Slots, _ []int) {
+		slots = alike(slots)
+		out.append(slots[0].Pack, uint32(slots[0].Total), func(i int) uint64 {
+			var once, more uint64
+			for _, s := range slots {
+				w := s.word(i)
+				more |= once & w
+				once |= w
+			}
+			return once &^ more
+		})
+	})
+	return out
+}
+
 // alike widens slots of one pack to the largest number of slots that any side knows.
 func alike(slots []Slots) []Slots {
 	total := 0

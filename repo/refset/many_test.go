@@ -1,6 +1,7 @@
 package refset_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,10 @@ func TestShares_AreWhatCountingGives(t *testing.T) {
 		}
 		if d := cmp.Diff(union, contents(refset.UnionAll(sets...)), cmp.AllowUnexported(slot{})); d != "" {
 			rt.Fatalf("UnionAll (-want +got):\n%s", d)
+		}
+		maps.DeleteFunc(union, func(k slot, _ bool) bool { return users[k] != 1 })
+		if d := cmp.Diff(union, contents(refset.Singles(sets...)), cmp.AllowUnexported(slot{})); d != "" {
+			rt.Fatalf("Singles (-want +got):\n%s", d)
 		}
 	})
 }

@@ -25,11 +25,12 @@ const (
 	TypeVaultState   Type = 11
 	TypePointState   Type = 12
 	TypeClaim        Type = 13
+	TypeCopyMap      Type = 14
 )
 
 var typeNames = [...]string{"unknown", "format", "key", "data pack", "meta pack", "cold pack", "index segment",
 	"manifest",
-	"refset", "stream extent", "journal head", "vault state", "recovery-point state", "claim"}
+	"refset", "stream extent", "journal head", "vault state", "recovery-point state", "claim", "copy map"}
 
 func (t Type) String() string {
 	if int(t) >= len(typeNames) {

@@ -22,8 +22,9 @@ _NAMES = {
     "vault state": re.compile(r"v/%s" % _N),
     "state": re.compile(r"p/%s-%s" % (_ID, _N)),
     "claim": re.compile(r"c/%s" % _N),
+    "copy map": re.compile(r"t/%s/%s" % (_ID, _ID)),
 }
-TYPES = {"d": 3, "m": 4, "a": 5, "x": 6, "r": 7, "f": 8, "s": 9, "j": 10, "v": 11, "p": 12, "c": 13}
+TYPES = {"d": 3, "m": 4, "a": 5, "x": 6, "r": 7, "f": 8, "s": 9, "j": 10, "v": 11, "p": 12, "c": 13, "t": 14}
 _BLOCK, _TAG = 65536, 16
 _INCOMPATIBLE = 0b111
 FORMAT = "format"

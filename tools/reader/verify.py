@@ -7,7 +7,7 @@ from tree import Tree, content, printable
 
 def verify(vault, index, points):
     """Opens every object, compares every digest and id, reads every recovery point."""
-    for kind in ("journal", "vault state", "state", "claim", "stream", "refset", "manifest"):
+    for kind in ("journal", "vault state", "state", "claim", "copy map", "stream", "refset", "manifest"):
         for name in vault.names[kind]:
             _attempt(vault, name, vault.open)
     described = {}
