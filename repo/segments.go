@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// spillBytes is from what size on a segment is kept in a file.
-	spillBytes = 4 << 20
+	// spillBytes is from what size on a segment is kept in a file: below what a writer publishes on the way, so that what is in
+	// memory is only what reclaim merges, but not so small that the maps of a large index become too many for the kernel.
+	spillBytes = 256 << 10
 	// loadAtOnce is how many segments are read at once; each is in memory then, sealed and plain.
 	loadAtOnce = 2
 )
