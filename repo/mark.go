@@ -141,20 +141,6 @@ func (v *Vault) pinned(s Session) (refset.Set, error) {
 	return set, nil
 }
 
-// refsetsOf reads the refsets of points.
-func (v *Vault) refsetsOf(ctx context.Context, need map[PointID]bool) (map[PointID]refset.Set, error) {
-	var mu sync.Mutex
-	out := make(map[PointID]refset.Set, len(need))
-	err := v.eachRefset(ctx, need, func(id PointID, n needs) error {
-		set, err := v.currentOf(n)
-		mu.Lock()
-		defer mu.Unlock()
-		out[id] = set
-		return err
-	})
-	return out, err
-}
-
 // eachRefset reads the refsets of points, several at once, and gives each to take, once more if it was rewritten meanwhile
 // and take says that what it names is not there.
 func (v *Vault) eachRefset(ctx context.Context, need map[PointID]bool, take func(PointID, needs) error) error {

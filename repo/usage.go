@@ -54,20 +54,6 @@ func (v *Vault) PointSizes(ctx context.Context) (map[PointID]Sizes, error) {
 	return m.Sizes, err
 }
 
-// slotLengths returns the stored length of every slot of every pack in the index.
-func (v *Vault) slotLengths() map[uint32][]uint32 {
-	out := map[uint32][]uint32{}
-	v.eachSlot(func(n uint32, slots int, loc index.Location) {
-		if out[n] == nil {
-			out[n] = make([]uint32, slots)
-		}
-		if int(loc.Slot) < len(out[n]) {
-			out[n][loc.Slot] = loc.Stored
-		}
-	})
-	return out
-}
-
 // eachSlot calls fn for every slot of the index in a pack that has a row: with the number of its pack, the slots that
 // has, and where it is, of which Pack is not set. The same slot may come several times.
 func (v *Vault) eachSlot(fn func(n uint32, slots int, loc index.Location)) {
