@@ -369,40 +369,78 @@ def overlapping(daily):
     wait(lambda: all_jobs(ByState="CREATED") + all_jobs(ByState="RUNNING"), lambda waiting: not waiting, "end of all jobs")
 
 
-def busy():
-    step("one job of a resource at a time")
+def state(job):
+    return BACKUP.describe_backup_job(BackupJobId=job)["State"]
+
+
+def large():
+    """Starts a backup that takes a while, and returns its job when it runs; None if it is over already."""
     (DATA / "large").write_bytes(os.urandom(300 << 20))
-    for attempt in range(8):
-        with open(DATA / "large", "r+b") as f:
-            f.write(os.urandom(300 << 20))
-        token = str(uuid.uuid4())
-        first = BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE, IdempotencyToken=token)
-        again = BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE, IdempotencyToken=token)
-        assert again["BackupJobId"] == first["BackupJobId"], again
-        wait(lambda: BACKUP.describe_backup_job(BackupJobId=first["BackupJobId"])["State"], lambda s: s != "CREATED", "start")
-        second = BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE, StartWindowMinutes=60)
+    token = str(uuid.uuid4())
+    first = BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE, IdempotencyToken=token)
+    again = BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE, IdempotencyToken=token)
+    assert again["BackupJobId"] == first["BackupJobId"], again
+    job = first["BackupJobId"]
+    return job if wait(lambda: state(job), lambda s: s != "CREATED", "start") == "RUNNING" else None
+
+
+def until_seen(attempt, what):
+    """Repeats what depends on a backup that takes a while, on machines that are fast."""
+    for _ in range(10):
+        job = large()
+        if job and attempt(job):
+            (DATA / "large").unlink()
+            return
+        if job:
+            wait(lambda: state(job), lambda s: s in ("COMPLETED", "ABORTED"), "first job")
+    raise AssertionError(f"{what}: never seen")
+
+
+def second():
+    return BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE, StartWindowMinutes=60)["BackupJobId"]
+
+
+def busy():
+    step("a second job of a resource waits, and then runs")
+
+    def waits(first):
+        job = second()
+        waited = (state(job), state(first)) == ("CREATED", "RUNNING")
+        wait(lambda: state(job), lambda s: s == "COMPLETED", "second job")
+        return waited
+    until_seen(waits, "a job that waits for another one")
+    step("a second job of a resource whose time is over while it waits")
+
+    def expires(first):
+        job = second()
         clock(2 * 3600)
-        job = wait(lambda: BACKUP.describe_backup_job(BackupJobId=second["BackupJobId"]),
-                   lambda j: j["State"] in ("COMPLETED", "EXPIRED"), "second job")
-        wait(lambda: BACKUP.describe_backup_job(BackupJobId=first["BackupJobId"])["State"], lambda s: s == "COMPLETED", "first job")
-        if job["State"] == "EXPIRED":
-            break  # else the first one was too fast
-    (DATA / "large").unlink()
-    assert job["MessageCategory"] == "CONCURRENT_JOB", job
-    assert job["StatusMessage"] == "Backup job failed because there was a running job for the same resource.", job
+        over = wait(lambda: BACKUP.describe_backup_job(BackupJobId=job), lambda j: j["State"] in ("COMPLETED", "EXPIRED"), "second job")
+        wait(lambda: state(first), lambda s: s == "COMPLETED", "first job")
+        if over["State"] == "COMPLETED":
+            return False
+        assert over["MessageCategory"] == "CONCURRENT_JOB", over
+        assert over["StatusMessage"] == "Backup job failed because there was a running job for the same resource.", over
+        return True
+    until_seen(expires, "a job that expires behind another one")
 
 
 def stopped():
     step("a job that is stopped leaves nothing")
-    job = BACKUP.start_backup_job(BackupVaultName=HOME, ResourceArn=RESOURCE, IamRoleArn=ROLE)["BackupJobId"]
-    try:
-        BACKUP.stop_backup_job(BackupJobId=job)
-    except BACKUP.exceptions.InvalidRequestException:
-        pass  # it was faster
-    over = wait(lambda: BACKUP.describe_backup_job(BackupJobId=job), lambda j: j["State"] in ("ABORTED", "COMPLETED"), "end")
-    if over["State"] == "ABORTED":
+
+    def stops(job):
+        try:
+            BACKUP.stop_backup_job(BackupJobId=job)
+        except BACKUP.exceptions.InvalidRequestException:
+            return False  # it was faster
+        assert state(job) in ("ABORTING", "ABORTED"), state(job)
+        over = wait(lambda: BACKUP.describe_backup_job(BackupJobId=job), lambda j: j["State"] == "ABORTED", "end")
         assert over["StatusMessage"] == "Backup job was stopped by user." and "RecoveryPointArn" not in over, over
-    refused("InvalidRequestException", BACKUP.stop_backup_job, BackupJobId=job)
+        assert over["CompletionDate"], over
+        refused("InvalidRequestException", BACKUP.stop_backup_job, BackupJobId=job)
+        return True
+    until_seen(stops, "a running job that is stopped")
+    done = [j for j in all_jobs(ByState="COMPLETED")][0]["BackupJobId"]
+    refused("InvalidRequestException", BACKUP.stop_backup_job, BackupJobId=done)
 
 
 def summaries():
