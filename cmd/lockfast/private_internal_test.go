@@ -235,8 +235,8 @@ func TestBackup_SeveralPathsOfWhichOneIsBad(t *testing.T) {
 	}
 }
 
-// Sizes are computed once for a command, however many recovery points it makes.
-func TestBackup_SeveralPathsHaveSizes(t *testing.T) {
+// Private commands leave it to the next that shows sizes to compute them.
+func TestList_HasSizesAfterPrivateCommands(t *testing.T) {
 	c := newCLI(t)
 	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")
 	write(t, one, map[string]string{"one": strings.Repeat("1", 5000)})
@@ -250,6 +250,22 @@ func TestBackup_SeveralPathsHaveSizes(t *testing.T) {
 		if p["logical_bytes"] == nil || p["stored_bytes"] == nil || p["unique_bytes"] == nil || p["unique_part_bytes"] == nil {
 			t.Errorf("list = %v, want all sizes", p)
 		}
+	}
+	same := filepath.Join(t.TempDir(), "same")
+	write(t, same, map[string]string{"one": strings.Repeat("1", 5000)})
+	c.lines(exitDone, "result", "backup", same)
+	unique := func() (bytes []float64) {
+		for _, p := range c.lines(exitDone, "result", "list") {
+			if p["resource_name"] != "two" {
+				bytes = append(bytes, p["unique_bytes"].(float64))
+			}
+		}
+		return bytes
+	}
+	both := unique()
+	c.do(exitDone, "delete", c.lines(exitDone, "result", "list")[0]["recovery_point_arn"].(string))
+	if one := unique(); len(both) != 2 || len(one) != 1 || one[0] <= both[1] {
+		t.Errorf("alone %v bytes, beside a recovery point of the same data %v; want more alone", one, both)
 	}
 }
 

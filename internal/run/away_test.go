@@ -77,7 +77,7 @@ func away(t *testing.T, test func(t *testing.T, k *awayKit)) {
 		k.vaults = vault.New(vault.Options{DB: db, Tags: aside{}, Protected: aside{}, Restores: aside{}, Pager: pager, Events: told, Now: now})
 		k.jobs = job.New(job.Options{DB: db, Events: told, Vaults: k.vaults, Resources: resources, Roles: aside{}, Pager: pager, Now: now})
 		k.backups = &run.Backups{DB: db, Jobs: k.jobs, Vaults: k.vaults, Resources: resources, Ledgers: ledgers, Store: store,
-			Drivers: map[string]run.Driver{registry.EFS: {Driver: k.driver, Name: "directory"}}, Sizes: &run.Sizes{},
+			Drivers: map[string]run.Driver{registry.EFS: {Driver: k.driver, Name: "directory"}}, Sizes: &run.Sizes{Vaults: k.vaults, Log: log},
 			Authority: func(context.Context, string, string, []caller.Access) error { return k.denied },
 			Metrics:   run.NewMetrics(prometheus.NewRegistry()), Log: log}
 		if err := resources.Declare(t.Context(), ownAccount, []registry.Declared{{Path: "/srv/web"}}); err != nil {

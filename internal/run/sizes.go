@@ -34,8 +34,16 @@ const (
 )
 
 // Changed says that recovery points of a vault, or what it takes, came or went. Nobody waits for sizes: [Sizes.Run] computes
-// them soon, once for a burst of changes, or [Sizes.Settle] in the end.
-func (s *Sizes) Changed(_ context.Context, vaultUUID string) {
+// them soon, once for a burst of changes, or else [Sizes.Settle] when somebody asks for them.
+func (s *Sizes) Changed(ctx context.Context, vaultUUID string) {
+	if err := s.Vaults.Outdate(ctx, vaultUUID); err != nil {
+		s.Log.WarnContext(ctx, "not noted that sizes changed", "vault", vaultUUID, "error", err)
+	}
+	s.mark(vaultUUID)
+}
+
+// mark has a vault computed.
+func (s *Sizes) mark(vaultUUID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dirty == nil {
@@ -47,7 +55,7 @@ func (s *Sizes) Changed(_ context.Context, vaultUUID string) {
 // Run computes what is due until ctx is done. It begins with vaults, which may have changed since they were recorded.
 func (s *Sizes) Run(ctx context.Context, vaults []string) error {
 	for _, id := range vaults {
-		s.Changed(ctx, id)
+		s.mark(id)
 	}
 	g := errgroup.Group{}
 	for range sizesAtOnce {
@@ -65,12 +73,10 @@ func (s *Sizes) Run(ctx context.Context, vaults []string) error {
 	return g.Wait()
 }
 
-// Settle computes what is due before a server ends that does not call Run.
-func (s *Sizes) Settle(ctx context.Context) {
-	for _, id := range s.due() {
-		if s.claim(id) {
-			s.compute(ctx, id)
-		}
+// Settle computes vaults now, in a server that does not call Run.
+func (s *Sizes) Settle(ctx context.Context, vaults []string) {
+	for _, id := range vaults {
+		_ = s.try(ctx, id) // it was logged, and stays outdated
 	}
 }
 
@@ -98,17 +104,23 @@ func (s *Sizes) claim(vaultUUID string) bool {
 // compute computes a vault that the caller has claimed.
 func (s *Sizes) compute(ctx context.Context, vaultUUID string) {
 	start := time.Now()
-	err := guard(ctx, s.Log, func(ctx context.Context) error { return s.record(ctx, vaultUUID) })
+	err := s.try(ctx, vaultUUID)
 	rest := sizesShare * time.Since(start)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
 		s.dirty[vaultUUID], rest = true, max(rest, sizesRetry)
 	}
 	s.rest[vaultUUID] = time.Now().Add(rest)
-	s.mu.Unlock()
+}
+
+// try computes a vault, and logs why that failed.
+func (s *Sizes) try(ctx context.Context, vaultUUID string) error {
+	err := guard(ctx, s.Log, func(ctx context.Context) error { return s.record(ctx, vaultUUID) })
 	if err != nil && ctx.Err() == nil {
 		s.Log.WarnContext(ctx, "sizes of recovery points not computed", "vault", vaultUUID, "error", err)
 	}
+	return err
 }
 
 func (s *Sizes) record(ctx context.Context, vaultUUID string) error {

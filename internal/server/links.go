@@ -32,6 +32,7 @@ type links struct {
 	nouns      *nouns
 	store      *run.Store
 	states     *run.States
+	sizes      *run.Sizes
 	placements []Placement
 	compiled   compiled
 }
@@ -56,6 +57,9 @@ func (l *links) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string
 func (l *links) TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn string) error {
 	return l.nouns.vaults.TagsChangedTx(ctx, tx, account, arn)
 }
+
+// Settle implements vault.Sizes.
+func (l *links) Settle(ctx context.Context, vaultUUIDs []string) { l.sizes.Settle(ctx, vaultUUIDs) }
 
 // WriteState implements vault.States.
 func (l *links) WriteState(ctx context.Context, vaultUUID, pointARN string) error {

@@ -16,7 +16,6 @@ import (
 // How long the steps of stopping take at most; together less than the 30 s that an init system grants.
 const (
 	httpGrace  = 3 * time.Second  // for requests under way
-	sizesGrace = 10 * time.Second // for sizes that a private server has not recorded; nobody waits for its end but a command
 	flushGrace = 5 * time.Second  // for states that are not in the store yet
 	workGrace  = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
 )
@@ -125,11 +124,6 @@ func (s *Server) stop(ctx context.Context) error {
 	workCtx, cancel := context.WithTimeout(ctx, s.o.grace)
 	defer cancel()
 	err = errors.Join(err, s.parts.workers.Stop(workCtx))
-	if s.o.Private {
-		sizesCtx, cancel := context.WithTimeout(ctx, sizesGrace)
-		defer cancel()
-		s.parts.runners.sizes.Settle(sizesCtx)
-	}
 	flushCtx, cancel := context.WithTimeout(ctx, flushGrace)
 	defer cancel()
 	s.parts.runners.states.Flush(flushCtx)

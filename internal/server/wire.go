@@ -327,7 +327,11 @@ func (p *parts) makeNouns(ctx context.Context) error {
 		Region: p.o.Config.Region, MayUse: p.o.Config.mayUse})
 	n.keys = kms.New(kms.Options{DB: p.db, Root: p.root, Principals: keyLinks{links}, Vaults: keyLinks{links}, Pager: pager,
 		Now: p.o.Now, Log: p.o.Log})
-	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Principals: links,
+	var onDemand vault.Sizes
+	if p.o.Private {
+		onDemand = links
+	}
+	n.vaults = vault.New(vault.Options{DB: p.db, Tags: n.tags, Protected: n.protected, Restores: links, Store: p.store, Sizes: onDemand, Principals: links,
 		Keys: keyLinks{links}, States: links, Authority: links, Events: p.events, Pager: pager, Lease: p.o.lease, Now: p.o.Now, Log: p.o.Log})
 	n.jobs = job.New(job.Options{DB: p.db, Events: p.events, Settings: n.settings, Vaults: n.vaults, Resources: n.resources, Roles: links, Placements: links, MayUse: p.o.Config.mayUse,
 		Pager: pager, Lease: p.o.lease, Now: p.o.Now, Management: p.o.Config.Account})
@@ -368,6 +372,7 @@ func (p *parts) makeRunners(context.Context) error {
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
 	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
+	p.links.sizes = r.sizes
 	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states

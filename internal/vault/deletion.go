@@ -25,6 +25,9 @@ func (p *Point) key() string { return p.VaultUUID + " " + p.ARN }
 // DescribeDeletion says what deleting recovery points would free, all together, and which of them may not be deleted. The
 // checks are those of [Service.DeleteRecoveryPoint], but a parent may go with its children.
 func (s *Service) DescribeDeletion(ctx context.Context, in *lockfastapi.DescribeDeletionInput) (*lockfastapi.DescribeDeletionOutput, error) {
+	if err := s.settleSizes(ctx, caller.From(ctx)); err != nil {
+		return nil, err
+	}
 	d, err := s.deletion(ctx, in)
 	if err != nil {
 		return nil, err

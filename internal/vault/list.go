@@ -166,6 +166,9 @@ func (s *Service) ListRecoveryPoints(ctx context.Context, in *lockfastapi.ListRe
 	if in.ResourceArn != nil {
 		f.add("p.resource_arn = ?", *in.ResourceArn)
 	}
+	if err := s.settleSizes(ctx, c); err != nil {
+		return nil, err
+	}
 	points, next, err := s.list(ctx, f, page)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,7 @@ type Options struct {
 	Protected  Protected
 	Restores   Restores
 	Store      Store
+	Sizes      Sizes // nil: they are kept up to date in the background
 	Authority  Authority
 	Principals Principals
 	Keys       Keys   // nil: the root key wraps the keys of all vaults
@@ -77,6 +78,7 @@ type Service struct {
 	protected  Protected
 	restores   Restores
 	store      Store
+	sizes      Sizes
 	authority  Authority
 	principals Principals
 	keys       Keys
@@ -91,7 +93,7 @@ type Service struct {
 
 // New makes the service.
 func New(o Options) *Service {
-	s := &Service{db: o.DB, tags: o.Tags, protected: o.Protected, restores: o.Restores, store: o.Store,
+	s := &Service{db: o.DB, tags: o.Tags, protected: o.Protected, restores: o.Restores, store: o.Store, sizes: o.Sizes,
 		authority: o.Authority, principals: o.Principals, keys: o.Keys, states: o.States, events: o.Events, pager: o.Pager, clock: o.Now, quota: o.Quota, log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

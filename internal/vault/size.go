@@ -2,10 +2,63 @@ package vault
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
 )
+
+// Sizes computes what recovery points take in the store.
+type Sizes interface {
+	// Settle computes the sizes of vaults. What cannot be computed now stays outdated.
+	Settle(ctx context.Context, vaultUUIDs []string)
+}
+
+// Outdate notes that recovery points of a vault came or went since it was measured.
+func (s *Service) Outdate(ctx context.Context, vaultUUID string) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE vault_usage SET outdated = 1 WHERE vault_uuid = ? AND outdated = 0`, vaultUUID)
+		if err != nil {
+			return fmt.Errorf("outdate usage of vault %s: %w", vaultUUID, err)
+		}
+		return nil
+	})
+}
+
+// settleSizes computes the sizes of the caller's recovery points that changed, unless that is done in the background.
+func (s *Service) settleSizes(ctx context.Context, c caller.Caller) error {
+	if s.sizes == nil {
+		return nil
+	}
+	var outdated []string
+	err := s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) (err error) {
+		outdated, err = outdatedVaults(ctx, tx, c)
+		return err
+	})
+	if err == nil && len(outdated) > 0 {
+		s.sizes.Settle(ctx, outdated)
+	}
+	return err
+}
+
+// outdatedVaults returns the vaults of the caller's region that have to be measured anew.
+func outdatedVaults(ctx context.Context, tx *meta.Tx, c caller.Caller) (ids []string, err error) {
+	rows, err := tx.Query(ctx, `SELECT v.uuid FROM vault v LEFT JOIN vault_usage u ON u.vault_uuid = v.uuid
+		WHERE v.account = ? AND v.region = ? AND COALESCE(u.outdated, 1) <> 0 ORDER BY v.uuid`, c.Account, c.Region)
+	if err != nil {
+		return nil, fmt.Errorf("list vaults to measure: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("list vaults to measure: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
 
 // sized is a recovery point as Lockfast's own operations answer it.
 func (s *Service) sized(ctx context.Context, tx *meta.Tx, p Point) (lockfastapi.RecoveryPoint, error) {

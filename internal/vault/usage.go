@@ -142,12 +142,12 @@ func (s *Service) setUsage(ctx context.Context, vaultUUID string, m repo.Measure
 			return err
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO vault_usage (vault_uuid, epoch, measured_at, physical_bytes, live_bytes, dead_bytes, dead_part_bytes,
-			locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes, outdated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
 			ON CONFLICT (vault_uuid) DO UPDATE SET epoch = excluded.epoch, measured_at = excluded.measured_at,
 			physical_bytes = excluded.physical_bytes, live_bytes = excluded.live_bytes, dead_bytes = excluded.dead_bytes,
 			dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes,
 			cold_live_bytes = excluded.cold_live_bytes, cold_dead_bytes = excluded.cold_dead_bytes,
-			cold_dead_part_bytes = excluded.cold_dead_part_bytes`,
+			cold_dead_part_bytes = excluded.cold_dead_part_bytes, outdated = excluded.outdated`,
 			vaultUUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes,
 			m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes)
 		if err != nil {
