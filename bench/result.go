@@ -42,23 +42,47 @@ type results struct {
 	tools  []string
 	unit   map[string]string
 	values map[string]map[string][]float64
+	notes  map[string]map[string]string
+	facts  map[string]bool // rows of which less is not better
 }
 
 func newResults() *results {
-	return &results{unit: map[string]string{}, values: map[string]map[string][]float64{}}
+	return &results{unit: map[string]string{}, values: map[string]map[string][]float64{},
+		notes: map[string]map[string]string{}, facts: map[string]bool{}}
 }
 
+// add records a figure of which less is better.
 func (r *results) add(row, unit, tool string, value float64) {
+	r.open(row, unit, tool)
+	r.values[row][tool] = append(r.values[row][tool], value)
+	fmt.Printf("%-44s %-9s %10.2f %s\n", row, tool, value, unit)
+}
+
+// fact records a figure that is no merit by itself: it gets no ratio.
+func (r *results) fact(row, unit, tool string, value float64) {
+	r.facts[row] = true
+	r.add(row, unit, tool, value)
+}
+
+// note records what happened where there is no figure. It stands before the
+// figures of other runs.
+func (r *results) note(row, unit, tool, text string) {
+	r.open(row, unit, tool)
+	r.notes[row][tool] = text
+	fmt.Printf("%-44s %-9s %s\n", row, tool, text)
+}
+
+// open makes the row and the column that are new.
+func (r *results) open(row, unit, tool string) {
 	if !slices.Contains(r.rows, row) {
 		r.rows = append(r.rows, row)
 		r.unit[row] = unit
 		r.values[row] = map[string][]float64{}
+		r.notes[row] = map[string]string{}
 	}
 	if !slices.Contains(r.tools, tool) {
 		r.tools = append(r.tools, tool)
 	}
-	r.values[row][tool] = append(r.values[row][tool], value)
-	fmt.Printf("%-36s %-9s %10.2f %s\n", row, tool, value, unit)
 }
 
 // step records a command: its time, its processor time and its peak memory.
@@ -91,19 +115,39 @@ func (r *results) print(w io.Writer) {
 	fmt.Fprint(t, strings.Repeat("---:|", columns))
 	fmt.Fprintln(t)
 	for _, row := range r.rows {
-		ours := median(r.values[row]["lockfast"])
 		fmt.Fprintf(t, "| %s | %s |", row, r.unit[row])
 		for _, tool := range r.tools {
-			fmt.Fprintf(t, " %.2f |", median(r.values[row][tool]))
+			fmt.Fprintf(t, " %s |", r.cell(row, tool))
 		}
 		for _, tool := range r.tools {
 			if compared && tool != "lockfast" {
-				fmt.Fprintf(t, " %.2f |", median(r.values[row][tool])/ours)
+				fmt.Fprintf(t, " %s |", r.ratio(row, tool))
 			}
 		}
 		fmt.Fprintln(t)
 	}
 	_ = t.Flush() // to standard output
+}
+
+// cell is the note or the median of a tool; empty if there is neither.
+func (r *results) cell(row, tool string) string {
+	if note := r.notes[row][tool]; note != "" {
+		return note
+	}
+	if len(r.values[row][tool]) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", median(r.values[row][tool]))
+}
+
+// ratio compares a tool with Lockfast; empty where they cannot be compared.
+func (r *results) ratio(row, tool string) string {
+	ours := median(r.values[row]["lockfast"])
+	missing := r.notes[row][tool] != "" || r.notes[row]["lockfast"] != "" || len(r.values[row][tool]) == 0
+	if missing || r.facts[row] || ours == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", median(r.values[row][tool])/ours)
 }
 
 func median(values []float64) float64 {

@@ -21,16 +21,16 @@ const (
 )
 
 // treeStory protects a kernel's source tree over two versions of it.
-func treeStory(ctx context.Context, work string, tools []tool, r *results) error {
-	old, err := unpacked(ctx, work, "6.1", source61)
+func treeStory(ctx context.Context, o options, tools []tool, r *results) error {
+	old, err := unpacked(ctx, o.work, "6.1", source61)
 	if err != nil {
 		return err
 	}
-	new, err := unpacked(ctx, work, "6.12", source612)
+	new, err := unpacked(ctx, o.work, "6.12", source612)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(work, "linux")
+	path := filepath.Join(o.work, "linux")
 	if err := os.Rename(old, path); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func treeStory(ctx context.Context, work string, tools []tool, r *results) error
 	if err := os.Rename(new, path); err != nil {
 		return err
 	}
-	err = versionTwo(ctx, work, tools, r, path)
+	err = versionTwo(ctx, o.work, tools, r, path)
 	return errors.Join(err, os.Rename(path, new))
 }
 
@@ -101,8 +101,8 @@ func sizeAll(tools []tool, r *results, row string) error {
 }
 
 // imageStory protects a disk image in which some blocks change.
-func imageStory(ctx context.Context, work string, tools []tool, r *results) error {
-	dir := filepath.Join(work, "images")
+func imageStory(ctx context.Context, o options, tools []tool, r *results) error {
+	dir := filepath.Join(o.work, "images")
 	image := filepath.Join(dir, "disk.img")
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -111,7 +111,7 @@ func imageStory(ctx context.Context, work string, tools []tool, r *results) erro
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := makeImage(ctx, filepath.Join(work, "usr-lib"), image); err != nil {
+	if err := makeImage(ctx, filepath.Join(o.work, "usr-lib"), image, o.image); err != nil {
 		return err
 	}
 	if err := prepareAll(ctx, tools, dir); err != nil {
@@ -129,13 +129,13 @@ func imageStory(ctx context.Context, work string, tools []tool, r *results) erro
 	if err := sizeAll(tools, r, "image: stored, both"); err != nil {
 		return err
 	}
-	return restoreAll(ctx, work, tools, r, "image", 2, dir)
+	return restoreAll(ctx, o.work, tools, r, "image", 2, dir)
 }
 
-// makeImage makes a 4 GiB file system that holds /usr/lib, or as much of it, in
-// the order of the walk, as such a file system takes.
-func makeImage(ctx context.Context, staging, image string) error {
-	const room = 3400 << 20
+// makeImage makes a file system of so many MiB that holds /usr/lib, or as much of
+// it, in the order of the walk, as such a file system takes.
+func makeImage(ctx context.Context, staging, image string, size int64) error {
+	room := size << 20 * 3400 / 4096
 	if err := os.RemoveAll(staging); err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func makeImage(ctx context.Context, staging, image string) error {
 	if err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-d", staging, image, "4G").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-d", staging, image, fmt.Sprintf("%dM", size)).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
 	}

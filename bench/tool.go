@@ -20,6 +20,15 @@ type tool interface {
 	restore(ctx context.Context, point int, to string) (usage, error)
 	// remove deletes the points and gives their space back.
 	remove(ctx context.Context, points ...int) (usage, error)
+	// forget deletes the points and leaves their space to reclaim.
+	forget(ctx context.Context, points ...int) (usage, error)
+	// reclaim gives back the space that no point needs.
+	reclaim(ctx context.Context) (usage, error)
+	// share lets commands run beside each other, as far as the tool can, until
+	// end is called.
+	share(ctx context.Context) (end func() error, err error)
+	// lock matches what exists while a reclaim keeps backups out; "" if it does not.
+	lock() string
 	// verify reads and checks every byte that is stored.
 	verify(ctx context.Context) (usage, error)
 	// store is the folder whose files are what the tool stores.
@@ -91,13 +100,9 @@ func (r *restic) restore(ctx context.Context, point int, to string) (usage, erro
 	return u, err
 }
 
+// remove is one command, as users have it.
 func (r *restic) remove(ctx context.Context, points ...int) (usage, error) {
-	args := []string{"forget", "--prune"}
-	for _, p := range points {
-		args = append(args, r.ids[p])
-	}
-	u, _, err := r.run(ctx, r.dir, args...)
-	return u, err
+	return r.forgetWith(ctx, []string{"--prune"}, points)
 }
 
 func (r *restic) verify(ctx context.Context) (usage, error) {
@@ -138,16 +143,7 @@ func (b *borg) restore(ctx context.Context, point int, to string) (usage, error)
 }
 
 func (b *borg) remove(ctx context.Context, points ...int) (usage, error) {
-	var total usage
-	for _, p := range points {
-		u, err := b.run(ctx, b.dir, "delete", fmt.Sprintf("::p%d", p))
-		if err != nil {
-			return total, err
-		}
-		total = total.plus(u)
-	}
-	u, err := b.run(ctx, b.dir, "compact", "--threshold", "0")
-	return total.plus(u), err
+	return removeInSteps(ctx, b, points)
 }
 
 func (b *borg) verify(ctx context.Context) (usage, error) {
@@ -202,16 +198,7 @@ func (l *lockfast) restore(ctx context.Context, point int, to string) (usage, er
 }
 
 func (l *lockfast) remove(ctx context.Context, points ...int) (usage, error) {
-	var total usage
-	for _, p := range points {
-		u, _, err := l.run(ctx, "delete", l.arns[p])
-		if err != nil {
-			return total, err
-		}
-		total = total.plus(u)
-	}
-	u, _, err := l.run(ctx, "vault", "reclaim", "Default")
-	return total.plus(u), err
+	return removeInSteps(ctx, l, points)
 }
 
 func (l *lockfast) verify(ctx context.Context) (usage, error) {
