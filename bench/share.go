@@ -54,15 +54,11 @@ func (b *borg) share(context.Context) (func() error, error) { return alone, nil 
 func (b *borg) lock() string                                { return filepath.Join(b.dir, "repo", "lock.exclusive") }
 
 func (b *borg) forget(ctx context.Context, points ...int) (usage, error) {
-	var total usage
+	args := []string{"delete", "::"}
 	for _, p := range points {
-		u, err := b.run(ctx, b.dir, "delete", fmt.Sprintf("::p%d", p))
-		if err != nil {
-			return total, err
-		}
-		total = total.plus(u)
+		args = append(args, fmt.Sprintf("p%d", p))
 	}
-	return total, nil
+	return b.run(ctx, b.dir, args...)
 }
 
 func (b *borg) reclaim(ctx context.Context) (usage, error) {
@@ -72,15 +68,12 @@ func (b *borg) reclaim(ctx context.Context) (usage, error) {
 func (l *lockfast) lock() string { return "" }
 
 func (l *lockfast) forget(ctx context.Context, points ...int) (usage, error) {
-	var total usage
+	args := []string{"delete"}
 	for _, p := range points {
-		u, _, err := l.run(ctx, "delete", l.arns[p])
-		if err != nil {
-			return total, err
-		}
-		total = total.plus(u)
+		args = append(args, l.arns[p])
 	}
-	return total, nil
+	u, _, err := l.run(ctx, args...)
+	return u, err
 }
 
 func (l *lockfast) reclaim(ctx context.Context) (usage, error) {
