@@ -7,14 +7,19 @@ CACHE  := $(CURDIR)/.cache
 LINT   := $(CACHE)/bin/golangci-lint-2.15.0
 GO     := go
 export CGO_ENABLED ?= 0
+HAS_CC  = cc=$$($(GO) env CC) && command -v "$${cc%% *}" >/dev/null
 
-.PHONY: help build demo test lint gen bench soak setup-demo setup-test setup-bench clean
+.PHONY: help build build-libzstd demo test lint gen bench soak setup-demo setup-test setup-bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lockfast
 	$(GO) build -trimpath -o bin/lockfast ./cmd/lockfast
+
+build-libzstd: ## build bin/lockfast-libzstd, which compresses with libzstd; needs a C compiler
+	@$(HAS_CC) || { echo "$@ needs the C compiler $$cc, which is not there (Debian: apt install gcc libc6-dev)"; exit 1; }
+	CGO_ENABLED=1 $(GO) build -trimpath -tags libzstd,netgo,osusergo -o bin/lockfast-libzstd ./cmd/lockfast
 
 demo: setup-demo build ## back a real directory up, restore it, delete it: the main job in one minute
 	bash scripts/demo.sh
@@ -22,6 +27,8 @@ demo: setup-demo build ## back a real directory up, restore it, delete it: the m
 test: setup-test build ## run every test; starts the servers that it needs
 	$(GO) vet ./...
 	$(GO) test -count=1 -timeout 20m ./...
+	@if $(HAS_CC); then CGO_ENABLED=1 $(GO) test -count=1 -tags libzstd ./repo/pack ./repo/vector; \
+	else echo "the codec with libzstd is not tested for lack of the C compiler $$cc"; fi
 
 lint: $(LINT) ## format, vet, lint
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi

@@ -3,6 +3,7 @@ module github.com/lockfast/lockfast
 go 1.26.0
 
 require (
+	github.com/DataDog/zstd v1.5.7
 	github.com/FastFilter/xorfilter v0.4.2-0.20260120015552-4e5a4d9df65a
 	github.com/aws/aws-sdk-go-v2 v1.47.2
 	github.com/aws/aws-sdk-go-v2/config v1.33.8

@@ -241,7 +241,7 @@ func restoreAll(ctx context.Context, work string, tools []tool, r *results, stor
 		}
 		r.step(story, "restore", t.name(), u)
 		got := to
-		if t.name() != "lockfast" { // the others restore below the full path
+		if _, ours := t.(*lockfast); !ours { // the others restore below the full path
 			got = filepath.Join(to, want)
 		}
 		if out, err := exec.CommandContext(ctx, "diff", "-r", "--no-dereference", want, got).CombinedOutput(); err != nil {

@@ -44,15 +44,15 @@ func newTool(name, dir string) (tool, error) {
 	case "borg":
 		return &borg{dir: dir, env: append(env, "BORG_PASSPHRASE=bench", "BORG_REPO="+filepath.Join(dir, "repo"),
 			"BORG_BASE_DIR="+dir)}, nil
-	case "lockfast":
-		binary, err := filepath.Abs("bin/lockfast")
+	case "lockfast", "lockfast-libzstd":
+		binary, err := filepath.Abs(filepath.Join("bin", name))
 		if err != nil {
 			return nil, err
 		}
 		return &lockfast{binary: binary, dir: dir, env: append(env, "LOCKFAST_DATA="+filepath.Join(dir, "data")),
 			arns: map[int]string{}}, nil
 	}
-	return nil, fmt.Errorf("unknown tool %q: use restic, borg or lockfast", name)
+	return nil, fmt.Errorf("unknown tool %q: use restic, borg, lockfast or lockfast-libzstd", name)
 }
 
 type restic struct {
@@ -156,7 +156,7 @@ type lockfast struct {
 	arns        map[int]string
 }
 
-func (l *lockfast) name() string  { return "lockfast" }
+func (l *lockfast) name() string  { return filepath.Base(l.binary) }
 func (l *lockfast) store() string { return filepath.Join(l.dir, "data", "store") }
 
 func (l *lockfast) run(ctx context.Context, args ...string) (usage, []byte, error) {

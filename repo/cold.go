@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
@@ -71,7 +69,7 @@ func (w *Writer) contents() *packer {
 }
 
 // level is how hard contents are compressed.
-func (w *Writer) level() zstd.EncoderLevel {
+func (w *Writer) level() pack.Level {
 	if w.source != nil {
 		return levelOf(ObjectCold)
 	}
@@ -79,11 +77,11 @@ func (w *Writer) level() zstd.EncoderLevel {
 }
 
 // levelOf is how hard the contents of a kind of packs are compressed.
-func levelOf(kind ObjectKind) zstd.EncoderLevel {
+func levelOf(kind ObjectKind) pack.Level {
 	if kind == ObjectCold {
-		return zstd.SpeedBetterCompression
+		return pack.Small
 	}
-	return zstd.SpeedFastest
+	return pack.Fast
 }
 
 // recompress hands a chunk or a whole bundle to the workers.

@@ -7,8 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -134,7 +132,7 @@ func (s *salvager) remake(want pack.Slot, plain []byte, parts []pack.Part) (pack
 		want.Parts, want.ID = parts, pack.BundleID(s.v.keys, parts)
 	}
 	if s.comp == nil {
-		s.comp = pack.NewCompressor(zstd.SpeedFastest)
+		s.comp = pack.NewCompressor(pack.Fast)
 	}
 	want.Plain = uint32(len(plain))
 	stored, codec := s.comp.Compress(nil, plain)

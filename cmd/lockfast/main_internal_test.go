@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lockfast/lockfast/repo/pack"
 )
 
 // lockfast runs a command line in this process.
@@ -76,8 +78,13 @@ func TestNoServerAtURL(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	if code, stdout, _ := lockfast(t, "version"); code != exitDone || !strings.HasPrefix(stdout, "lockfast ") {
+	code, stdout, _ := lockfast(t, "version")
+	if code != exitDone || !strings.HasPrefix(stdout, "lockfast ") || !strings.Contains(stdout, "zstd of "+pack.ZstdModule) {
 		t.Errorf("lockfast version = %d, %q", code, stdout)
+	}
+	code, stdout, _ = lockfast(t, "version", "--json")
+	if code != exitDone || !strings.Contains(stdout, `"zstd":"`+pack.ZstdModule) {
+		t.Errorf("lockfast version --json = %d, %q", code, stdout)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lockfast/lockfast/repo/pack"
 )
 
 func newVersion(a *app) *cobra.Command {
@@ -15,9 +17,14 @@ func newVersion(a *app) *cobra.Command {
 		Example: "  lockfast version",
 		Args:    positional(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			version, revision := "unknown", ""
+			version, revision, zstd := "unknown", "", pack.ZstdModule
 			if info, ok := debug.ReadBuildInfo(); ok {
 				version = info.Main.Version
+				for _, m := range info.Deps {
+					if m.Path == pack.ZstdModule {
+						zstd += " " + m.Version
+					}
+				}
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
 						revision = s.Value
@@ -30,9 +37,10 @@ func newVersion(a *app) *cobra.Command {
 					Version  string `json:"version"`
 					Revision string `json:"revision,omitempty"`
 					Go       string `json:"go"`
-				}{"result", version, revision, runtime.Version()})
+					Zstd     string `json:"zstd"`
+				}{"result", version, revision, runtime.Version(), zstd})
 			}
-			_, err := fmt.Fprintf(a.out.stdout, "lockfast %s (%s)\n", version, runtime.Version())
+			_, err := fmt.Fprintf(a.out.stdout, "lockfast %s (%s, zstd of %s)\n", version, runtime.Version(), zstd)
 			return err
 		},
 	}

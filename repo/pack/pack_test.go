@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -55,7 +54,7 @@ func add(t testing.TB, w *pack.Writer, k *seal.Keys, kind chunk.Kind, plain []by
 	} else {
 		s.ID = k.ID(kind, plain)
 	}
-	stored, codec := pack.NewCompressor(zstd.SpeedFastest).Compress(nil, plain)
+	stored, codec := pack.NewCompressor(pack.Fast).Compress(nil, plain)
 	s.Codec = codec
 	_, _, err := w.Add(s, stored)
 	return err
@@ -318,7 +317,7 @@ func TestDecompress_StopsAtTheNotedLength(t *testing.T) {
 	t.Parallel()
 	dec := pack.NewDecompressor(1)
 	defer dec.Close()
-	stored, codec := pack.NewCompressor(zstd.SpeedFastest).Compress(nil, make([]byte, 4<<20))
+	stored, codec := pack.NewCompressor(pack.Fast).Compress(nil, make([]byte, 4<<20))
 	if codec != chunk.Zstd {
 		t.Fatalf("zeros are stored as %s", codec)
 	}
@@ -353,8 +352,10 @@ func FuzzOpen(f *testing.F) {
 }
 
 func FuzzDecompress(f *testing.F) {
-	stored, _ := pack.NewCompressor(zstd.SpeedFastest).Compress(nil, text(5000))
+	stored, _ := pack.NewCompressor(pack.Fast).Compress(nil, text(5000))
 	f.Add(stored, 5000)
+	f.Add(frame(0x40, window8M, handmade-256, 0), handmade)
+	f.Add(append(frame(4, 0), checksum...), handmade)
 	dec := pack.NewDecompressor(1)
 	f.Fuzz(func(t *testing.T, stored []byte, n int) {
 		n = max(0, n) % chunk.MaxPlain

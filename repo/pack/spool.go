@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -160,7 +159,7 @@ func (s *Spool) trailer() []byte {
 	table := appendTable(nil, s.slots)
 	stored, codec := table, chunk.Raw
 	if !s.opts.Raw {
-		stored, codec = NewCompressor(zstd.SpeedFastest).Compress(nil, table)
+		stored, codec = NewCompressor(Fast).Compress(nil, table)
 	}
 	fixed := s.end + seal.Overhead + FooterSize
 	total := padded(fixed + int64(trailerHead+len(stored)))

@@ -9,7 +9,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -217,7 +216,7 @@ func (w *Writer) writeTrailer() int {
 	stored, codec := table, chunk.Raw
 	if !w.opts.Raw {
 		if w.comp == nil {
-			w.comp = NewCompressor(zstd.SpeedFastest)
+			w.comp = NewCompressor(Fast)
 		}
 		stored, codec = w.comp.Compress(nil, table)
 	}

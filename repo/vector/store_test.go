@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -126,7 +124,7 @@ func TestPackZstd(t *testing.T) {
 			t.Fatal(err)
 		}
 		plain := bytes.Repeat(stream(100), 100)
-		stored, codec := pack.NewCompressor(zstd.SpeedFastest).Compress(nil, plain)
+		stored, codec := pack.NewCompressor(pack.Fast).Compress(nil, plain)
 		if _, _, err := w.Add(pack.Slot{ID: k.ID(chunk.Node, plain), Kind: chunk.Node, Codec: codec,
 			Plain: uint32(len(plain))}, stored); err != nil {
 			t.Fatal(err)
