@@ -85,6 +85,30 @@ func (s sub) Retainer() (Retainer, bool) {
 	return subRetainer{s, r}, ok
 }
 
+// Summer lets [AsSummer] see through.
+func (s sub) Summer() (Summer, bool) {
+	inner, ok := AsSummer(s.store)
+	return subSummer{s, inner}, ok
+}
+
+type subSummer struct {
+	sub
+	inner Summer
+}
+
+func (s subSummer) Keeps(name Name) bool {
+	whole, err := s.whole(name)
+	return err == nil && s.inner.Keeps(whole)
+}
+
+func (s subSummer) Sum(ctx context.Context, name Name) ([]byte, error) {
+	whole, err := s.whole(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.inner.Sum(ctx, whole)
+}
+
 type subRetainer struct {
 	sub
 	inner Retainer

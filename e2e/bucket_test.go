@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -57,6 +58,23 @@ func TestStoreInABucket(t *testing.T) {
 		t.Errorf("/readyz answers %d with the bucket back, want 200", got)
 	}
 	s.lockfast(t, "vault", "verify", "Default")
+	var vouched struct {
+		Report struct {
+			Packs   int64 `json:"packs"`
+			Covered int64 `json:"packs_checksum"`
+			Read    int64 `json:"packs_read"`
+		} `json:"report"`
+	}
+	out := s.lockfast(t, "vault", "verify", "Default", "--level", "1", "--json")
+	if err := json.Unmarshal([]byte(out), &vouched); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if r := vouched.Report; r.Packs == 0 || r.Covered != r.Packs || r.Read != 0 {
+		t.Errorf("vault verify --level 1 --json = %s, want the checksums of the bucket to cover all packs", out)
+	}
+	if out := s.lockfast(t, "vault", "verify", "Default", "--level", "2"); !strings.Contains(out, "; of 0 only names, sizes, heads and trees") {
+		t.Errorf("vault verify --level 2 = %s, want the checksums of the bucket to cover all packs", out)
+	}
 	s.lockfast(t, "backup", dir)
 
 	s.stop(t)

@@ -51,6 +51,7 @@ type packRow struct {
 	slots     int // 0 = not known yet
 	remap     []byte
 	since     time.Time // of a cold pack: when it was registered
+	sum       []byte    // SHA-256 that the store keeps, if it is known
 	forgotten bool      // the ledger has no row any more
 	suspect   bool      // damage was found in it: nothing new relies on it
 	bad       *badPack  // what of it the ledger says is damaged; nil = nothing
@@ -191,6 +192,7 @@ func (c *catalog) note(o Object) {
 		c.changes.Add(1)
 	}
 	r.kind, r.state, r.session, r.size, r.epoch, r.remap, r.since = o.Kind, o.State, o.Session, o.Size, o.Epoch, o.Remap, o.Registered
+	r.sum = o.Sum
 }
 
 // assign returns the number of a pack, giving it one if it has none. The caller holds mu.

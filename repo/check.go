@@ -20,7 +20,7 @@ import (
 // Levels of a check; each includes those before it.
 const (
 	CheckNames = 0 // every object that should be there is, with its size
-	CheckHeads = 1 // header, footer and trailer of every pack; index segments
+	CheckHeads = 1 // header, footer and trailer of every pack; index segments; checksums that the store keeps of packs
 	CheckTrees = 2 // manifests, trees and refsets: all that a point refers to is in the index and in its refset
 	CheckBytes = 3 // every byte of every pack; every chunk is opened and its id compared
 )
@@ -45,6 +45,10 @@ type CheckReport struct {
 	PacksRead  int64 // of Packs, those of which every byte was checked; of a check that went on, before the interruption too
 	BytesRead  int64 // of them
 	PacksKnown int64 // of PacksRead, those that were checked before the interruption
+	// PacksSummed are those of Packs of which not every byte was checked, but of which the store has the checksum that
+	// they were put with ([blob.Summer]): all that a check of heads knows of what is between header and trailer.
+	PacksSummed int64
+	BytesSummed int64 // of them
 	// Healed are damaged packs that no recovery point needs any more, because what they need of them stands elsewhere, or
 	// never did. Reclaim removes them.
 	Healed []Damage
@@ -371,7 +375,9 @@ func (c *check) pack(ctx context.Context, n uint32, row packRow) error {
 		return chunk.Damaged(p.Name(), "%d slots instead of %d", len(p.Slots), known.Slots)
 	}
 	if c.o.Level < CheckBytes {
-		return nil
+		if differs, err := c.differs(ctx, row); !differs {
+			return err
+		}
 	}
 	if row.kind == ObjectCold {
 		return c.coldPack(ctx, n, row, p)

@@ -180,6 +180,43 @@ func (s coldRetainer) Retain(ctx context.Context, name blob.Name, until time.Tim
 	return s.inMain.Retain(ctx, name, until)
 }
 
+// Summer lets [blob.AsSummer] see through, if one of the stores keeps checksums.
+func (s coldStore) Summer() (blob.Summer, bool) {
+	main, ok := blob.AsSummer(s.main)
+	cold, other := blob.AsSummer(s.cold)
+	return coldSummer{main, cold}, ok || other
+}
+
+// coldSummer asks the store that a pack is in; nil is one that keeps no checksums.
+type coldSummer struct{ main, cold blob.Summer }
+
+// Keeps implements [blob.Summer].
+func (s coldSummer) Keeps(name blob.Name) bool {
+	in := s.main
+	if isColdPack(name) {
+		in = s.cold
+	}
+	return in != nil && in.Keeps(name)
+}
+
+// Sum implements [blob.Summer]. A cold pack that the cold store does not have may be in the other.
+func (s coldSummer) Sum(ctx context.Context, name blob.Name) ([]byte, error) {
+	if isColdPack(name) && s.cold != nil {
+		sum, err := s.cold.Sum(ctx, name)
+		if !errors.Is(err, blob.ErrNotExist) {
+			return sum, err
+		}
+	}
+	if s.main == nil {
+		return nil, nil
+	}
+	sum, err := s.main.Sum(ctx, name)
+	if errors.Is(err, blob.ErrNotExist) && isColdPack(name) && s.cold == nil {
+		return nil, nil // it may be where nobody is asked
+	}
+	return sum, err
+}
+
 func (s coldStore) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	if !mayBeCold(prefix) {
 		return s.main.List(ctx, prefix)

@@ -86,6 +86,8 @@ type Object struct {
 	// Registered is when a cold pack was registered, by the ledger's clock; cold storage may have a price for leaving it
 	// early. Zero for others.
 	Registered time.Time `json:",omitzero"`
+	// Sum is the SHA-256 of a pack that was put into a store which keeps it, see blob.Summer. Nil for other objects.
+	Sum []byte `json:",omitempty"`
 }
 
 // PointState is a committed recovery point as the ledger records it.
@@ -165,9 +167,9 @@ type Objects interface {
 	// Forget. ErrFenced.
 	Reserve(ctx context.Context, id SessionID, objects []Object) error
 
-	// Register makes reserved objects of the session live; they are durable in the store. Only ID and Size of
-	// each are read. From now on they leave only by Condemn and Retire, whatever becomes of the session. What is
-	// live already stays so. ErrFenced; [ErrNotFound] for a name the session never reserved, changing nothing.
+	// Register makes reserved objects of the session live; they are durable in the store. Only ID, Size and Sum
+	// of each are read. From now on they leave only by Condemn and Retire, whatever becomes of the session. What is
+	// live already stays as it is. ErrFenced; [ErrNotFound] for a name the session never reserved, changing nothing.
 	Register(ctx context.Context, id SessionID, objects []Object) error
 
 	// Changes returns every object whose row was made or changed after revision since, ascending by id, and

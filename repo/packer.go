@@ -175,7 +175,7 @@ func (p *packer) upload(full *openPack) {
 		err = w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
 	}
 	if err == nil {
-		err = w.putPack(full, packed)
+		object.Sum, err = w.putPack(full, packed)
 	}
 	if err == nil {
 		err = w.v.ledger.Register(w.ctx, w.s.row.ID, []Object{object})

@@ -181,9 +181,9 @@ func (w *Writer) storeLastPacks() error {
 		return fmt.Errorf("reserve packs: %w", err)
 	}
 	var g errgroup.Group
-	for _, l := range last {
-		g.Go(func() error {
-			if err := w.putPack(l.open, l.packed); err != nil {
+	for i, l := range last {
+		g.Go(func() (err error) {
+			if objects[i].Sum, err = w.putPack(l.open, l.packed); err != nil {
 				return fmt.Errorf("store %s: %w", packName(l.object.Kind, l.object.ID), err)
 			}
 			return nil
@@ -280,11 +280,19 @@ func (v *Vault) moved(set refset.Set) (refset.Set, error) {
 	return b.Set(v.catalog.slots)
 }
 
-// putPack stores a finished pack, whose name is reserved.
-func (w *Writer) putPack(open *openPack, packed pack.Packed) error {
+// putPack stores a finished pack, whose name is reserved, and returns its checksum if the store keeps that.
+func (w *Writer) putPack(open *openPack, packed pack.Packed) (sum []byte, err error) {
 	w.v.catalog.closed(open.number, len(packed.Slots), packed.Size())
 	name := blob.Name(pack.Name(packed.Type, packed.ID))
-	return w.v.store.Put(w.ctx, name, packed.Reader(), packed.Size())
+	if in, ok := blob.AsSummer(w.v.store); !ok || !in.Keeps(name) {
+		return nil, w.v.store.Put(w.ctx, name, packed.Reader(), packed.Size())
+	}
+	r, err := blob.NewHashed(packed.Reader(), packed.Size())
+	if err != nil {
+		return nil, err
+	}
+	all := r.Sum()
+	return all[:], w.v.store.Put(w.ctx, name, r, packed.Size())
 }
 
 // registered notes a pack that is durable and known to the ledger.

@@ -52,6 +52,8 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"concurrent work", concurrentWork},
 		{"random history", randomHistory},
 		{"retain", retain},
+		{"hashed reader", hashed},
+		{"sums", sums},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -41,6 +41,7 @@ const (
 	Stat
 	List
 	Delete
+	Sum
 )
 
 // Kind is what a [Rule] does to a call.
@@ -354,3 +355,30 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 
 // Retainer lets [blob.AsRetainer] see through.
 func (s *Store) Retainer() (blob.Retainer, bool) { return blob.AsRetainer(s.store) }
+
+// Summer lets [blob.AsSummer] see through.
+func (s *Store) Summer() (blob.Summer, bool) {
+	inner, ok := blob.AsSummer(s.store)
+	return summer{inner, s}, ok
+}
+
+type summer struct {
+	blob.Summer
+	s *Store
+}
+
+// Sum implements [blob.Summer].
+func (f summer) Sum(ctx context.Context, name blob.Name) ([]byte, error) {
+	hit := f.s.hits(Sum, string(name))
+	if err := hit.before(ctx); err != nil {
+		return nil, err
+	}
+	sum, err := f.Summer.Sum(ctx, name)
+	if err == nil {
+		err = hit.after()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sum, nil
+}

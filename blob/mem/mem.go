@@ -7,6 +7,7 @@ package mem
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"iter"
@@ -25,6 +26,7 @@ type Store struct {
 	blobs map[blob.Name][]byte    // guarded by mu; the bytes never change
 	until map[blob.Name]time.Time // guarded by mu; retained ones
 	now   func() time.Time        // guarded by mu; nil is time.Now
+	sums  map[blob.Name][]byte    // guarded by mu; nil unless checksums are kept
 }
 
 // New returns an empty store.
@@ -53,6 +55,10 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 		return fmt.Errorf("put %s: %w", name, blob.ErrExist)
 	}
 	s.blobs[name] = data
+	if s.sums != nil {
+		sum := sha256.Sum256(data)
+		s.sums[name] = sum[:]
+	}
 	return nil
 }
 
@@ -170,6 +176,7 @@ func (s *Store) Delete(ctx context.Context, name blob.Name) error {
 	}
 	delete(s.blobs, name)
 	delete(s.until, name)
+	delete(s.sums, name)
 	return nil
 }
 
@@ -192,6 +199,35 @@ func (s *Store) Retain(ctx context.Context, name blob.Name, until time.Time) err
 	return nil
 }
 
+// KeepSums has the store keep the checksum of what is put from now on. Overwrite leaves it as it is.
+func (s *Store) KeepSums() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sums == nil {
+		s.sums = map[blob.Name][]byte{}
+	}
+}
+
+// Keeps implements [blob.Summer].
+func (s *Store) Keeps(blob.Name) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.sums != nil
+}
+
+// Sum implements [blob.Summer].
+func (s *Store) Sum(ctx context.Context, name blob.Name) ([]byte, error) {
+	if err := check(ctx, name); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if _, ok := s.blobs[name]; !ok {
+		return nil, fmt.Errorf("ask for the checksum of %s: %w", name, blob.ErrNotExist)
+	}
+	return slices.Clone(s.sums[name]), nil
+}
+
 // SetClock sets the clock by which retentions end.
 func (s *Store) SetClock(now func() time.Time) {
 	s.mu.Lock()
@@ -210,7 +246,7 @@ func check(ctx context.Context, name blob.Name) error {
 func (s *Store) Clone() *Store {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &Store{blobs: maps.Clone(s.blobs), until: maps.Clone(s.until), now: s.now}
+	return &Store{blobs: maps.Clone(s.blobs), until: maps.Clone(s.until), now: s.now, sums: maps.Clone(s.sums)}
 }
 
 // Overwrite sets the bytes of a blob whether it exists or not, which no real store would do: it plants damage.

@@ -7,12 +7,22 @@ import (
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/blobtest"
+	"github.com/lockfast/lockfast/blob/fault"
 	"github.com/lockfast/lockfast/blob/mem"
 )
 
 func TestConforms(t *testing.T) {
 	t.Parallel()
 	blobtest.Run(t, func(*testing.T) blob.Store { return mem.New() })
+}
+
+func TestConforms_WithSums(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(*testing.T) blob.Store {
+		s := mem.New()
+		s.KeepSums()
+		return blob.Prefix(fault.New(s), "a/prefix")
+	})
 }
 
 func TestClone_GoesItsOwnWay(t *testing.T) {

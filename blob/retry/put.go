@@ -55,7 +55,9 @@ type source struct {
 // reader returns r itself where it cannot fail, because stores spare themselves a copy for the likes of *bytes.Reader.
 func (s *source) reader() io.Reader {
 	switch s.r.(type) {
-	case *bytes.Reader, *strings.Reader, *io.SectionReader: // the last may fail, and is then tried again in vain
+	case *bytes.Reader, *strings.Reader:
+		return s.r
+	case *io.SectionReader, *blob.Hashed: // they may fail, and are then tried again in vain
 		return s.r
 	}
 	return s

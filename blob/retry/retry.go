@@ -279,3 +279,23 @@ type retainer struct {
 func (r retainer) Retain(ctx context.Context, name blob.Name, until time.Time) error {
 	return r.s.do(ctx, func() error { return r.inner.Retain(ctx, name, until) })
 }
+
+// Summer lets [blob.AsSummer] see through.
+func (s *Store) Summer() (blob.Summer, bool) {
+	inner, ok := blob.AsSummer(s.store)
+	return summer{inner, s}, ok
+}
+
+type summer struct {
+	blob.Summer
+	s *Store
+}
+
+// Sum implements [blob.Summer].
+func (r summer) Sum(ctx context.Context, name blob.Name) (sum []byte, err error) {
+	err = r.s.do(ctx, func() (err error) {
+		sum, err = r.Summer.Sum(ctx, name)
+		return err
+	})
+	return sum, err
+}

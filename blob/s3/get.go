@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lockfast/lockfast/blob"
@@ -82,7 +83,7 @@ func (s *Store) get(ctx context.Context, name blob.Name, off, n int64) (io.ReadC
 		return nil, errors.Join(err, out.Body.Close())
 	}
 	r := &reader{body: out.Body, watch: w, name: name, left: size}
-	if sum := kept(out); sum != nil && in.Range == nil {
+	if sum := kept(out.ChecksumSHA256, out.ChecksumType); sum != nil && in.Range == nil {
 		r.want, r.sum = sum, sha256.New()
 	}
 	return r, nil
@@ -124,9 +125,9 @@ func contentRange(text string) (first, total int64, ok bool) {
 }
 
 // kept returns the checksum that the server keeps with an object; nil if there is none, or one of parts.
-func kept(out *s3.GetObjectOutput) []byte {
-	sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256))
-	if err != nil || len(sum) != sha256.Size {
+func kept(text *string, kind types.ChecksumType) []byte {
+	sum, err := base64.StdEncoding.DecodeString(aws.ToString(text))
+	if err != nil || len(sum) != sha256.Size || kind == types.ChecksumTypeComposite {
 		return nil
 	}
 	return sum

@@ -99,9 +99,10 @@ func withPayloadHash(sum string) func(*s3.Options) {
 // caller of Put again; so detach cuts it off.
 type body struct {
 	mu       sync.Mutex
-	r        *io.SectionReader // guarded by mu
-	detached bool              // guarded by mu
-	moved    func()            // called for every Read; set before the request
+	r        *io.SectionReader  // guarded by mu
+	detached bool               // guarded by mu
+	known    *[sha256.Size]byte // SHA-256 of the bytes, if the caller of Put knows it
+	moved    func()             // called for every Read; set before the request
 }
 
 var errDetached = errors.New("read after the end of the request")
@@ -125,7 +126,11 @@ func newBody(r io.Reader, size int64) (*body, error) {
 	if left != size {
 		return nil, fmt.Errorf("%w: %d bytes, %d announced", blob.ErrInvalid, left, size)
 	}
-	return &body{r: section, moved: func() {}}, nil
+	b := &body{r: section, moved: func() {}}
+	if h, ok := r.(*blob.Hashed); ok && section.Size() == h.Size() {
+		b.known = new(h.Sum())
+	}
+	return b, nil
 }
 
 // section returns what is left of a reader that can be read again, and nil for another.
@@ -139,6 +144,8 @@ func section(r io.Reader) (*io.SectionReader, int64) {
 		}
 	case *strings.Reader:
 		return io.NewSectionReader(r, r.Size()-int64(r.Len()), int64(r.Len())), int64(r.Len())
+	case *blob.Hashed:
+		return section(r.SectionReader)
 	}
 	return nil, 0
 }
@@ -166,6 +173,9 @@ func readAll(r io.Reader, size int64) ([]byte, error) {
 
 // sum returns the SHA-256 of the bytes.
 func (b *body) sum() (sum [sha256.Size]byte, err error) {
+	if b.known != nil {
+		return *b.known, nil
+	}
 	h := sha256.New()
 	if _, err := io.Copy(h, b); err != nil {
 		return sum, err

@@ -16,9 +16,9 @@
 // # Requests
 //
 // A Put is one request, whatever the size, so that there are never parts of an upload to clean up; the limit is the
-// 5 GiB of PutObject. Bytes are sent with their SHA-256, which the server verifies and, where it can, keeps; a blob read
-// as a whole is compared with what was kept, see [ErrChecksum]. A reader given to Put that is not a *bytes.Reader or
-// *strings.Reader is first read into memory.
+// 5 GiB of PutObject. Bytes are sent with their SHA-256, which the server verifies and, where it can, keeps; [Store.Sum]
+// tells it, and a blob read as a whole is compared with it, see [ErrChecksum]. A reader given to Put that is none of
+// *bytes.Reader, *strings.Reader, *io.SectionReader and *[blob.Hashed] is first read into memory.
 //
 // The store repeats nothing: wrap it with package retry, which also settles a Put whose answer was lost. A request on
 // which nothing moves for a while is given up ([Options]), and at most so many are made at once.
@@ -179,17 +179,22 @@ func (s *Store) Stat(ctx context.Context, name blob.Name) (blob.Info, error) {
 	if err := s.check(ctx, name); err != nil {
 		return blob.Info{}, err
 	}
-	info := blob.Info{Name: name}
-	err := s.call(ctx, func(ctx context.Context, _ *watch) error {
-		out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.location.Bucket, Key: s.key(name)})
-		if err != nil {
-			return err
-		}
-		if out.ContentLength == nil || *out.ContentLength < 0 {
-			return errNoLength
-		}
-		info.Size = *out.ContentLength
-		return nil
+	out, err := s.head(ctx, name, "")
+	if err == nil && (out.ContentLength == nil || *out.ContentLength < 0) {
+		err = errNoLength
+	}
+	if err != nil {
+		return blob.Info{}, fmt.Errorf("stat %s: %w", name, err)
+	}
+	return blob.Info{Name: name, Size: *out.ContentLength}, nil
+}
+
+// head asks for an object without its bytes.
+func (s *Store) head(ctx context.Context, name blob.Name, mode types.ChecksumMode) (out *s3.HeadObjectOutput, err error) {
+	in := &s3.HeadObjectInput{Bucket: &s.location.Bucket, Key: s.key(name), ChecksumMode: mode}
+	err = s.call(ctx, func(ctx context.Context, _ *watch) (err error) {
+		out, err = s.client.HeadObject(ctx, in)
+		return err
 	})
 	if errors.Is(err, blob.ErrNotExist) {
 		// The answer to HEAD does not tell a missing object from a missing bucket, of which nothing follows.
@@ -197,10 +202,7 @@ func (s *Store) Stat(ctx context.Context, name blob.Name) (blob.Info, error) {
 			err = bucketErr
 		}
 	}
-	if err != nil {
-		return blob.Info{}, fmt.Errorf("stat %s: %w", name, err)
-	}
-	return info, nil
+	return out, err
 }
 
 // Delete implements [blob.Store].

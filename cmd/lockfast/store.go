@@ -277,7 +277,8 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 		if a.out.json {
 			err = a.out.line(taskLine{Type: "result", Vault: s.names[i], Task: "verify", Report: map[string]any{
 				"level": report.Level, "recovery_points": report.Points, "packs": report.Packs, "bytes": report.Bytes,
-				"packs_read": report.PacksRead, "bytes_read": report.BytesRead}})
+				"packs_read": report.PacksRead, "bytes_read": report.BytesRead,
+				"packs_checksum": report.PacksSummed, "bytes_checksum": report.BytesSummed}})
 		} else {
 			err = a.sound(s.names[i], report)
 		}

@@ -216,9 +216,9 @@ func newVaultVerify(a *app) *cobra.Command {
 	var status bool
 	cmd := overVaults(a, "verify", "Verify that everything stored can be read",
 		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records and opens the small ones
-(format, keys, manifests, refsets), 1 also opens the index and the header and trailer of every pack, 2 also walks the trees of
-all recovery points, 3 also reads and checks every byte of data. What a level does not look at it does not promise; the result
-says how much was read.
+(format, keys, manifests, refsets), 1 also opens the index and the header and trailer of every pack, and asks a bucket for the
+checksums that it keeps, 2 also walks the trees of all recovery points, 3 also reads and checks every byte of data. What a level
+does not look at it does not promise; the result says how much was read, and how much a checksum covers.
 
 Damage is remembered: the next backup of a damaged file that reads it stores its content again, and the verification after it
 lets older recovery points use that copy. A verification that was interrupted goes on where it stopped when it is asked for
@@ -253,7 +253,7 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	number := func(key string) int64 { n, _ := strconv.ParseInt(task.Report[key], 10, 64); return n }
 	return a.sound(vault, repo.CheckReport{Level: level, Points: number("recovery_points"), Packs: number("packs"), Bytes: number("bytes"),
 		PacksRead: number("packs_read"), BytesRead: number("bytes_read"), Mended: number("recovery_points_mended"),
-		ForeignCount: number("foreign_objects")})
+		PacksSummed: number("packs_checksum"), BytesSummed: number("bytes_checksum"), ForeignCount: number("foreign_objects")})
 }
 
 // verificationLine is the JSON form of what is known about a vault.
@@ -303,6 +303,11 @@ func (a *app) sound(vault string, r repo.CheckReport) error {
 	}
 	_, err := fmt.Fprintf(a.out.stdout, "%s: sound (level %d: %d recovery points, %d objects; %s of %s read, %.0f%%)\n", vault, r.Level,
 		r.Points, r.Packs, size(r.BytesRead), size(r.Bytes), share)
+	seen := map[int]string{repo.CheckHeads: "sizes and heads", repo.CheckTrees: "sizes, heads and trees"}[r.Level]
+	if err == nil && seen != "" {
+		_, err = fmt.Fprintf(a.out.stdout, "%s: checksums of the store cover %d objects (%s); of %d only names, %s were looked at\n",
+			vault, r.PacksSummed, size(r.BytesSummed), max(r.Packs-r.PacksSummed-r.PacksRead, 0), seen)
+	}
 	if err == nil && r.Mended > 0 {
 		_, err = fmt.Fprintf(a.out.stdout, "%s: %d recovery points now use other copies of damaged contents\n", vault, r.Mended)
 	}

@@ -19,7 +19,7 @@ const batch = 1000
 // errTaken refuses a name that is not free.
 var errTaken = errors.New("it is taken")
 
-const objectColumns = "id, kind, state, session, size, epoch, remap, registered"
+const objectColumns = "id, kind, state, session, size, epoch, remap, registered, sum"
 
 // Reserve implements [repo.Objects].
 func (v *Vault) Reserve(ctx context.Context, id repo.SessionID, objects []repo.Object) error {
@@ -51,11 +51,11 @@ func (v *Vault) Register(ctx context.Context, id repo.SessionID, objects []repo.
 		if err := t.demand(ctx, id, 0); err != nil {
 			return err
 		}
-		size := make(map[repo.ID]int64, len(objects))
+		durable := make(map[repo.ID]repo.Object, len(objects))
 		for _, o := range objects {
-			size[o.ID] = o.Size
+			durable[o.ID] = o
 		}
-		known, err := t.load(ctx, slices.Collect(maps.Keys(size)))
+		known, err := t.load(ctx, slices.Collect(maps.Keys(durable)))
 		if err != nil {
 			return err
 		}
@@ -69,15 +69,15 @@ func (v *Vault) Register(ctx context.Context, id repo.SessionID, objects []repo.
 				continue
 			}
 			if o.State == repo.ObjectReserved {
-				o.State, o.Size = repo.ObjectLive, size[o.ID]
+				o.State, o.Size, o.Sum = repo.ObjectLive, durable[o.ID].Size, durable[o.ID].Sum
 				if o.Kind == repo.ObjectCold {
 					o.Registered = now
 				}
 				change = append(change, o)
 			}
-			delete(size, o.ID)
+			delete(durable, o.ID)
 		}
-		for n := range size {
+		for n := range durable {
 			return fmt.Errorf("object %s is not of session %s: %w", n, id, repo.ErrNotFound)
 		}
 		return t.put(ctx, change)
@@ -130,7 +130,7 @@ func (t *ledgerTx) objects(ctx context.Context, all []repo.Object, where string,
 			id         []byte
 			registered int64
 		)
-		if err := rows.Scan(&id, &o.Kind, &o.State, &o.Session, &o.Size, &o.Epoch, &o.Remap, &registered); err != nil {
+		if err := rows.Scan(&id, &o.Kind, &o.State, &o.Session, &o.Size, &o.Epoch, &o.Remap, &registered, &o.Sum); err != nil {
 			return nil, err
 		}
 		copy(o.ID[:], id)
@@ -150,20 +150,21 @@ func (t *ledgerTx) put(ctx context.Context, objects []repo.Object) error {
 	t.revision++
 	t.changed = true
 	for some := range slices.Chunk(objects, batch) {
-		args := make([]any, 0, 10*len(some))
+		args := make([]any, 0, 11*len(some))
 		for _, o := range some {
 			registered := int64(0)
 			if !o.Registered.IsZero() {
 				registered = meta.Micros(o.Registered)
 			}
 			args = append(args, t.vault, o.ID[:], o.Kind, o.State, string(o.Session),
-				o.Size, int64(o.Epoch), orNull(o.Remap), registered, int64(t.revision))
+				o.Size, int64(o.Epoch), orNull(o.Remap), registered, orNull(o.Sum), int64(t.revision))
 		}
-		row := "(" + marks(10) + ")"
+		row := "(" + marks(11) + ")"
 		_, err := t.Exec(ctx, "INSERT INTO ledger_object (vault, "+objectColumns+", revision) VALUES "+
 			row+strings.Repeat(", "+row, len(some)-1)+
 			` ON CONFLICT (vault, id) DO UPDATE SET state = excluded.state, size = excluded.size,
-			epoch = excluded.epoch, remap = excluded.remap, registered = excluded.registered, revision = excluded.revision`, args...)
+			epoch = excluded.epoch, remap = excluded.remap, registered = excluded.registered, sum = excluded.sum,
+			revision = excluded.revision`, args...)
 		if err != nil {
 			return fmt.Errorf("write objects: %w", err)
 		}

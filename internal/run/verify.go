@@ -33,7 +33,8 @@ func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]strin
 	report["damaged_objects"] = strconv.Itoa(len(r.Damages))
 	for key, n := range map[string]int64{
 		"recovery_points": r.Points, "packs": r.Packs, "bytes": r.Bytes, "packs_read": r.PacksRead, "bytes_read": r.BytesRead,
-		"packs_read_before": r.PacksKnown, "foreign_objects": r.ForeignCount, "recovery_points_mended": r.Mended,
+		"packs_read_before": r.PacksKnown, "packs_checksum": r.PacksSummed, "bytes_checksum": r.BytesSummed,
+		"foreign_objects": r.ForeignCount, "recovery_points_mended": r.Mended,
 		"damaged_objects_not_needed": int64(len(r.Healed)), "damaged_recovery_points": int64(len(r.DamagedPoints)),
 	} {
 		report[key] = strconv.FormatInt(n, 10)

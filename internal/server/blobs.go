@@ -178,5 +178,8 @@ func (b *Blobs) Place(vault string) string {
 // Retainer lets [blob.AsRetainer] see through.
 func (b *Blobs) Retainer() (blob.Retainer, bool) { return blob.AsRetainer(b.Store) }
 
+// Summer lets [blob.AsSummer] see through.
+func (b *Blobs) Summer() (blob.Summer, bool) { return blob.AsSummer(b.Store) }
+
 // Close ends the use of the store.
 func (b *Blobs) Close() error { return b.close() }

@@ -28,7 +28,7 @@ func testReserve(k *kit) {
 func testRegister(k *kit) {
 	w := k.writer()
 	id := k.live(w, repo.ObjectData, 1)[0]
-	k.must(k.Register(k.ctx, w.ID, []repo.Object{{ID: id, Size: 100}}))
+	k.must(k.Register(k.ctx, w.ID, []repo.Object{{ID: id, Size: 100, Sum: []byte("again")}}))
 	want := repo.Object{ID: id, Kind: repo.ObjectData, State: repo.ObjectLive, Session: w.ID, Size: 100}
 	if diff := cmp.Diff(want, k.object(id)); diff != "" {
 		k.Errorf("registered object (-want +got):\n%s", diff)
@@ -44,6 +44,15 @@ func testRegister(k *kit) {
 	k.must(err)
 	if got := k.object(cold).Registered; !got.Equal(since) {
 		k.Errorf("a cold pack was registered at %s, later at %s", since, got)
+	}
+	summed := k.reserve(w, repo.ObjectData, 1)[0]
+	summed.Size, summed.Sum = 100, []byte("the checksum of a pack, 32 bytes")
+	k.must(k.Register(k.ctx, w.ID, []repo.Object{summed}))
+	_, err = k.Condemn(k.ctx, c.ID, []repo.ID{summed.ID})
+	k.must(err)
+	k.must(k.Rescue(k.ctx, c.ID, []repo.ID{summed.ID}))
+	if diff := cmp.Diff(summed.Sum, k.object(summed.ID).Sum); diff != "" {
+		k.Errorf("checksum of a registered object (-want +got):\n%s", diff)
 	}
 	k.must(k.Close(k.ctx, w.ID))
 	k.wantState(id, repo.ObjectLive)

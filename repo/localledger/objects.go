@@ -48,7 +48,7 @@ func (l *Ledger) Register(ctx context.Context, id repo.SessionID, objects []repo
 			return fmt.Errorf("name %s is not reserved by session %s: %w", o.ID, id, repo.ErrNotFound)
 		}
 		if row.State == repo.ObjectReserved {
-			row.State, row.Size = repo.ObjectLive, o.Size
+			row.State, row.Size, row.Sum = repo.ObjectLive, o.Size, slices.Clone(o.Sum)
 			if row.Kind == repo.ObjectCold {
 				row.Registered = l.now().UTC()
 			}

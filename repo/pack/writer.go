@@ -184,8 +184,14 @@ func (p *Packed) Size() int64 {
 	return int64(len(p.Bytes))
 }
 
+// Reader reads an object, in order or not.
+type Reader interface {
+	io.ReadSeeker
+	io.ReaderAt
+}
+
 // Reader returns a reader of the object.
-func (p *Packed) Reader() io.ReadSeeker {
+func (p *Packed) Reader() Reader {
 	if p.File != nil {
 		return io.NewSectionReader(p.File, 0, p.File.Size())
 	}

@@ -170,7 +170,7 @@ func (g *Gateway) Location(t testing.TB) s3.Location {
 	t.Helper()
 	l := s3.Location{Bucket: fmt.Sprintf("bucket-%d", g.buckets.Add(1)), Prefix: "a/prefix", Endpoint: g.Endpoint,
 		PathStyle: true}
-	if _, err := g.client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &l.Bucket}); err != nil {
+	if _, err := g.Client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &l.Bucket}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -184,7 +184,7 @@ func (g *Gateway) Locked(t testing.TB) s3.Location {
 		t.Skip("locks need versions, and those extended attributes, which the file system of temporary files lacks")
 	}
 	l := s3.Location{Bucket: fmt.Sprintf("locked-%d", g.buckets.Add(1)), Prefix: "a/prefix", Endpoint: g.Endpoint, PathStyle: true}
-	_, err := g.client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &l.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+	_, err := g.Client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &l.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func (g *Gateway) KeepVersions(t testing.TB, bucket string) {
 	if g.args[1] != "--versioning-dir" {
 		t.Skip("versions need extended attributes, which the file system of temporary files lacks")
 	}
-	_, err := g.client().PutBucketVersioning(t.Context(), &awss3.PutBucketVersioningInput{Bucket: &bucket,
+	_, err := g.Client().PutBucketVersioning(t.Context(), &awss3.PutBucketVersioningInput{Bucket: &bucket,
 		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
 	if err != nil {
 		t.Fatal(err)
@@ -207,15 +207,11 @@ func (g *Gateway) KeepVersions(t testing.TB, bucket string) {
 // Versions returns the number of versions and deletion markers in a bucket.
 func (g *Gateway) Versions(t testing.TB, bucket string) int {
 	t.Helper()
-	out, err := g.client().ListObjectVersions(t.Context(), &awss3.ListObjectVersionsInput{Bucket: &bucket})
+	out, err := g.Client().ListObjectVersions(t.Context(), &awss3.ListObjectVersionsInput{Bucket: &bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return len(out.Versions) + len(out.DeleteMarkers)
-}
-
-func (g *Gateway) client() *awss3.Client {
-	return awss3.New(awss3.Options{BaseEndpoint: &g.Endpoint, UsePathStyle: true, Region: "us-east-1", Credentials: Credentials()})
 }
 
 // Credentials returns what the server accepts.
