@@ -260,7 +260,11 @@ func TestPassingFaults_AreRepeated(t *testing.T) {
 	for name, d := range map[string]disturbance{"busy": busy, "reset": reset, "lost": lost, "page": htmlPage, "silence": hung} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, p := disturbed(t, s3.Options{Stall: 300 * time.Millisecond})
+			o := s3.Options{Stall: time.Minute} // no slow machine is silence
+			if name == "silence" {
+				o.Stall = time.Second
+			}
+			s, p := disturbed(t, o)
 			p.first(2, http.MethodPut, d)
 			put(t, s, "a", "x")
 			p.first(2, http.MethodGet, d)
@@ -313,7 +317,7 @@ func TestStall_EndsARequest(t *testing.T) {
 	p := startProxy(t, g)
 	l := g.Location(t)
 	l.Endpoint = p.URL
-	s := s3test.Open(t, l, s3.Options{Stall: 200 * time.Millisecond})
+	s := s3test.Open(t, l, s3.Options{Stall: time.Second})
 	p.disturb(func(*http.Request) disturbance { return hung })
 	_, err := s.Stat(t.Context(), "a")
 	wantUnavailable(t, "Stat", err)
