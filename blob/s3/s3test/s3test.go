@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sys/unix"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/s3"
 )
 
@@ -226,6 +227,12 @@ func Open(t testing.TB, l s3.Location, o s3.Options) *s3.Store {
 	t.Helper()
 	o.Credentials = Credentials()
 	s, err := s3.Open(t.Context(), l, o)
+	for range 5 {
+		if !errors.Is(err, blob.ErrUnavailable) {
+			break
+		}
+		s, err = s3.Open(t.Context(), l, o) // the gateway of a busy machine may be slower than o.Stall
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
