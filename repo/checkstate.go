@@ -44,7 +44,13 @@ func (c *check) small(ctx context.Context) error {
 			}
 		}
 	}
-	c.notedAll(c.v.opening)
+	for _, d := range c.v.opening {
+		_, err := c.v.store.Stat(ctx, objectOf(d))
+		if errors.Is(err, blob.ErrNotExist) && objectOf(d) != unnamed {
+			continue // it was repaired since
+		}
+		c.damaged(objectOf(d), d)
+	}
 	if c.o.Level < CheckTrees {
 		return nil
 	}
@@ -71,12 +77,15 @@ func (c *check) notedAll(damage []error) {
 	}
 }
 
+// unnamed stands for an object of which an error does not say the name.
+const unnamed blob.Name = "an object"
+
 // objectOf returns the name of the object that an error of damage is about.
 func objectOf(err error) blob.Name {
 	if d, ok := errors.AsType[*chunk.Damage](err); ok {
 		return blob.Name(d.Object)
 	}
-	return "an object"
+	return unnamed
 }
 
 // noted notes damage of an object; what went away meanwhile is none.

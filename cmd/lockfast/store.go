@@ -299,7 +299,7 @@ func missing(p repo.DamagedPoint) error {
 		items = append(items, fmt.Sprintf("and %d more", p.More))
 	}
 	if p.Unknown {
-		items = append(items, "and what a part of its tree that cannot be read names")
+		items = append(items, "what a part of its tree names that cannot be read")
 	}
 	return fmt.Errorf("recovery point %s misses %s", p.ID, strings.Join(items, ", "))
 }
