@@ -99,7 +99,7 @@ func isRootName(name blob.Name) bool {
 	if _, _, ok := parseKeyName(name); ok || formatGeneration(name) > 0 {
 		return true
 	}
-	if _, _, ok := parseStateName(name); ok {
+	if _, _, ok := parseStateName(name); ok || isMapName(name) {
 		return true
 	}
 	if rest, ok := strings.CutPrefix(string(name), "c/"); ok {

@@ -36,7 +36,7 @@ type RepairReport struct {
 	Segments  int64 // damaged index segments that were replaced
 	Refsets   int64 // refsets written anew
 	Manifests int64 // manifests written anew
-	States    int64 // states and format objects written anew
+	States    int64 // states and format objects written anew, and copy maps removed
 	Busy      int64 // damaged packs of sessions that still run; a later repair takes them
 
 	Slots      int64 // contents of damaged packs that were moved, and of these:

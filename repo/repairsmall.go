@@ -10,16 +10,24 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// small writes damaged states and format objects anew, by what can still be read of them: the object itself by its parity,
+// small removes damaged copy maps, and writes damaged states and format objects anew, by what can still be read of them: the object itself by its parity,
 // or another generation. A claim is left alone: a further one would shut out the servers that hold the vault.
 func (r *repairing) small(ctx context.Context, damages []Damage) error {
-	formats := false
+	v, formats := r.v, false
+	if len(damages) > 0 {
+		if err := v.mayWrite(ctx); err != nil {
+			return err
+		}
+	}
 	for _, d := range damages {
 		name := blob.Name(d.Object)
 		var mended bool
 		var err error
 		if point, _, ok := parseStateName(name); ok {
 			mended, err = r.state(ctx, point, name)
+		} else if isMapName(name) {
+			_, err = v.deleteUnlessRetained(ctx, []blob.Name{name}) // what it knew is read once more by the next copy
+			mended = err == nil
 		} else if formatGeneration(name) > 0 {
 			if !formats {
 				err = r.formats(ctx)

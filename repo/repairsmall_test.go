@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/repo/localledger"
 )
@@ -136,5 +137,41 @@ func TestRepair_OfSmallObjectsCutAnywhere(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// TestRepair_OfACopyMap: a copy map is no foreign object, and one that is damaged is found and goes.
+func TestRepair_OfACopyMap(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func([]byte) []byte{"flipped": flip(120), "cut": cut, "ruined": ruin} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from, _, _ := newVault(t)
+			s := mem.New()
+			to := create(t, s, localledger.New(localledger.Options{}), foreign())
+			have := newGenerator(5).files(20)
+			source := mustBackup(t, from, "", have, nil)
+			mustCross(t, from, to, source)
+			r, err := to.Check(t.Context(), repo.CheckOptions{Level: repo.CheckTrees})
+			if err != nil || len(r.Damages) > 0 || r.ForeignCount > 0 {
+				t.Fatalf("Check = %+v, %v, want a sound vault without foreign objects", r, err)
+			}
+			object := names(t, s)["t"][0]
+			overwrite(t, s, object, change)
+			r, err = to.Check(t.Context(), repo.CheckOptions{Level: repo.CheckTrees})
+			if err != nil || len(r.Damages) != 1 || r.Damages[0].Object != string(object) {
+				t.Errorf("Check = %+v, %v, want damage of %s", r.Damages, err, object)
+			}
+			if r := mustRepair(t, to, repo.RepairOptions{}); r.States != 1 || len(r.Lost) > 0 {
+				t.Errorf("Repair = %+v, want the map removed", r)
+			}
+			if err := sound(t.Context(), to); err != nil {
+				t.Error(err)
+			}
+			made, _ := mustCross(t, from, to, source)
+			if err := verify(t.Context(), to, made, have); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
