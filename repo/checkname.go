@@ -96,10 +96,10 @@ func (c *catalog) knowsSegment(id ID) bool {
 
 // isRootName reports whether a name is of a kind that docs/format.md section 2 defines and that no row stands for.
 func isRootName(name blob.Name) bool {
-	if _, _, ok := parseKeyName(name); ok || formatGeneration(name) > 0 {
+	if _, _, ok := parseKeyName(name); ok || formatGeneration(name) > 0 || name == coldMark {
 		return true
 	}
-	if _, _, ok := parseStateName(name); ok {
+	if _, _, ok := parseStateName(name); ok || isMapName(name) {
 		return true
 	}
 	if rest, ok := strings.CutPrefix(string(name), "c/"); ok {

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// small reads format and key objects and, from [CheckTrees] on, states: all generations of them, so that damage is known
+// small reads format and key objects and, from [CheckTrees] on, copy maps and states: all generations of those, so that damage is known
 // while there still is an older one that can be read.
 func (c *check) small(ctx context.Context) error {
 	if c.o.Level < CheckHeads {
@@ -44,7 +45,13 @@ func (c *check) small(ctx context.Context) error {
 			}
 		}
 	}
-	c.notedAll(c.v.opening)
+	for _, d := range c.v.opening {
+		_, err := c.v.store.Stat(ctx, objectOf(d))
+		if errors.Is(err, blob.ErrNotExist) && objectOf(d) != unnamed {
+			continue // it was repaired since
+		}
+		c.damaged(objectOf(d), d)
+	}
 	if c.o.Level < CheckTrees {
 		return nil
 	}
@@ -53,6 +60,9 @@ func (c *check) small(ctx context.Context) error {
 		return err
 	}
 	c.notedAll(vault.Damage)
+	if err := c.maps(ctx); err != nil {
+		return err
+	}
 	states, err := c.v.stateGenerations(ctx, "p/")
 	if err != nil {
 		return err
@@ -65,18 +75,41 @@ func (c *check) small(ctx context.Context) error {
 	})
 }
 
+// maps reads copy maps.
+func (c *check) maps(ctx context.Context) error {
+	for info, err := range c.v.store.List(ctx, "t/") {
+		if err != nil {
+			return fmt.Errorf("list copy maps: %w", err)
+		}
+		if !isMapName(info.Name) {
+			continue
+		}
+		pairs, err := c.v.getSealed(ctx, seal.TypeCopyMap, info.Name, maxSmallObject)
+		if err == nil {
+			err = checkPairs(info.Name, pairs)
+		}
+		if err := c.noted(info.Name, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *check) notedAll(damage []error) {
 	for _, d := range damage {
 		c.damaged(objectOf(d), d)
 	}
 }
 
+// unnamed stands for an object of which an error does not say the name.
+const unnamed blob.Name = "an object"
+
 // objectOf returns the name of the object that an error of damage is about.
 func objectOf(err error) blob.Name {
 	if d, ok := errors.AsType[*chunk.Damage](err); ok {
 		return blob.Name(d.Object)
 	}
-	return "an object"
+	return unnamed
 }
 
 // noted notes damage of an object; what went away meanwhile is none.

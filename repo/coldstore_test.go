@@ -31,6 +31,9 @@ func TestColdStore_HoldsColdPacksAndNothingElse(t *testing.T) {
 		if err := errors.Join(verify(t.Context(), v, id, have), sound(t.Context(), v)); err != nil {
 			t.Error(err)
 		}
+		if r, err := v.Check(t.Context(), repo.CheckOptions{}); err != nil || r.ForeignCount > 0 {
+			t.Errorf("Check = %+v, %v, want no foreign objects", r, err)
+		}
 		if n := names(t, blob.Prefix(cold, dir)); len(n) != 2 || len(n["a"]) == 0 || len(n["cold"]) != 1 {
 			t.Errorf("cold store holds %v, want cold packs and the mark only", n)
 		}
@@ -65,8 +68,19 @@ func TestColdStore_ThatIsNotMounted(t *testing.T) {
 	reclaimAll(t, v)
 	v.Close()
 
+	plain, err := repo.OpenReadOnly(t.Context(), main, testKey, repo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := plain.PointIDs(t.Context()); err != nil || !slices.Equal(ids, []repo.PointID{warm}) {
+		t.Errorf("PointIDs without the cold store = %v, %v, want %s", ids, err, warm)
+	}
+	if ids, err := plain.IncompletePoints(t.Context()); err != nil || !slices.Equal(ids, []repo.PointID{id}) {
+		t.Errorf("IncompletePoints without the cold store = %v, %v, want %s", ids, err, id)
+	}
+
 	empty := mem.New()
-	v, err := repo.Open(t.Context(), repo.ColdStore(main, empty), l, testKey, repo.Options{})
+	v, err = repo.Open(t.Context(), repo.ColdStore(main, empty), l, testKey, repo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,8 @@ func (v *Vault) repairedManifest(ctx context.Context, id PointID, first error) (
 // all exist.
 func (v *Vault) PointIDs(ctx context.Context) ([]PointID, error) {
 	if v.ledger == nil {
-		return v.listPoints(ctx)
+		ids, _, err := v.listPoints(ctx)
+		return ids, err
 	}
 	snapshot, err := v.ledger.Snapshot(ctx)
 	if err != nil {
@@ -135,25 +136,37 @@ func (v *Vault) PointIDs(ctx context.Context) ([]PointID, error) {
 	return out, nil
 }
 
-func (v *Vault) listPoints(ctx context.Context) ([]PointID, error) {
-	if err := v.catalog.refresh(ctx); err != nil {
-		return nil, err
+// IncompletePoints returns the recovery points that PointIDs leaves out of a vault without a ledger, because not all packs of
+// them are there, or their refsets cannot be read.
+func (v *Vault) IncompletePoints(ctx context.Context) ([]PointID, error) {
+	if v.ledger != nil {
+		return nil, nil
 	}
-	var out []PointID
+	_, incomplete, err := v.listPoints(ctx)
+	return incomplete, err
+}
+
+// listPoints lists the manifests, and apart from them those of which something is missing.
+func (v *Vault) listPoints(ctx context.Context) (whole, incomplete []PointID, err error) {
+	if err := v.catalog.refresh(ctx); err != nil {
+		return nil, nil, err
+	}
 	manifests, err := v.manifests(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, id := range manifests {
 		if _, err := v.refset(ctx, id); errors.Is(err, ErrDamaged) {
 			v.log.Warn("manifest is left out, its packs are not all there", "object", manifestName(id), "error", err)
-			continue
+			incomplete = append(incomplete, id)
 		} else if err != nil {
-			return nil, err
+			return nil, nil, err
+		} else {
+			whole = append(whole, id)
 		}
-		out = append(out, id)
 	}
-	return v.withoutMoved(ctx, out)
+	whole, err = v.withoutMoved(ctx, whole)
+	return whole, incomplete, err
 }
 
 // withoutMoved leaves out what another point has taken the place of, in cold storage.

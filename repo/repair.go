@@ -36,6 +36,7 @@ type RepairReport struct {
 	Segments  int64 // damaged index segments that were replaced
 	Refsets   int64 // refsets written anew
 	Manifests int64 // manifests written anew
+	States    int64 // states and format objects written anew, and copy maps removed
 	Busy      int64 // damaged packs of sessions that still run; a later repair takes them
 
 	Slots      int64 // contents of damaged packs that were moved, and of these:
@@ -101,7 +102,9 @@ func (r *repairing) run(ctx context.Context) error {
 	if len(damages) == 0 {
 		return nil
 	}
-	r.sort(damages)
+	if err := r.small(ctx, r.sort(damages)); err != nil {
+		return err
+	}
 	for _, id := range r.manifests {
 		if err := r.manifest(ctx, id); err != nil {
 			return err
@@ -171,8 +174,8 @@ func (r *repairing) clear(ctx context.Context) error {
 // noPack makes the last batch one that looks after refsets and index even if no pack is damaged.
 const noPack = index.NoPack
 
-// sort tells what kind of object each damage is in.
-func (r *repairing) sort(damages []Damage) {
+// sort tells what kind of object each damage is in. It returns those in small objects.
+func (r *repairing) sort(damages []Damage) (small []Damage) {
 	for _, d := range damages {
 		name := blob.Name(d.Object)
 		if _, id, err := pack.ParseName(d.Object); err == nil {
@@ -188,9 +191,10 @@ func (r *repairing) sort(damages []Damage) {
 			r.v.observed.note(name, d.Err)
 			r.report.Segments++
 		} else {
-			r.report.Lost = append(r.report.Lost, d) // keys and format: nothing holds them twice
+			small = append(small, d)
 		}
 	}
+	return small
 }
 
 // progress tells of packs that have been looked after.

@@ -21,7 +21,7 @@ type rebuiltLine struct {
 	ElapsedSec float64 `json:"elapsed_seconds"`
 }
 
-func newStoreRebuild(a *app, key *string) *cobra.Command {
+func newStoreRebuild(a *app, key, cold *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rebuild LOCATION --key FILE [--data DIR]",
 		Short: "Make a new database from a store, when the old one is lost",
@@ -30,7 +30,8 @@ func newStoreRebuild(a *app, key *string) *cobra.Command {
 LOCATION is the directory of a store or s3://BUCKET/PREFIX?endpoint=URL; FILE is a copy of the root key. DIR must be
 empty but for a configuration file, a root key and the store, and so must be the database if --metadata names another one.
 Stop the server of the old database first: it can change nothing in the store any more. An interrupted rebuild is repeated
-from its beginning. Afterwards ` + "`lockfast serve --data DIR`" + ` serves what was found.`,
+from its beginning. Afterwards ` + "`lockfast serve --data DIR`" + ` serves what was found. What is in cold storage elsewhere is found with
+--cold-store, or cold_store in the configuration file.`,
 		Example: `  lockfast store rebuild /mnt/copy/store --key root.key --data /srv/lockfast
   lockfast store rebuild 's3://vaults/home?endpoint=https://s3.example.com' --key root.key --data /srv/lockfast`,
 		Args: positional(cobra.ExactArgs(1)),
@@ -46,6 +47,9 @@ from its beginning. Afterwards ` + "`lockfast serve --data DIR`" + ` serves what
 		}
 		if err := a.loadConfig(cmd.Flags()); err != nil {
 			return err
+		}
+		if *cold != "" {
+			a.config.ColdStore = *cold
 		}
 		return a.rebuild(cmd.Context(), args[0], *key)
 	}

@@ -92,7 +92,10 @@ func (a *app) printRepair(vault string, report map[string]any, lost []work.Lost)
 			}
 			continue
 		}
-		about := fmt.Sprintf("needed by %s", strings.Join(l.RecoveryPoints, ", "))
+		about := "needed by no recovery point"
+		if len(l.RecoveryPoints) > 0 {
+			about = "needed by " + strings.Join(l.RecoveryPoints, ", ")
+		}
 		if len(l.Paths) > 0 {
 			about += "; in the first of them by " + strings.Join(l.Paths, ", ")
 		}
@@ -108,9 +111,9 @@ func (a *app) printRepair(vault string, report map[string]any, lost []work.Lost)
 	if report["verified"] != "true" {
 		a.out.note("%s: only what was known to be damaged was looked at; --level 3 verifies everything first", vault)
 	}
-	_, err := fmt.Fprintf(a.out.stdout, "%s: %v damaged objects; replaced: %v packs, %v index segments, %v refsets, %v manifests; "+
+	_, err := fmt.Fprintf(a.out.stdout, "%s: %v damaged objects; replaced: %v packs, %v index segments, %v refsets, %v manifests, %v states; "+
 		"contents by parity: %v, from the vault: %v, from the other vault: %v; lost objects: %v\n", vault, report["damaged_objects"],
-		report["packs_replaced"], report["segments_replaced"], report["refsets_written"], report["manifests_written"],
+		report["packs_replaced"], report["segments_replaced"], report["refsets_written"], report["manifests_written"], report["states_written"],
 		report["contents_from_parity"], report["contents_from_vault"], report["contents_from_source"], report["lost_objects"])
 	return err
 }

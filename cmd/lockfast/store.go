@@ -92,7 +92,7 @@ func newStore(a *app) *cobra.Command {
 	restore.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
 	cmd := group("store", "Read or repair a store with no server and no database, or rebuild the database from it",
 		"  lockfast store list /mnt/copy/store --key root.key", list, verify, restore, newStoreRepair(a, &key, &cold, about),
-		newStoreRebuild(a, &key))
+		newStoreRebuild(a, &key, &cold))
 	cmd.PersistentFlags().StringVar(&key, "key", "", "file of the root key")
 	cmd.PersistentFlags().StringVar(&cold, "cold-store", "", "location of cold packs, if they are elsewhere (the server's cold_store)")
 	return cmd
@@ -149,7 +149,7 @@ func (a *app) openStoreBy(ctx context.Context, location, key, cold string, readO
 		if err != nil || holdsKeys(ctx, blobs, name, &err) {
 			return false
 		}
-		a.out.note("vault %s: its keys were destroyed, nothing in it can be read", blobs.Place(name))
+		a.out.note("vault %s: its keys were destroyed or are lost, nothing in it can be read", blobs.Place(name))
 		shredded++
 		return true
 	})
@@ -225,7 +225,25 @@ func (a *app) storeList(ctx context.Context, s *store) error {
 			size(stats.LogicalBytes), vault, facts.Resource, p.ID())
 		return err
 	})
-	return errors.Join(err, table.Flush())
+	if err = errors.Join(err, table.Flush()); err != nil {
+		return err
+	}
+	return a.noteIncomplete(ctx, s)
+}
+
+// noteIncomplete says how many recovery points are not shown because not all of their objects are there.
+func (a *app) noteIncomplete(ctx context.Context, s *store) error {
+	for i, v := range s.vaults {
+		ids, err := v.IncompletePoints(ctx)
+		if err != nil {
+			return fmt.Errorf("list recovery points of %s: %w", s.names[i], err)
+		}
+		if len(ids) > 0 {
+			a.out.note("vault %s: not shown: %d recovery points of which not all objects are there; those in cold storage elsewhere need --cold-store",
+				s.names[i], len(ids))
+		}
+	}
+	return nil
 }
 
 // points calls fn with every recovery point of every vault.
@@ -299,7 +317,7 @@ func missing(p repo.DamagedPoint) error {
 		items = append(items, fmt.Sprintf("and %d more", p.More))
 	}
 	if p.Unknown {
-		items = append(items, "and what a part of its tree that cannot be read names")
+		items = append(items, "what a part of its tree names that cannot be read")
 	}
 	return fmt.Errorf("recovery point %s misses %s", p.ID, strings.Join(items, ", "))
 }
@@ -332,6 +350,9 @@ func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, ord
 	})
 	switch {
 	case err == nil:
+		if err := a.noteIncomplete(ctx, s); err != nil {
+			return err
+		}
 		return fmt.Errorf("no recovery point %s at %s; `lockfast store list` shows those there are", wanted, s.location)
 	case !errors.Is(err, errFound):
 		return err

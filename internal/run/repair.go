@@ -69,7 +69,7 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 func RepairFigures(r repo.RepairReport) map[string]int64 {
 	return map[string]int64{
 		"damaged_objects": r.Damaged, "packs_replaced": r.Packs, "segments_replaced": r.Segments, "refsets_written": r.Refsets,
-		"manifests_written": r.Manifests, "contents_moved": r.Slots, "contents_from_parity": r.FromParity,
+		"manifests_written": r.Manifests, "states_written": r.States, "contents_moved": r.Slots, "contents_from_parity": r.FromParity,
 		"contents_from_vault": r.FromVault, "contents_from_source": r.FromOther, "bytes_written": r.Bytes, "packs_busy": r.Busy,
 		"lost_objects": int64(len(r.Lost)),
 	}

@@ -82,7 +82,7 @@ func missing(point string, p repo.DamagedPoint) string {
 		items = append(items, fmt.Sprintf("and %d more", more))
 	}
 	if p.Unknown {
-		items = append(items, "and what a part of its tree that cannot be read names")
+		items = append(items, "what a part of its tree names that cannot be read")
 	}
 	return fmt.Sprintf("recovery point %s misses %s", point, strings.Join(items, ", "))
 }

@@ -1,0 +1,152 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/repo/seal"
+)
+
+// small removes damaged copy maps, and writes damaged states and format objects anew, by what can still be read of them: the object itself by its parity,
+// or another generation. A claim is left alone: a further one would shut out the servers that hold the vault.
+func (r *repairing) small(ctx context.Context, damages []Damage) error {
+	v, formats := r.v, false
+	if len(damages) > 0 {
+		if err := v.mayWrite(ctx); err != nil {
+			return err
+		}
+	}
+	for _, d := range damages {
+		name := blob.Name(d.Object)
+		var mended bool
+		var err error
+		if point, _, ok := parseStateName(name); ok {
+			mended, err = r.state(ctx, point, name)
+		} else if isMapName(name) {
+			_, err = v.deleteUnlessRetained(ctx, []blob.Name{name}) // what it knew is read once more by the next copy
+			mended = err == nil
+		} else if formatGeneration(name) > 0 {
+			if !formats {
+				err = r.formats(ctx)
+			}
+			mended, formats = err == nil, true
+		}
+		if err != nil {
+			return err
+		}
+		if mended {
+			r.report.States++
+		} else {
+			r.report.Lost = append(r.report.Lost, d) // of keys and claims there is no second one
+		}
+	}
+	return nil
+}
+
+// state seals a state again as its next generation and removes the others. It reports false if no generation can be read.
+func (r *repairing) state(ctx context.Context, point PointID, damaged blob.Name) (mended bool, err error) {
+	v := r.v
+	for {
+		if _, err := v.store.Stat(ctx, damaged); errors.Is(err, blob.ErrNotExist) {
+			return true, nil // a newer one was written, or the point was deleted
+		} else if err != nil {
+			return false, fmt.Errorf("look for %s: %w", damaged, err)
+		}
+		t, highest, encode, err := v.nextState(ctx, point)
+		if err != nil || encode == nil {
+			return false, err
+		}
+		if err := v.mayWrite(ctx); err != nil {
+			return false, err
+		}
+		_, err = v.putSealed(ctx, t, stateName(point, highest+1), encode(highest+1))
+		if errors.Is(err, blob.ErrExist) {
+			continue // somebody has just written another one, which counts
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, v.removeStates(ctx, point, highest+1)
+	}
+}
+
+// nextState returns what encodes the newest state that can be read as another generation, nil if there is none.
+func (v *Vault) nextState(ctx context.Context, point PointID) (t seal.Type, highest uint64, encode func(uint64) []byte, err error) {
+	if point == "" {
+		f, err := v.VaultState(ctx)
+		if err == nil && f.State != nil {
+			encode = func(n uint64) []byte {
+				f.State.Generation = n
+				return f.State.encode(v.UUID())
+			}
+		}
+		return seal.TypeVaultState, f.Highest, encode, err
+	}
+	f, err := v.PointState(ctx, point)
+	if err == nil && f.State != nil {
+		encode = func(n uint64) []byte {
+			f.State.Generation = n
+			return f.State.encode(v.UUID(), point)
+		}
+	}
+	return seal.TypePointState, f.Highest, encode, err
+}
+
+// formats writes the newest format object that can be read as two new generations, and then removes those that cannot.
+func (r *repairing) formats(ctx context.Context) error {
+	v := r.v
+	names, err := formatGenerations(ctx, v.store)
+	if err != nil {
+		return err
+	}
+	var f *seal.Format
+	var bad []blob.Name
+	sound := 0
+	for _, name := range slices.Backward(names) {
+		raw, err := readWhole(ctx, v.store, name, maxSmallObject)
+		if errors.Is(err, blob.ErrNotExist) {
+			continue
+		}
+		var g seal.Format
+		if err == nil {
+			if g, err = seal.DecodeFormat(string(name), raw); err == nil {
+				err = objectError(name, g.Verify(v.keys, raw))
+			}
+		}
+		switch {
+		case err == nil && f == nil:
+			f, sound = &g, 1
+		case err == nil:
+			sound++
+		case isDamage(err):
+			bad = append(bad, name)
+		default:
+			return err
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	if f == nil { // it could be read when the vault was opened
+		f = new(v.format)
+	}
+	if err := v.mayWrite(ctx); err != nil {
+		return err
+	}
+	f.Generation, f.Epoch = uint32(formatGeneration(names[len(names)-1])), v.keys.Epoch()
+	for ; sound < copies; sound++ {
+		f.Generation++
+		b, err := f.Encode(v.keys)
+		if err != nil {
+			return err
+		}
+		if err := putBytes(ctx, v.store, blob.Name(f.Name()), b); err != nil && !errors.Is(err, blob.ErrExist) {
+			return err
+		}
+	}
+	_, err = v.deleteUnlessRetained(ctx, bad)
+	return err
+}
