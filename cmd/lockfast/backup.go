@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +43,9 @@ backup of the directory is read and stored; every recovery point is complete all
   lockfast backup --vault offsite --json /srv/home /srv/mail`,
 		Args: positional(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if slices.Contains(args, "") { // a shell variable that is not set must not mean the working directory
+				return usagef("backup: a path is empty")
+			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
 				return a.backup(ctx, c, vault, args)
 			})

@@ -229,6 +229,9 @@ func (c *client) findPoint(ctx context.Context, arn, vault string) (*lockfastapi
 	if err != nil {
 		return nil, err
 	}
+	if len(out.RecoveryPoints) == 0 && vault != "" {
+		return nil, fmt.Errorf("no recovery point %s in vault %s; `lockfast list` shows those there are", arn, vault)
+	}
 	if len(out.RecoveryPoints) == 0 {
 		return nil, fmt.Errorf("no recovery point %s; `lockfast list` shows those there are", arn)
 	}

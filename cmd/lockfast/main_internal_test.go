@@ -54,6 +54,8 @@ func TestUsageErrors(t *testing.T) {
 		"member of no group":  {"resource add --path /x --member y", "--member is for --type CloudFormation only"},
 		"nothing to add":      {"resource add", "--path DIR is missing"},
 		"bad tag":             {"resource add --path /x --tag y", `--tag "y" is not KEY=VALUE`},
+		"name of a resource":  {"resource remove homes", `"homes" is not the ARN of a resource`},
+		"name to test":        {"resource test homes", `"homes" is not the ARN of a resource`},
 		"bad server":          {"list --server nonsense", `"nonsense" is not the URL of a server`},
 		"store without a key": {"store list /x", "--key FILE is missing"},
 		"bad level":           {"store verify /x --level 9 --key y", "9 is not between 0 and 3"},
@@ -65,6 +67,14 @@ func TestUsageErrors(t *testing.T) {
 				t.Errorf("lockfast %s = %d, %q, want %d and %q", c.args, code, stderr, exitUsage, c.want)
 			}
 		})
+	}
+}
+
+func TestBackup_OfAnEmptyPathIsNotOfTheWorkingDirectory(t *testing.T) {
+	t.Parallel()
+	code, _, stderr := lockfast(t, "backup", "--data", t.TempDir(), t.TempDir(), "")
+	if want := "a path is empty"; code != exitUsage || !strings.Contains(stderr, want) {
+		t.Errorf("lockfast backup DIR '' = %d, %q, want %d and %q", code, stderr, exitUsage, want)
 	}
 }
 

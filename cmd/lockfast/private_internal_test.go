@@ -165,6 +165,9 @@ func (c *cli) afterwards(first, second string) {
 	if !strings.Contains(stderr, second) || !strings.Contains(stderr, "lockfast list") {
 		c.Errorf("delete of what is gone says %q", stderr)
 	}
+	if _, stderr := c.do(exitFailed, "delete", second, "--vault", "Default"); !strings.Contains(stderr, "in vault Default") {
+		c.Errorf("delete of what is not in the vault says %q", stderr)
+	}
 	reclaimed := c.lines(exitDone, "result", "vault", "reclaim", "Default")
 	if report, _ := reclaimed[0]["report"].(map[string]any); report["bytes_freed"] == nil {
 		c.Errorf("vault reclaim = %v", reclaimed)

@@ -179,6 +179,9 @@ func newResourceRemove(a *app) *cobra.Command {
 		Example: "  lockfast resource remove arn:aws:elasticfilesystem:us-east-1:000000000000:file-system/fs-0123456789abcdef0",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkARNOf(args[0], "resource", "lockfast resource list"); err != nil {
+				return err
+			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
 				_, err := call(ctx, c.at(args[0]), lockfastapi.RemoveResource,
 					&lockfastapi.RemoveResourceInput{ResourceArn: args[0]})
@@ -198,6 +201,9 @@ func newResourceTest(a *app) *cobra.Command {
 		Example: "  lockfast resource test ARN",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkARNOf(args[0], "resource", "lockfast resource list"); err != nil {
+				return err
+			}
 			return a.with(cmd, func(ctx context.Context, c *client) error { return a.testResource(ctx, c, args[0]) })
 		},
 	}

@@ -61,10 +61,15 @@ everything that is whole is restored, and what is damaged is left out and named;
 
 // checkARN catches arguments that are not ARNs at all.
 func checkARN(s string) error {
+	return checkARNOf(s, "recovery point", "lockfast list")
+}
+
+// checkARNOf is checkARN for ARNs of another kind, which a command lists.
+func checkARNOf(s, kind, list string) error {
 	if strings.HasPrefix(s, "arn:") && strings.Count(s, ":") >= 5 {
 		return nil
 	}
-	return usagef("%q is not the ARN of a recovery point; `lockfast list` shows them", s)
+	return usagef("%q is not the ARN of a %s; `%s` shows them", s, kind, list)
 }
 
 // at returns a client for the region that an ARN lies in.

@@ -169,6 +169,19 @@ func checkARN(text string) error {
 	return nil
 }
 
+// checkFilters refuses filters of a list that should be ARNs and are not: an empty list would say that there is nothing.
+func checkFilters(arns ...*string) error {
+	for _, text := range arns {
+		if text == nil {
+			continue
+		}
+		if err := checkARN(*text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func encode(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -202,6 +202,9 @@ func (s *Service) ListBackupJobs(ctx context.Context, in *backupapi.ListBackupJo
 	if err := ownAccount(c, in.ByAccountId); err != nil {
 		return nil, err
 	}
+	if err := checkFilters(in.ByResourceArn); err != nil {
+		return nil, err
+	}
 	page, err := restjson.OpenPage(ctx, s.Pager, backupapi.ListBackupJobs, in)
 	if err != nil {
 		return nil, err

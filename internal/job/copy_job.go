@@ -57,6 +57,9 @@ func (s *Service) ListCopyJobs(ctx context.Context, in *backupapi.ListCopyJobsIn
 	if err := ownAccount(c, in.ByAccountId); err != nil {
 		return nil, err
 	}
+	if err := checkFilters(in.ByResourceArn, in.ByDestinationVaultArn, in.BySourceRecoveryPointArn); err != nil {
+		return nil, err
+	}
 	page, err := restjson.OpenPage(ctx, s.Pager, backupapi.ListCopyJobs, in)
 	if err != nil {
 		return nil, err

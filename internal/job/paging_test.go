@@ -101,3 +101,17 @@ func (f *fixture) remove(id string) {
 		return err
 	})
 }
+
+func TestLists_RefuseFiltersThatAreNoARNs(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		bad := new("foo")
+		_, backups := f.ListBackupJobs(f.ctx, &backupapi.ListBackupJobsInput{ByResourceArn: bad})
+		_, restores := f.ListRestoreJobs(f.ctx, &backupapi.ListRestoreJobsInput{ByRestoreTestingPlanArn: bad})
+		_, resource := f.ListCopyJobs(f.ctx, &backupapi.ListCopyJobsInput{ByResourceArn: bad})
+		_, vault := f.ListCopyJobs(f.ctx, &backupapi.ListCopyJobsInput{ByDestinationVaultArn: bad})
+		_, source := f.ListCopyJobs(f.ctx, &backupapi.ListCopyJobsInput{BySourceRecoveryPointArn: bad})
+		for _, err := range []error{backups, restores, resource, vault, source} {
+			wantError(t, err, "InvalidParameterValueException", `malformed ARN "foo": does not begin with "arn:"`)
+		}
+	})
+}

@@ -81,6 +81,9 @@ func (s *Service) ListRestoreJobs(ctx context.Context, in *backupapi.ListRestore
 	if err := ownAccount(c, in.ByAccountId); err != nil {
 		return nil, err
 	}
+	if err := checkFilters(in.ByRestoreTestingPlanArn); err != nil {
+		return nil, err
+	}
 	page, err := restjson.OpenPage(ctx, s.Pager, backupapi.ListRestoreJobs, in)
 	if err != nil {
 		return nil, err

@@ -310,7 +310,7 @@ func TestListRestoreJobs(t *testing.T) {
 			{"completed after", &input{ByCompleteAfter: &start}, all[:1]},
 			{"completed before", &input{ByCompleteBefore: new(start.Add(time.Hour))}, all[:1]},
 			{"parent", &input{ByParentJobId: new("x")}, nil},
-			{"testing plan", &input{ByRestoreTestingPlanArn: new("x")}, nil},
+			{"testing plan", &input{ByRestoreTestingPlanArn: new("arn:aws:backup:us-east-1:123456789012:restore-testing-plan:x")}, nil},
 		}
 		for _, tt := range tests {
 			var got []string

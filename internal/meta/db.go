@@ -45,9 +45,9 @@ type Options struct {
 	URL string
 	// Log receives what River has to say; nil discards it.
 	Log *slog.Logger
-	// Full, if not nil, is called when a write transaction finds the disk of a
-	// SQLite file full. If it returns true it has made some room, and the
-	// transaction is tried again. It may be called concurrently.
+	// Full, if not nil, is called when [Open] or a write transaction finds the
+	// disk of a SQLite file full. If it returns true it has made some room, and
+	// they try again. It may be called concurrently.
 	Full func() bool
 	// Hook, for tests only, is called at every boundary of every write
 	// transaction. An error ends [DB.Update] there, as a crash would: at

@@ -3,9 +3,12 @@ package meta_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
@@ -70,5 +73,28 @@ func TestOpen_NotADatabase(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("Open = %v, want an error naming %s", err, path)
+	}
+}
+
+func TestOpen_AsksForRoomOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("mount a tmpfs, which takes root: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	filler := filepath.Join(dir, "filler")
+	write(t, filler, strings.Repeat("x", 64<<10))
+	url := "sqlite:" + filepath.Join(dir, "meta.db")
+	_, err := meta.Open(t.Context(), meta.Options{URL: url, Full: func() bool { return false }})
+	if err == nil || !strings.Contains(err.Error(), "is its disk full?") {
+		t.Errorf("Open without room = %v, want an error that tells of the disk", err)
+	}
+	db, err := meta.Open(t.Context(), meta.Options{URL: url, Full: func() bool { return os.Remove(filler) == nil }})
+	if err != nil {
+		t.Fatalf("Open with room made: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -55,7 +55,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return fmt.Errorf("database %s: %w", db, err)
 	}
 	keepOpen(db.write, 1)
-	if err := db.write.PingContext(ctx); err != nil {
+	if err := db.connect(ctx); err != nil {
 		db.write.Close()
 		return fmt.Errorf("open database %s: %w", db, err)
 	}
@@ -65,6 +65,18 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 	}
 	keepOpen(db.read, max(4, 2*runtime.GOMAXPROCS(0)))
 	return nil
+}
+
+// connect opens the connection that writes. That makes files beside the database, for which a full disk has no room.
+func (db *DB) connect(ctx context.Context) error {
+	err := db.write.PingContext(ctx)
+	if err != nil && db.dialect.full(err) && db.full != nil && db.full() {
+		err = db.write.PingContext(ctx)
+	}
+	if err != nil && db.dialect.full(err) {
+		return fmt.Errorf("is its disk full?: %w", err)
+	}
+	return err
 }
 
 // createPrivate makes a missing file with a mode that SQLite also gives to the

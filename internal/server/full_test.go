@@ -79,3 +79,26 @@ func fillUp(t *testing.T, name string) {
 		}
 	}
 }
+
+// TestFullDisk_StartsAgain starts a server when its disk has not a byte left: else nobody could delete anything.
+func TestFullDisk_StartsAgain(t *testing.T) {
+	t.Parallel()
+	disk := tmpfs(t, "64m")
+	o := options(t, filepath.Join(disk, "data"))
+	f := start(t, o)
+	f.vault("home")
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"small": "small"})
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: &home, Type: "EFS"}).ResourceArn
+	gone := f.backup("home", arn)
+	f.stop()
+	fillUp(t, filepath.Join(disk, "other"))
+
+	f = start(t, o)
+	must(f.sdk.DeleteRecoveryPoint(t.Context(), &backup.DeleteRecoveryPointInput{
+		BackupVaultName: aws.String("home"), RecoveryPointArn: &gone}))(f)
+	f.eventually(func() bool {
+		out := must(f.sdk.ListRecoveryPointsByBackupVault(f.Context(), &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: aws.String("home")}))(f)
+		return len(out.RecoveryPoints) == 0
+	})
+}

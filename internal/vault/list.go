@@ -50,6 +50,9 @@ func (s *Service) ListRecoveryPointsByBackupVault(ctx context.Context, in *backu
 	if err := ownAccount(c, in.BackupVaultAccountId); err != nil {
 		return nil, err
 	}
+	if err := checkFilters(in.ByResourceArn, in.ByParentRecoveryPointArn); err != nil {
+		return nil, err
+	}
 	page, err := restjson.OpenPage(ctx, s.pager, backupapi.ListRecoveryPointsByBackupVault, in)
 	if err != nil {
 		return nil, err

@@ -264,6 +264,19 @@ func checkARN(text string) error {
 	return nil
 }
 
+// checkFilters refuses filters of a list that should be ARNs and are not: an empty list would say that there is nothing.
+func checkFilters(arns ...*string) error {
+	for _, text := range arns {
+		if text == nil {
+			continue
+		}
+		if err := checkARN(*text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ownAccount refuses the vaults of other accounts.
 func ownAccount(c caller.Caller, id *string) error {
 	if id == nil || *id == c.Account {

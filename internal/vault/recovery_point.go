@@ -78,6 +78,9 @@ func (s *Service) GetRecoveryPointRestoreMetadata(ctx context.Context, in *backu
 	if p.IsParent { // the operation declares no InvalidRequestException
 		return nil, backupapi.InvalidParameterValueExceptionf("Recovery point %s is composite and cannot be restored itself", p.ARN)
 	}
+	if p.Status == Creating {
+		return nil, backupapi.InvalidParameterValueExceptionf("Recovery point %s cannot be restored while its status is %s", p.ARN, p.Status)
+	}
 	metadata := map[string]string{"aws:backup:request-id": uuid.NewString()}
 	maps.Copy(metadata, p.Metadata)
 	return &backupapi.GetRecoveryPointRestoreMetadataOutput{

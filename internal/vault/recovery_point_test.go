@@ -73,6 +73,15 @@ func TestDescribeRecoveryPoint(t *testing.T) {
 	})
 }
 
+func TestGetRecoveryPointRestoreMetadata_WhileThePointIsMade(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		arn := f.creating(f.vault("home"), 1)
+		_, err := f.GetRecoveryPointRestoreMetadata(f.ctx, &backupapi.GetRecoveryPointRestoreMetadataInput{
+			BackupVaultName: "home", RecoveryPointArn: arn})
+		wantError(t, err, "InvalidParameterValueException", "Recovery point "+arn+" cannot be restored while its status is CREATING")
+	})
+}
+
 func TestDescribeRecoveryPoint_Errors(t *testing.T) {
 	run(t, func(t *testing.T, f *fixture) {
 		arn := f.completed(f.vault("home"), 1)
@@ -220,6 +229,11 @@ func TestListRecoveryPointsByBackupVault_Filters(t *testing.T) {
 			if diff := cmp.Diff(tt.want, list(tt.in)); diff != "" {
 				t.Errorf("%s: %s", tt.name, diff)
 			}
+		}
+		for _, in := range []*input{{ByResourceArn: new("foo")}, {ByParentRecoveryPointArn: new("foo")}} {
+			in.BackupVaultName = "home"
+			_, err := f.ListRecoveryPointsByBackupVault(f.ctx, in)
+			wantError(t, err, "InvalidParameterValueException", `malformed ARN "foo": does not begin with "arn:"`)
 		}
 		_, err := f.ListRecoveryPointsByBackupVault(f.ctx, &input{BackupVaultName: "absent"})
 		wantError(t, err, "ResourceNotFoundException", "")
