@@ -3,6 +3,8 @@ package repo
 import (
 	"context"
 	"fmt"
+
+	"github.com/lockfast/lockfast/repo/refset"
 )
 
 // badPack says what of a pack is damaged. It is not changed once others can see it.
@@ -12,6 +14,19 @@ type badPack struct {
 }
 
 func (b *badPack) has(slot int) bool { return b != nil && (b.all || b.slots[slot]) }
+
+// in reports whether any of the slots is damaged.
+func (b *badPack) in(s refset.Slots) bool {
+	if b == nil {
+		return false
+	}
+	for slot := range s.Each() {
+		if b.has(slot) {
+			return true
+		}
+	}
+	return false
+}
 
 // add notes a slot, or the whole pack.
 func (b *badPack) add(slot int) {
@@ -62,4 +77,16 @@ func (c *catalog) trust(n uint32) {
 		c.rows[n].suspect, c.rows[n].bad = false, nil
 		c.publish()
 	}
+}
+
+// damagedIn reports whether a set names what is known to be damaged, or a pack in which damage was found.
+func (c *catalog) damagedIn(set refset.Set) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range set.Packs() {
+		if c.rows[s.Pack].suspect || c.rows[s.Pack].bad.in(s) {
+			return true
+		}
+	}
+	return false
 }

@@ -23,18 +23,7 @@ func (c *check) needsBad(set refset.Set) bool {
 	return false
 }
 
-func (c *check) isBad(s refset.Slots) bool {
-	bad := c.slots[s.Pack]
-	if bad == nil {
-		return false
-	}
-	for slot := range s.Each() {
-		if bad.has(slot) {
-			return true
-		}
-	}
-	return false
-}
+func (c *check) isBad(s refset.Slots) bool { return c.slots[s.Pack].in(s) }
 
 // mend looks at a point that names damaged slots. What stands elsewhere too is taken from there from now on; of the rest
 // the report names the entries. It returns the refset that counts.

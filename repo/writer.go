@@ -176,6 +176,19 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 // Parent returns the parent's recovery point, nil without one. It is closed with the writer.
 func (w *Writer) Parent() *Point { return w.parent }
 
+// ParentDamaged reports whether damage is known in what the parent consists of. What is taken over from such a parent is damaged
+// in the new recovery point as well; what is read and put anew is whole in it, and heals the older ones. False without a parent.
+func (w *Writer) ParentDamaged(ctx context.Context) (bool, error) {
+	if w.parent == nil {
+		return false, nil
+	}
+	set, err := w.v.refset(ctx, w.parent.id)
+	if err != nil {
+		return false, err
+	}
+	return w.v.catalog.damagedIn(set), nil
+}
+
 // Tree returns the taker of entries.
 func (w *Writer) Tree() *TreeWriter { return &w.tree }
 

@@ -218,8 +218,15 @@ func (b *backup) captureAgainst(ctx context.Context, parent repo.PointID) (repor
 	if err != nil {
 		return report, p, err
 	}
+	damaged, err := w.ParentDamaged(ctx)
+	if err != nil {
+		return report, p, err
+	}
+	if damaged {
+		b.log.WarnContext(ctx, "newest recovery point is damaged; what has not changed is read again, too", "point", parent)
+	}
 	report, err = b.driver.Capture(ctx, resource.Capture{
-		Resource: b.resource, Writer: w, Log: b.log,
+		Resource: b.resource, Writer: w, Log: b.log, FullRead: damaged,
 		Progress: func(p resource.Progress) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

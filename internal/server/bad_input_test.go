@@ -222,12 +222,7 @@ func TestBadInput_DamagedPack(t *testing.T) {
 		!strings.Contains(aws.ToString(j.StatusMessage), name) {
 		t.Errorf("restore of damaged data = %s, %q, want FAILED with the name of %s", j.Status, aws.ToString(j.StatusMessage), name)
 	}
-	task := own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId
-	var done *lockfastapi.DescribeTaskOutput
-	f.eventually(func() bool {
-		done = own(f, lockfastapi.DescribeTask, &lockfastapi.DescribeTaskInput{TaskId: task})
-		return done.State != lockfastapi.TaskStateRunning
-	})
+	done := f.ended(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId)
 	message := aws.ToString(done.StatusMessage)
 	for _, want := range []string{name, bad, "misses one"} {
 		if done.State != lockfastapi.TaskStateFailed || !strings.Contains(message, want) {
@@ -252,6 +247,31 @@ func TestBadInput_DamagedPack(t *testing.T) {
 	f.healthy(arn, bad)
 	other := f.directory(map[string]string{"two": random(2, 1<<20)})
 	f.healthy(other, f.backup("home", other))
+}
+
+// TestBadInput_DamageOfWhatDoesNotChange: the next backup does not take over what is known to be damaged, but reads it again.
+func TestBadInput_DamageOfWhatDoesNotChange(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	settled, err := filepath.Abs("../../api") // what was written just now would be read again anyhow
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: &settled, Type: "EFS"}).ResourceArn
+	bad := f.backup("home", arn)
+	damage(t, filepath.Join(f.options.Config.Data, "store"), "d")
+	verify := func() *lockfastapi.DescribeTaskOutput {
+		return f.ended(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId)
+	}
+	if done := verify(); done.State != lockfastapi.TaskStateFailed {
+		t.Fatalf("verification of damaged data = %s, want FAILED", done.State)
+	}
+	f.healthy(arn, f.backup("home", arn))
+	if mended := verify(); mended.Report["recovery_points_mended"] != "1" {
+		t.Errorf("verification after the next backup = %v, want the older point mended", mended.Report)
+	}
+	f.healthy(arn, bad)
 }
 
 func TestBadInput_DamagedTree(t *testing.T) {

@@ -155,14 +155,20 @@ func (f *fixture) verify(vault string) {
 // task waits for a task, which must complete.
 func (f *fixture) task(id string) *lockfastapi.DescribeTaskOutput {
 	f.Helper()
-	var t *lockfastapi.DescribeTaskOutput
+	t := f.ended(id)
+	if t.State != lockfastapi.TaskStateCompleted {
+		f.Fatalf("task %s of vault %s ended %s: %s", t.Kind, t.BackupVaultName, t.State, aws.ToString(t.StatusMessage))
+	}
+	return t
+}
+
+// ended waits for the end of a task, whatever it is.
+func (f *fixture) ended(id string) (t *lockfastapi.DescribeTaskOutput) {
+	f.Helper()
 	f.eventually(func() bool {
 		t = own(f, lockfastapi.DescribeTask, &lockfastapi.DescribeTaskInput{TaskId: id})
 		return t.State != lockfastapi.TaskStateRunning
 	})
-	if t.State != lockfastapi.TaskStateCompleted {
-		f.Fatalf("task %s of vault %s ended %s: %s", t.Kind, t.BackupVaultName, t.State, aws.ToString(t.StatusMessage))
-	}
 	return t
 }
 
