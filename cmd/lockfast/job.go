@@ -89,7 +89,9 @@ func jobError(what string, d *lockfastapi.DescribeJobDetailOutput) error {
 	if d.State == "COMPLETED" {
 		return nil
 	}
-	if m := deref(d.StatusMessage); m != "" {
+	if m := deref(d.StatusMessage); strings.HasPrefix(m, what) {
+		return errors.New(m)
+	} else if m != "" {
 		return fmt.Errorf("%s: %s", what, m)
 	}
 	return fmt.Errorf("%s: job %s ended %s", what, d.JobId, d.State)
