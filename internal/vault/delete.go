@@ -47,6 +47,9 @@ func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteR
 		err = s.store.Reachable(ctx, p.VaultUUID)
 	}
 	if err == nil {
+		err = s.unclaimed(ctx, p.VaultUUID)
+	}
+	if err == nil {
 		refusal, err = s.authority.DeleteAuthority(ctx, p)
 	}
 	if err != nil {
