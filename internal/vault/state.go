@@ -54,7 +54,9 @@ func (s *Service) durable(ctx context.Context, vaultUUID, pointARN string) error
 		return nil
 	}
 	if err := s.states.WriteState(ctx, vaultUUID, pointARN); err != nil {
-		return fmt.Errorf("make the change durable in the store: %w", err)
+		late := backupapi.ServiceUnavailableExceptionf("The change was made, but could not be written to the store yet. " +
+			"It will be written as soon as that is possible. Repeat the request to know that it is.")
+		return fmt.Errorf("make the change durable in the store: %w: %w", late, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,6 +84,8 @@ func TestDurable(t *testing.T) {
 			w.broken = errors.New("no store")
 			if err := change(); !errors.Is(err, w.broken) {
 				t.Errorf("change that cannot be written = %v, want the reason", err)
+			} else if late, ok := errors.AsType[*backupapi.ServiceUnavailableException](err); !ok || !strings.Contains(late.Message, "The change was made") {
+				t.Errorf("change that cannot be written = %v, want to be told that it was made", err)
 			}
 		}
 	})
