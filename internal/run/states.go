@@ -109,7 +109,7 @@ func (w *States) Writable(ctx context.Context, vaultUUID string) error {
 	case unusable && bad.Destroyed():
 		return nil
 	case unusable:
-		return fmt.Errorf("%w: %s", vault.ErrKey, bad)
+		return fmt.Errorf("%w: %s", vault.ErrKey, bad.Error())
 	}
 	return err
 }
