@@ -232,6 +232,10 @@ func (v *Vault) DropPointState(ctx context.Context, id PointID) error {
 	return v.removeStates(ctx, id, 0)
 }
 
+// Changeable is nil if the vault can be changed now. Its error wraps [ErrClaimed] if another ledger has claimed it since it was
+// opened; who changes it later than now may still get that error.
+func (v *Vault) Changeable(ctx context.Context) error { return v.mayWrite(ctx) }
+
 // mayWrite refuses to change a vault that was opened for reading, or that another ledger has claimed since.
 func (v *Vault) mayWrite(ctx context.Context) error {
 	if err := v.writable(); err != nil {

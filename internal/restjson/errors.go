@@ -14,6 +14,7 @@ import (
 	"github.com/lockfast/lockfast/internal/operation"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
+	"github.com/lockfast/lockfast/repo"
 )
 
 const errorTypeHeader = "X-Amzn-Errortype" // spelled x-amzn-ErrorType in AWS's documents
@@ -75,6 +76,11 @@ func (x *exchange) translate(ctx context.Context, err error) wire.APIError {
 	if errors.Is(err, meta.ErrUnavailable) || errors.Is(err, blob.ErrUnavailable) {
 		return wire.Errorf(http.StatusInternalServerError, "ServiceUnavailableException",
 			"The request could not be served because the server cannot reach its database or store. Try again later.")
+	}
+	if errors.Is(err, repo.ErrClaimed) {
+		return wire.Errorf(http.StatusInternalServerError, "ServiceUnavailableException",
+			"Another server has taken over this vault in the store (lockfast store rebuild), and this server can no longer change it. "+
+				"Send the request to that server, and stop this one.")
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return wire.Errorf(http.StatusInternalServerError, "ServiceUnavailableException", "The request took too long. Try again.")

@@ -148,9 +148,20 @@ func (d *Deleter) weigh(ctx context.Context, batch []vault.Point) (ready []vault
 			}
 		default:
 			d.Log.WarnContext(ctx, "deletion put off", "recovery_point", p.ARN, "error", cause)
+			if err := d.Vaults.DeletionWaits(ctx, p, whyWaiting(cause)); err != nil {
+				return nil, expired, err
+			}
 		}
 	}
 	return ready, expired, nil
+}
+
+// whyWaiting is what clients are told of a cause for which a deletion waits; empty if it is none that they can remove.
+func whyWaiting(cause error) string {
+	if bad, ok := errors.AsType[*kms.Unusable](cause); ok {
+		return "The deletion waits: " + bad.Error()
+	}
+	return ""
 }
 
 func (d *Deleter) patience() time.Duration {

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -41,6 +42,11 @@ func (w *States) Work(ctx context.Context, j *river.Job[vault.WriteStates]) erro
 	}
 	if _, ok := errors.AsType[*kms.Unusable](err); ok {
 		w.Log.DebugContext(ctx, "states are not written", "vault", j.Args.VaultUUID, "error", err)
+		return river.JobSnooze(10 * time.Minute)
+	}
+	if errors.Is(err, repo.ErrClaimed) {
+		w.Log.ErrorContext(ctx, "states are not written: another server has taken over the vault in the store, and this one must be stopped",
+			"vault", j.Args.VaultUUID, "error", err)
 		return river.JobSnooze(10 * time.Minute)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -85,6 +91,25 @@ func (w *States) WriteState(ctx context.Context, vaultUUID, pointARN string) err
 	}
 	if errors.Is(err, vault.ErrNotFound) || destroyed(err) {
 		return nil
+	}
+	return err
+}
+
+// Writable implements [vault.States].
+func (w *States) Writable(ctx context.Context, vaultUUID string) error {
+	if err := w.Store.Reachable(ctx, vaultUUID); err != nil {
+		return err
+	}
+	v, err := w.Store.Existing(ctx, vaultUUID)
+	if err == nil && v != nil {
+		err = v.Changeable(ctx)
+	}
+	bad, unusable := errors.AsType[*kms.Unusable](err)
+	switch {
+	case unusable && bad.Destroyed():
+		return nil
+	case unusable:
+		return fmt.Errorf("%w: %s", vault.ErrKey, bad.Error())
 	}
 	return err
 }

@@ -367,6 +367,10 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	if uuid.Validate(vaultUUID) != nil {
 		return fmt.Errorf("erase vault: %q is not a UUID", vaultUUID)
 	}
+	if s.claimed(ctx, vaultUUID) {
+		s.o.Log.ErrorContext(ctx, "vault is left in the store: another server has taken it over", "vault", vaultUUID)
+		return nil
+	}
 	if err := s.entry(vaultUUID).erase(); err != nil {
 		return err
 	}
@@ -383,6 +387,15 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	return s.o.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		return s.o.Ledgers.DropTx(ctx, tx, vaultUUID)
 	})
+}
+
+// claimed reports whether the vault surely belongs to another server now.
+func (s *Store) claimed(ctx context.Context, vaultUUID string) bool {
+	v, err := s.Existing(ctx, vaultUUID)
+	if err == nil && v != nil {
+		err = v.Changeable(ctx)
+	}
+	return errors.Is(err, repo.ErrClaimed)
 }
 
 // noteRemoval notes whether a name of a vault is surely gone.

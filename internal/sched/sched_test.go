@@ -85,6 +85,7 @@ func (w *world) VaultUUIDTx(context.Context, *meta.Tx, string, string, string) (
 }
 func (w *world) CheckLifecycle(*backupapi.Lifecycle) error                          { return nil }
 func (w *world) RoleUsable(context.Context, string, string) (bool, error)           { return true, nil }
+func (w *world) TagsChangeable(context.Context, string, string) error               { return nil }
 func (w *world) TagsChangedTx(context.Context, *meta.Tx, string, string) error      { return nil }
 func (w *world) TaggableTx(context.Context, *meta.Tx, string, string) (bool, error) { return true, nil }
 func (w *world) RoleMay(context.Context, string, string, []caller.Access) (string, error) {

@@ -101,18 +101,31 @@ func TestKeys_DisabledKeyStopsTheJobsOfItsVaults(t *testing.T) {
 		}
 		f.vault("plain")
 		arn := f.directory(map[string]string{"one": "1"})
-		point := f.backup("home", arn)
+		point, doomed := f.backup("home", arn), f.backup("home", arn)
 		must(f.kms("DisableKey", map[string]any{"KeyId": key}))(f)
 		f.failsFor("home", arn, point, "KMS key "+key+" is disabled")
 		f.backup("plain", arn)
 		if _, err := f.own.HTTP.Get(f.own.URL + "/healthz"); err != nil {
 			t.Error(err)
 		}
+		f.deletionWaits(doomed, "KMS key "+key+" is disabled")
 		must(f.kms("EnableKey", map[string]any{"KeyId": key}))(f)
 		f.backup("home", arn)
 		if diff := cmp.Diff(map[string]string{"one": "1"}, contents(f, f.restoredTo(point))); diff != "" {
 			t.Error(diff)
 		}
+	})
+}
+
+// deletionWaits has a recovery point deleted, and expects to be told why it is still there.
+func (f *fixture) deletionWaits(point, why string) {
+	f.Helper()
+	if err := f.deletePoint(point); err != nil {
+		f.Fatal(err)
+	}
+	f.eventually(func() bool {
+		d := must(f.sdk.DescribeRecoveryPoint(f.Context(), &backup.DescribeRecoveryPointInput{BackupVaultName: aws.String("home"), RecoveryPointArn: &point}))(f)
+		return d.Status == types.RecoveryPointStatusDeleting && strings.Contains(aws.ToString(d.StatusMessage), why)
 	})
 }
 

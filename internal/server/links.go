@@ -53,6 +53,11 @@ func (l *links) TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string
 	return l.nouns.plans.TaggableTx(ctx, tx, account, arn)
 }
 
+// TagsChangeable implements tag.Things.
+func (l *links) TagsChangeable(ctx context.Context, account, arn string) error {
+	return l.nouns.vaults.TagsChangeable(ctx, account, arn)
+}
+
 // TagsChangedTx implements tag.Things.
 func (l *links) TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn string) error {
 	return l.nouns.vaults.TagsChangedTx(ctx, tx, account, arn)
@@ -64,6 +69,11 @@ func (l *links) Settle(ctx context.Context, vaultUUIDs []string) { l.sizes.Settl
 // WriteState implements vault.States.
 func (l *links) WriteState(ctx context.Context, vaultUUID, pointARN string) error {
 	return l.states.WriteState(ctx, vaultUUID, pointARN)
+}
+
+// Writable implements vault.States.
+func (l *links) Writable(ctx context.Context, vaultUUID string) error {
+	return l.states.Writable(ctx, vaultUUID)
 }
 
 // CheckTags implements registry.Tags.

@@ -234,13 +234,29 @@ func TestRebuild_FencesTheServerThatStillRuns(t *testing.T) {
 	if j := f.awaitBackup(id); j.State != types.BackupJobStateFailed || !strings.Contains(aws.ToString(j.StatusMessage), "claimed by another") {
 		t.Errorf("backup ended %s: %s, want a failure because of the claim", j.State, aws.ToString(j.StatusMessage))
 	}
-	_, err := f.sdk.UpdateRecoveryPointLifecycle(t.Context(), &backup.UpdateRecoveryPointLifecycleInput{BackupVaultName: aws.String("home"),
-		RecoveryPointArn: &point, Lifecycle: &types.Lifecycle{DeleteAfterDays: aws.Int64(7)}})
-	if err == nil {
-		t.Error("UpdateRecoveryPointLifecycle succeeds although the vault belongs to another database")
-	}
+	refusesChanges(f, point)
 	if got := tree(t, f.restoredTo(point)); got["one"] == "" {
 		t.Errorf("restore = %v, want it to go on", got)
+	}
+}
+
+// refusesChanges expects that nothing of a vault can be changed because another server has taken it over.
+func refusesChanges(f *fixture, point string) {
+	f.Helper()
+	home := aws.String("home")
+	_, lifecycle := f.sdk.UpdateRecoveryPointLifecycle(f.Context(), &backup.UpdateRecoveryPointLifecycleInput{BackupVaultName: home,
+		RecoveryPointArn: &point, Lifecycle: &types.Lifecycle{DeleteAfterDays: aws.Int64(7)}})
+	_, put := f.sdk.PutBackupVaultAccessPolicy(f.Context(), &backup.PutBackupVaultAccessPolicyInput{BackupVaultName: home, Policy: aws.String(denies)})
+	_, remove := f.sdk.DeleteBackupVaultAccessPolicy(f.Context(), &backup.DeleteBackupVaultAccessPolicyInput{BackupVaultName: home})
+	_, tags := f.sdk.TagResource(f.Context(), &backup.TagResourceInput{ResourceArn: &point, Tags: map[string]string{"k": "v"}})
+	for what, err := range map[string]error{"lifecycle": lifecycle, "put policy": put, "delete policy": remove, "tags": tags, "delete": f.deletePoint(point)} {
+		if _, ok := errors.AsType[*types.ServiceUnavailableException](err); !ok || !strings.Contains(err.Error(), "Another server has taken over this vault") {
+			f.Errorf("%s = %v, want ServiceUnavailableException with the reason", what, err)
+		}
+	}
+	d := must(f.sdk.DescribeRecoveryPoint(f.Context(), &backup.DescribeRecoveryPointInput{BackupVaultName: home, RecoveryPointArn: &point}))(f)
+	if d.Status != types.RecoveryPointStatusCompleted || d.Lifecycle != nil && d.Lifecycle.DeleteAfterDays != nil {
+		f.Errorf("recovery point = %s, %v, want it unchanged", d.Status, d.Lifecycle)
 	}
 }
 

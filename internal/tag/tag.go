@@ -34,6 +34,8 @@ type Things interface {
 	// TaggableTx reports whether arn names something of the account that carries tags, which then stays until the
 	// transaction ends.
 	TaggableTx(ctx context.Context, tx *meta.Tx, account, arn string) (bool, error)
+	// TagsChangeable refuses a change of the tags of something that is taggable, before the transaction.
+	TagsChangeable(ctx context.Context, account, arn string) error
 	// TagsChangedTx is told that the transaction changes the tags of something that is taggable.
 	TagsChangedTx(ctx context.Context, tx *meta.Tx, account, arn string) error
 }
@@ -112,6 +114,9 @@ func (s *Service) update(ctx context.Context, name string, fn func(context.Conte
 		return err
 	}
 	account := caller.From(ctx).Account
+	if err := s.things.TagsChangeable(ctx, account, name); err != nil {
+		return err
+	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		if err := s.exists(ctx, tx, account, name); err != nil {
 			return err

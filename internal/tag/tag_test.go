@@ -22,6 +22,8 @@ const vaultARN = "arn:aws:backup:us-east-1:000000000000:backup-vault:home"
 // home is the only thing with tags.
 type home struct{}
 
+func (home) TagsChangeable(context.Context, string, string) error { return nil }
+
 func (home) TagsChangedTx(context.Context, *meta.Tx, string, string) error { return nil }
 
 func (home) TaggableTx(_ context.Context, _ *meta.Tx, _, arn string) (bool, error) {

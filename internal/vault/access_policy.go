@@ -90,9 +90,17 @@ func (s *Service) DeleteBackupVaultAccessPolicy(ctx context.Context, in *backupa
 // updatePolicy changes the policy of a vault of the caller, which is locked while fn runs. It may protect data, and is in the
 // store when it returns.
 func (s *Service) updatePolicy(ctx context.Context, name string, fn func(context.Context, *meta.Tx, Vault) error) error {
-	var id string
-	err := s.updateVault(ctx, name, func(ctx context.Context, tx *meta.Tx, v Vault) error {
-		id = v.UUID
+	v, err := s.named(ctx, caller.From(ctx), name)
+	if err == nil { // the operations declare no InvalidRequestException
+		err = s.writable(ctx, v.UUID, func(format string, args ...any) error {
+			return backupapi.InvalidParameterValueExceptionf(format, args...)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	err = s.updateVault(ctx, name, func(ctx context.Context, tx *meta.Tx, now Vault) error {
+		v = now
 		if err := fn(ctx, tx, v); err != nil {
 			return err
 		}
@@ -104,7 +112,7 @@ func (s *Service) updatePolicy(ctx context.Context, name string, fn func(context
 	if err != nil {
 		return err
 	}
-	return s.durable(ctx, id, "")
+	return s.durable(ctx, v.UUID, "")
 }
 
 // updateVault changes a vault of the caller, which is locked while fn runs.

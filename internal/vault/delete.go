@@ -47,6 +47,9 @@ func (s *Service) DeleteRecoveryPoint(ctx context.Context, in *backupapi.DeleteR
 		err = s.store.Reachable(ctx, p.VaultUUID)
 	}
 	if err == nil {
+		err = s.unclaimed(ctx, p.VaultUUID)
+	}
+	if err == nil {
 		refusal, err = s.authority.DeleteAuthority(ctx, p)
 	}
 	if err != nil {
@@ -180,6 +183,28 @@ func (s *Service) RemovePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, arn
 		return err
 	}
 	return s.protect(ctx, tx, p)
+}
+
+// DeletionWaits notes in the StatusMessage of a recovery point that is DELETING why its data is not destroyed yet; the reason
+// is empty when it is not known. It does nothing if the recovery point is gone or has another status.
+func (s *Service) DeletionWaits(ctx context.Context, p Point, reason string) error {
+	if p.StatusMessage == reason {
+		return nil
+	}
+	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		now, err := s.lockPoint(ctx, tx, p.VaultUUID, p.ARN)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil || now.Status != Deleting {
+			return err
+		}
+		err = exec1(ctx, tx, "UPDATE recovery_point SET status_message = ? WHERE vault_uuid = ? AND arn = ?", reason, p.VaultUUID, p.ARN)
+		if err != nil {
+			return err
+		}
+		return s.touch(ctx, tx, p.VaultUUID, p.ARN)
+	})
 }
 
 // DeletingTx locks the vault, and reports whether a recovery point is in it and DELETING.

@@ -105,6 +105,18 @@ func (s *Service) UpdateRecoveryPointLifecycle(ctx context.Context, in *backupap
 		return nil, err
 	}
 	var p Point
+	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		_, p, err = s.read(ctx, tx, in.BackupVaultName, in.RecoveryPointArn, "")
+		return err
+	})
+	if err == nil {
+		err = s.writable(ctx, p.VaultUUID, func(format string, args ...any) error {
+			return backupapi.InvalidRequestExceptionf(format, args...)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
 	err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		_, p, err = s.read(ctx, tx, in.BackupVaultName, in.RecoveryPointArn, tx.ForUpdate())
 		if err != nil {

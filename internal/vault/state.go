@@ -35,6 +35,10 @@ type States interface {
 	// WriteState makes the state of a vault, or with an ARN that of one of its recovery points, durable in the store as it
 	// is in the database now.
 	WriteState(ctx context.Context, vaultUUID, pointARN string) error
+	// Writable is nil if states of a vault can be written now, as far as can be told. Its errors wrap [ErrKey] if the key of
+	// the vault may not be used now, [repo.ErrClaimed] if another server has taken the vault over, and [blob.ErrUnavailable]
+	// if the store is away.
+	Writable(ctx context.Context, vaultUUID string) error
 }
 
 // State is what the rows of vaults and recovery points say about their state in the store.
@@ -50,7 +54,9 @@ func (s *Service) durable(ctx context.Context, vaultUUID, pointARN string) error
 		return nil
 	}
 	if err := s.states.WriteState(ctx, vaultUUID, pointARN); err != nil {
-		return fmt.Errorf("make the change durable in the store: %w", err)
+		late := backupapi.ServiceUnavailableExceptionf("The change was made, but could not be written to the store yet. " +
+			"It will be written as soon as that is possible. Repeat the request to know that it is.")
+		return fmt.Errorf("make the change durable in the store: %w: %w", late, err)
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package vault_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +21,10 @@ import (
 type writer struct {
 	asked  []string
 	broken error
+	away   error // why nothing can be written
 }
+
+func (w *writer) Writable(context.Context, string) error { return w.away }
 
 func (w *writer) WriteState(_ context.Context, _, pointARN string) error {
 	w.asked = append(w.asked, pointARN)
@@ -79,7 +84,56 @@ func TestDurable(t *testing.T) {
 			w.broken = errors.New("no store")
 			if err := change(); !errors.Is(err, w.broken) {
 				t.Errorf("change that cannot be written = %v, want the reason", err)
+			} else if late, ok := errors.AsType[*backupapi.ServiceUnavailableException](err); !ok || !strings.Contains(late.Message, "The change was made") {
+				t.Errorf("change that cannot be written = %v, want to be told that it was made", err)
 			}
+		}
+	})
+}
+
+// What cannot be written to the store is refused before it is changed. Where a change may follow later, only a vault that
+// belongs to another server refuses it.
+func TestUnwritable(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		w := f.stated()
+		arn := f.completed(f.vault("home"), 1)
+		lifecycle := func() error {
+			_, err := f.UpdateRecoveryPointLifecycle(f.ctx, &backupapi.UpdateRecoveryPointLifecycleInput{BackupVaultName: "home",
+				RecoveryPointArn: arn, Lifecycle: &backupapi.Lifecycle{DeleteAfterDays: new(int64(300))}})
+			return err
+		}
+		put := func() error {
+			_, err := f.PutBackupVaultAccessPolicy(f.ctx, &backupapi.PutBackupVaultAccessPolicyInput{BackupVaultName: "home", Policy: new(
+				`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"backup:DeleteBackupVault","Resource":"*"}]}`)})
+			return err
+		}
+		w.away = fmt.Errorf("c/2 is newer: %w", repo.ErrClaimed)
+		for what, change := range map[string]func() error{
+			"lifecycle": lifecycle, "put": put, "delete": func() error { return f.delete(arn) },
+			"tags of the point": func() error { return f.TagsChangeable(f.ctx, account, arn) },
+			"tags of the vault": func() error {
+				return f.TagsChangeable(f.ctx, account, "arn:aws:backup:"+region+":"+account+":backup-vault:home")
+			},
+			"delete the vault": func() error {
+				_, err := f.DeleteBackupVault(f.ctx, &backupapi.DeleteBackupVaultInput{BackupVaultName: "home"})
+				return err
+			},
+		} {
+			if err := change(); !errors.Is(err, repo.ErrClaimed) {
+				t.Errorf("%s = %v, want ErrClaimed", what, err)
+			}
+		}
+		w.away = fmt.Errorf("%w: KMS key k is disabled", vault.ErrKey)
+		const text = "The change cannot be written to the store, and was not made: key cannot be used: KMS key k is disabled"
+		wantError(t, lifecycle(), "InvalidRequestException", text)
+		wantError(t, put(), "InvalidParameterValueException", text)
+		if err := f.TagsChangeable(f.ctx, account, arn); err != nil {
+			t.Errorf("TagsChangeable = %v, want nil: they are written later", err)
+		}
+		_, err := f.GetBackupVaultAccessPolicy(f.ctx, &backupapi.GetBackupVaultAccessPolicyInput{BackupVaultName: "home"})
+		wantError(t, err, "ResourceNotFoundException", "")
+		if d := f.describe(arn); d.Lifecycle != nil && d.Lifecycle.DeleteAfterDays != nil || *d.Status != vault.Completed || len(w.asked) > 0 {
+			t.Errorf("recovery point = %v, %s, want it unchanged", d.Lifecycle, *d.Status)
 		}
 	})
 }

@@ -278,14 +278,13 @@ func member(v Vault) backupapi.BackupVaultListMember {
 
 // DeleteBackupVault removes an empty vault; what it left in the store is erased afterwards.
 func (s *Service) DeleteBackupVault(ctx context.Context, in *backupapi.DeleteBackupVaultInput) (*backupapi.DeleteBackupVaultOutput, error) {
-	c := caller.From(ctx)
-	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		v, err := byName(ctx, tx, c.Account, c.Region, in.BackupVaultName, tx.ForUpdate())
-		if err != nil {
-			return err
-		}
-		return s.remove(ctx, tx, v)
-	})
+	v, err := s.named(ctx, caller.From(ctx), in.BackupVaultName)
+	if err == nil {
+		err = s.unclaimed(ctx, v.UUID)
+	}
+	if err == nil {
+		err = s.updateVault(ctx, in.BackupVaultName, s.remove)
+	}
 	if err != nil {
 		return nil, err
 	}

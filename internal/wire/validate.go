@@ -64,6 +64,8 @@ func check(s *Shape, v reflect.Value, at *path) *Invalid {
 		return checkMap(s, v, at)
 	case String:
 		return checkString(s, v.String(), at)
+	case Blob:
+		return checkLength(s, v.Len(), "", at)
 	case Integer, Long:
 		return checkNumber(s, v.Int(), at)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/kmsapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -130,6 +131,19 @@ func TestValidate_CountsCharacters(t *testing.T) {
 	err := wire.Validate(lockfastapi.RegisterResource.Input, in)
 	if err == nil || !strings.Contains(err.Error(), "'Name' failed to satisfy constraint: Member must have length less than or equal to 256") {
 		t.Errorf("Validate = %v", err)
+	}
+}
+
+func TestValidate_CountsTheBytesOfBlobs(t *testing.T) {
+	t.Parallel()
+	for size, rule := range map[int]string{0: "greater than or equal to 1", 1: "", 4096: "", 4097: "less than or equal to 4096"} {
+		err := wire.Validate(kmsapi.Encrypt.Input, &kmsapi.EncryptInput{KeyId: "alias/a", Plaintext: make([]byte, size)})
+		if rule == "" && err != nil {
+			t.Errorf("Validate of %d bytes = %v", size, err)
+		}
+		if want := "Value at 'Plaintext' failed to satisfy constraint: Member must have length " + rule; rule != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Validate of %d bytes = %v, want %q", size, err, want)
+		}
 	}
 }
 
