@@ -24,6 +24,7 @@ type RepairOptions struct {
 	Damages []Damage
 	Check   bool
 	Level   int
+	States  StateKeeper // writes states that are damaged or missing; may be nil
 	// Progress, if not nil, is told now and then how far it is: first in bytes of the check, then in bytes of damaged packs.
 	Progress func(done, total int64)
 }
@@ -141,11 +142,15 @@ func (r *repairing) find(ctx context.Context) ([]Damage, error) {
 			}
 		}
 		if len(known) > 0 {
-			return known, nil
+			missing, err := r.v.missingStates(ctx, r.o.States)
+			missing = slices.DeleteFunc(missing, func(d Damage) bool {
+				return slices.ContainsFunc(known, func(k Damage) bool { return k.Object == d.Object })
+			})
+			return append(known, missing...), err
 		}
 	}
 	r.report.Checked = true
-	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
+	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, States: r.o.States, Progress: r.o.Progress})
 	return append(found.Damages, found.Healed...), err
 }
 

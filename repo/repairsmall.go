@@ -10,8 +10,8 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// small removes damaged copy maps, and writes damaged states and format objects anew, by what can still be read of them: the object itself by its parity,
-// or another generation. A claim is left alone: a further one would shut out the servers that hold the vault.
+// small removes damaged copy maps, and writes damaged states and format objects anew: states by what their keeper knows, else
+// by what can still be read of them, the object itself by its parity or another generation. A claim is left alone: a further one would shut out the servers that hold the vault.
 func (r *repairing) small(ctx context.Context, damages []Damage) error {
 	v, formats := r.v, false
 	if len(damages) > 0 {
@@ -23,8 +23,10 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 		name := blob.Name(d.Object)
 		var mended bool
 		var err error
-		if point, _, ok := parseStateName(name); ok {
-			mended, err = r.state(ctx, point, name)
+		if point, n, ok := parseStateName(name); ok {
+			if mended, err = r.rewritten(ctx, point, n); err == nil && !mended {
+				mended, err = r.state(ctx, point, name)
+			}
 		} else if isMapName(name) {
 			_, err = v.deleteUnlessRetained(ctx, []blob.Name{name}) // what it knew is read once more by the next copy
 			mended = err == nil

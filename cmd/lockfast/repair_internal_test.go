@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -126,5 +127,64 @@ func (c *cli) fromAnotherStore(arn, sound string) {
 	c.do(exitDone, "store", "restore", store, arn, "--to", whole, "--key", key)
 	if got := read(c.T, whole, "dir", "two"); got != strings.Repeat("2", 700) {
 		c.Errorf("file restored after the repair = %q", got)
+	}
+}
+
+// TestStatesAreWrittenAnew removes or ruins the states of a vault and of a recovery point, which the database knows: every
+// verification names them, and a repair has them written.
+func TestStatesAreWrittenAnew(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	c.do(exitDone, "backup", home)
+	vault := filepath.Join(c.data, "store", "*-*-*-*-*")
+	states := func() (found []string) {
+		for _, kind := range []string{"p", "v"} {
+			some, err := filepath.Glob(filepath.Join(vault, kind, "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, some...)
+		}
+		return found
+	}
+	c.do(exitDone, "vault", "verify", "Default") // the states are in the store when the server has stopped
+	for _, way := range []struct {
+		name, level string
+		harm        func(path string) error
+	}{
+		{"missing", "0", os.Remove},
+		{"ruined", "2", func(path string) error {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.Remove(path), os.WriteFile(path, make([]byte, info.Size()), 0o400))
+		}},
+	} {
+		before := states()
+		if len(before) != 2 {
+			t.Fatalf("states = %q, want one of the recovery point and one of the vault", before)
+		}
+		for _, path := range before {
+			if err := way.harm(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, stderr := c.do(exitFailed, "vault", "verify", "Default", "--level", way.level)
+		for _, path := range before {
+			name := filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path)
+			if !strings.Contains(stderr, name) {
+				t.Errorf("%s: verify says %q, want %s named", way.name, stderr, name)
+			}
+		}
+		report, _ := c.lines(exitDone, "result", "vault", "repair", "Default")[0]["report"].(map[string]any)
+		if report["states_written"] != 2.0 || report["lost_objects"] != 0.0 {
+			t.Errorf("%s: report of repair = %v, want two states written", way.name, report)
+		}
+		c.do(exitDone, "vault", "verify", "Default")
+		if out, _ := c.do(exitDone, "vault", "repair", "Default"); !strings.Contains(out, "nothing is damaged") {
+			t.Errorf("%s: the next repair says %q", way.name, out)
+		}
 	}
 }
