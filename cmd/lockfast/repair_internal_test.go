@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -187,4 +188,48 @@ func TestStatesAreWrittenAnew(t *testing.T) {
 			t.Errorf("%s: the next repair says %q", way.name, out)
 		}
 	}
+}
+
+// TestStoreCommandsPassOverAVaultThatCannotBeOpened ruins the keys of one vault of two.
+func TestStoreCommandsPassOverAVaultThatCannotBeOpened(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	arn, _ := c.do(exitDone, "backup", home)
+	c.do(exitDone, "copy", arn, "--to", "offsite")
+	store, key := filepath.Join(c.data, "store"), filepath.Join(c.data, "root.key")
+	all := c.lines(exitDone, "result", "store", "list", store, "--key", key)
+	if len(all) != 2 {
+		t.Fatalf("store list = %v, want two recovery points", all)
+	}
+	var ids []string // of the vaults: the first in order is the one that is ruined
+	for _, line := range all {
+		ids = append(ids, line["vault"].(string))
+	}
+	slices.Sort(ids)
+	var kept, lost string
+	ruined := filepath.Join(store, ids[0], "k", "1-1")
+	if err := errors.Join(os.Remove(ruined), os.WriteFile(ruined, make([]byte, 300), 0o400)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range all {
+		if line["vault"] == ids[0] {
+			lost = line["point"].(string)
+		} else {
+			kept = line["point"].(string)
+		}
+	}
+	out, stderr := c.do(exitFailed, "store", "list", store, "--key", key)
+	if !strings.Contains(out, kept) || strings.Contains(out, lost) || !strings.Contains(stderr, ids[0]) {
+		t.Errorf("store list = %q, %q, want %s alone and vault %s named", out, stderr, kept, ids[0])
+	}
+	if out, _ := c.do(exitFailed, "store", "verify", store, "--key", key); !strings.Contains(out, ids[1]) {
+		t.Errorf("store verify = %q, want vault %s", out, ids[1])
+	}
+	to := filepath.Join(t.TempDir(), "to")
+	c.do(exitDone, "store", "restore", store, kept, "--to", to, "--key", key)
+	if got := read(t, to, "one"); got != "1" {
+		t.Errorf("restored file = %q", got)
+	}
+	c.do(exitFailed, "store", "restore", store, lost, "--to", filepath.Join(t.TempDir(), "none"), "--key", key)
 }
