@@ -31,7 +31,8 @@ type CheckOptions struct {
 	Progress func(done, total int64) // bytes of packs; may be nil
 	// Since lets a check go on that was interrupted: packs that the ledger says were found sound at this level since then,
 	// by the ledger's clock, are not read again. Zero reads all.
-	Since time.Time
+	Since  time.Time
+	States StateKeeper // tells of states that are missing, at every level; may be nil
 }
 
 // CheckReport is what a check found.
@@ -94,7 +95,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) 
 	v.observed.forget(nil)
 	c := v.newCheck(o)
 	for _, step := range []func(context.Context) error{
-		c.known, c.names, c.foreign, c.small, c.roots, c.segments, c.packs, c.record, c.points, c.record,
+		c.known, c.names, c.foreign, c.small, c.roots, c.states, c.segments, c.packs, c.record, c.points, c.record,
 	} {
 		if err := step(ctx); err != nil {
 			return CheckReport{}, fmt.Errorf("check vault: %w", err)

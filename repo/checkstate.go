@@ -34,6 +34,9 @@ func (c *check) small(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := c.pair(ctx, names); err != nil {
+		return err
+	}
 	keys, err := listKeyObjects(ctx, c.v.store)
 	if err != nil {
 		return err
@@ -73,6 +76,26 @@ func (c *check) small(ctx context.Context) error {
 		c.notedAll(f.Damage)
 		return nil
 	})
+}
+
+// pair notes that there is one format object instead of two. A vault may have only the first, which is told to those who can
+// write the second one.
+func (c *check) pair(ctx context.Context, names []blob.Name) error {
+	if len(names) != 1 {
+		return nil // none at all is noted with the other roots
+	}
+	missing := seal.Format{Generation: 2}
+	if n := formatGeneration(names[0]); n > 1 {
+		missing.Generation = uint32(n - 1)
+	} else if c.v.ledger == nil {
+		return nil
+	}
+	_, err := c.v.store.Stat(ctx, blob.Name(missing.Name())) // a list may lack what is new
+	if errors.Is(err, blob.ErrNotExist) {
+		c.damaged(blob.Name(missing.Name()), chunk.Damaged(missing.Name(), "it is missing, and %s is the only one", names[0]))
+		return nil
+	}
+	return err
 }
 
 // maps reads copy maps.

@@ -24,6 +24,7 @@ type RepairOptions struct {
 	Damages []Damage
 	Check   bool
 	Level   int
+	States  StateKeeper // writes states that are damaged or missing; may be nil
 	// Progress, if not nil, is told now and then how far it is: first in bytes of the check, then in bytes of damaged packs.
 	Progress func(done, total int64)
 }
@@ -57,7 +58,7 @@ const repairBatch = 16
 // meanwhile. What cannot be restored is in the report, not in the error; it stays where it is, and everything else of its
 // recovery points can be read. The error wraps [ErrBusy] when another process reclaims or repairs.
 func (v *Vault) Repair(ctx context.Context, o RepairOptions) (RepairReport, error) {
-	r := &repairing{v: v, o: o, derive: map[PointID]bool{}, lost: map[uint32]*badPack{}}
+	r := &repairing{v: v, o: o, derive: map[PointID]bool{}, settled: map[string]bool{}, lost: map[uint32]*badPack{}}
 	if err := r.run(ctx); err != nil {
 		return r.report, fmt.Errorf("repair vault: %w", err)
 	}
@@ -78,6 +79,7 @@ type repairing struct {
 	manifests []PointID
 	derive    map[PointID]bool    // whose refsets are damaged, or do not fit
 	lost      map[uint32]*badPack // by number of the pack
+	settled   map[string]bool     // small objects that are sound again under their own names, or replaced
 	done      int64               // bytes of packs
 	total     int64
 }
@@ -141,15 +143,19 @@ func (r *repairing) find(ctx context.Context) ([]Damage, error) {
 			}
 		}
 		if len(known) > 0 {
-			return known, nil
+			missing, err := r.v.missingStates(ctx, r.o.States)
+			missing = slices.DeleteFunc(missing, func(d Damage) bool {
+				return slices.ContainsFunc(known, func(k Damage) bool { return k.Object == d.Object })
+			})
+			return append(known, missing...), err
 		}
 	}
 	r.report.Checked = true
-	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, Progress: r.o.Progress})
+	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, States: r.o.States, Progress: r.o.Progress})
 	return append(found.Damages, found.Healed...), err
 }
 
-// clear drops the ledger's records of objects that are not there any more because they were replaced. Those of packs that
+// clear drops the ledger's records of objects that are not there any more because they were replaced, or that were written again. Those of packs that
 // are forgotten are gone already.
 func (r *repairing) clear(ctx context.Context) error {
 	records, err := r.v.ledger.Damages(ctx)
@@ -161,7 +167,7 @@ func (r *repairing) clear(ctx context.Context) error {
 		if d.Pack != (ID{}) || r.v.observed.has(blob.Name(d.Object)) {
 			continue
 		}
-		if _, err := r.v.store.Stat(ctx, blob.Name(d.Object)); errors.Is(err, blob.ErrNotExist) {
+		if _, err := r.v.store.Stat(ctx, blob.Name(d.Object)); errors.Is(err, blob.ErrNotExist) || r.settled[d.Object] {
 			gone = append(gone, d)
 		}
 	}

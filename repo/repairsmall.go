@@ -10,8 +10,9 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// small removes damaged copy maps, and writes damaged states and format objects anew, by what can still be read of them: the object itself by its parity,
-// or another generation. A claim is left alone: a further one would shut out the servers that hold the vault.
+// small removes damaged copy maps, and writes damaged states and format objects anew: states by what their keeper knows, else
+// by what can still be read of them, the object itself by its parity or another generation. A damaged claim is left
+// alone: a further one would shut out the servers that hold the vault. One that is missing is written again.
 func (r *repairing) small(ctx context.Context, damages []Damage) error {
 	v, formats := r.v, false
 	if len(damages) > 0 {
@@ -23,8 +24,10 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 		name := blob.Name(d.Object)
 		var mended bool
 		var err error
-		if point, _, ok := parseStateName(name); ok {
-			mended, err = r.state(ctx, point, name)
+		if point, n, ok := parseStateName(name); ok {
+			if mended, err = r.rewritten(ctx, point, n); err == nil && !mended {
+				mended, err = r.state(ctx, point, name)
+			}
 		} else if isMapName(name) {
 			_, err = v.deleteUnlessRetained(ctx, []blob.Name{name}) // what it knew is read once more by the next copy
 			mended = err == nil
@@ -33,6 +36,10 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 				err = r.formats(ctx)
 			}
 			mended, formats = err == nil, true
+			r.settled[d.Object] = mended
+		} else if name == claimName(v.claim) {
+			mended, err = r.claim(ctx, name)
+			r.settled[d.Object] = mended
 		}
 		if err != nil {
 			return err
@@ -40,10 +47,25 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 		if mended {
 			r.report.States++
 		} else {
-			r.report.Lost = append(r.report.Lost, d) // of keys and claims there is no second one
+			r.report.Lost = append(r.report.Lost, d) // of keys there is no second one
 		}
 	}
 	return nil
+}
+
+// claim writes the claim again that the vault was opened with. It reports false if it is there, and damaged.
+func (r *repairing) claim(ctx context.Context, name blob.Name) (bool, error) {
+	if _, err := r.v.store.Stat(ctx, name); !errors.Is(err, blob.ErrNotExist) {
+		return false, err
+	}
+	identity, err := r.v.ledger.Identity(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read identity of ledger: %w", err)
+	}
+	if err := r.v.putClaim(ctx, r.v.claim, identity); err != nil && !errors.Is(err, blob.ErrExist) {
+		return false, err
+	}
+	return true, r.v.checkClaim(ctx, r.v.claim, identity) // another ledger may have been faster
 }
 
 // state seals a state again as its next generation and removes the others. It reports false if no generation can be read.
@@ -95,7 +117,8 @@ func (v *Vault) nextState(ctx context.Context, point PointID) (t seal.Type, high
 	return seal.TypePointState, f.Highest, encode, err
 }
 
-// formats writes the newest format object that can be read as two new generations, and then removes those that cannot.
+// formats writes the newest format object that can be read as further generations until there are two, and then removes those
+// that cannot.
 func (r *repairing) formats(ctx context.Context) error {
 	v := r.v
 	names, err := formatGenerations(ctx, v.store)
@@ -127,7 +150,7 @@ func (r *repairing) formats(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(bad) == 0 {
+	if len(bad) == 0 && sound >= copies {
 		return nil
 	}
 	if f == nil { // it could be read when the vault was opened
@@ -136,7 +159,10 @@ func (r *repairing) formats(ctx context.Context) error {
 	if err := v.mayWrite(ctx); err != nil {
 		return err
 	}
-	f.Generation, f.Epoch = uint32(formatGeneration(names[len(names)-1])), v.keys.Epoch()
+	f.Generation, f.Epoch = 0, v.keys.Epoch()
+	if len(names) > 0 {
+		f.Generation = uint32(formatGeneration(names[len(names)-1]))
+	}
 	for ; sound < copies; sound++ {
 		f.Generation++
 		b, err := f.Encode(v.keys)

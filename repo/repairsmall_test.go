@@ -175,3 +175,37 @@ func TestRepair_OfACopyMap(t *testing.T) {
 		})
 	}
 }
+
+// TestRepair_OfMissingSmallObjects removes either format object, both, or the claim, of a vault that is open: a check names what
+// is missing, and the repair leaves a pair and a claim.
+func TestRepair_OfMissingSmallObjects(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string][]blob.Name{
+		"format": {"format"}, "second format": {"format.2"}, "both formats": {"format", "format.2"}, "claim": {"c/1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v, s, l, id := stated(t, false)
+			for _, object := range gone {
+				overwrite(t, s, object, vanish)
+			}
+			found, err := v.Check(t.Context(), repo.CheckOptions{Level: repo.CheckHeads})
+			if err != nil || len(found.Damages) != 1 || found.Damages[0].Object != string(gone[0]) {
+				t.Fatalf("Check = %+v, %v, want %s missing", found.Damages, err, gone[0])
+			}
+			r, err := v.Repair(t.Context(), repo.RepairOptions{})
+			if err != nil || r.States != 1 || len(r.Lost) > 0 {
+				t.Errorf("Repair = %+v, %v, want one object written", r, err)
+			}
+			found, err = v.Check(t.Context(), repo.CheckOptions{Level: repo.CheckHeads})
+			if err != nil || len(found.Damages) > 0 {
+				t.Errorf("Check after the repair = %+v, %v, want nothing", found.Damages, err)
+			}
+			all := names(t, s)
+			if n := len(all["format"]) + len(all["format.2"]) + len(all["format.3"]); n != 2 || len(all["c"]) != 1 {
+				t.Errorf("objects = %v, want two formats and a claim", all)
+			}
+			says(t, open(t, s, l), id)
+		})
+	}
+}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -127,4 +129,107 @@ func (c *cli) fromAnotherStore(arn, sound string) {
 	if got := read(c.T, whole, "dir", "two"); got != strings.Repeat("2", 700) {
 		c.Errorf("file restored after the repair = %q", got)
 	}
+}
+
+// TestStatesAreWrittenAnew removes or ruins the states of a vault and of a recovery point, which the database knows: every
+// verification names them, and a repair has them written.
+func TestStatesAreWrittenAnew(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	c.do(exitDone, "backup", home)
+	vault := filepath.Join(c.data, "store", "*-*-*-*-*")
+	states := func() (found []string) {
+		for _, kind := range []string{"p", "v"} {
+			some, err := filepath.Glob(filepath.Join(vault, kind, "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, some...)
+		}
+		return found
+	}
+	c.do(exitDone, "vault", "verify", "Default") // the states are in the store when the server has stopped
+	for _, way := range []struct {
+		name, level string
+		harm        func(path string) error
+	}{
+		{"missing", "0", os.Remove},
+		{"ruined", "2", func(path string) error {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.Remove(path), os.WriteFile(path, make([]byte, info.Size()), 0o400))
+		}},
+	} {
+		before := states()
+		if len(before) != 2 {
+			t.Fatalf("states = %q, want one of the recovery point and one of the vault", before)
+		}
+		for _, path := range before {
+			if err := way.harm(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, stderr := c.do(exitFailed, "vault", "verify", "Default", "--level", way.level)
+		for _, path := range before {
+			name := filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path)
+			if !strings.Contains(stderr, name) {
+				t.Errorf("%s: verify says %q, want %s named", way.name, stderr, name)
+			}
+		}
+		report, _ := c.lines(exitDone, "result", "vault", "repair", "Default")[0]["report"].(map[string]any)
+		if report["states_written"] != 2.0 || report["lost_objects"] != 0.0 {
+			t.Errorf("%s: report of repair = %v, want two states written", way.name, report)
+		}
+		c.do(exitDone, "vault", "verify", "Default")
+		if out, _ := c.do(exitDone, "vault", "repair", "Default"); !strings.Contains(out, "nothing is damaged") {
+			t.Errorf("%s: the next repair says %q", way.name, out)
+		}
+	}
+}
+
+// TestStoreCommandsPassOverAVaultThatCannotBeOpened ruins the keys of one vault of two.
+func TestStoreCommandsPassOverAVaultThatCannotBeOpened(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	arn, _ := c.do(exitDone, "backup", home)
+	c.do(exitDone, "copy", arn, "--to", "offsite")
+	store, key := filepath.Join(c.data, "store"), filepath.Join(c.data, "root.key")
+	all := c.lines(exitDone, "result", "store", "list", store, "--key", key)
+	if len(all) != 2 {
+		t.Fatalf("store list = %v, want two recovery points", all)
+	}
+	var ids []string // of the vaults: the first in order is the one that is ruined
+	for _, line := range all {
+		ids = append(ids, line["vault"].(string))
+	}
+	slices.Sort(ids)
+	var kept, lost string
+	ruined := filepath.Join(store, ids[0], "k", "1-1")
+	if err := errors.Join(os.Remove(ruined), os.WriteFile(ruined, make([]byte, 300), 0o400)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range all {
+		if line["vault"] == ids[0] {
+			lost = line["point"].(string)
+		} else {
+			kept = line["point"].(string)
+		}
+	}
+	out, stderr := c.do(exitFailed, "store", "list", store, "--key", key)
+	if !strings.Contains(out, kept) || strings.Contains(out, lost) || !strings.Contains(stderr, ids[0]) {
+		t.Errorf("store list = %q, %q, want %s alone and vault %s named", out, stderr, kept, ids[0])
+	}
+	if out, _ := c.do(exitFailed, "store", "verify", store, "--key", key); !strings.Contains(out, ids[1]) {
+		t.Errorf("store verify = %q, want vault %s", out, ids[1])
+	}
+	to := filepath.Join(t.TempDir(), "to")
+	c.do(exitDone, "store", "restore", store, kept, "--to", to, "--key", key)
+	if got := read(t, to, "one"); got != "1" {
+		t.Errorf("restored file = %q", got)
+	}
+	c.do(exitFailed, "store", "restore", store, lost, "--to", filepath.Join(t.TempDir(), "none"), "--key", key)
 }

@@ -111,10 +111,19 @@ type store struct {
 	location string
 	names    []string // of the vaults: their UUIDs, or the location of a single one
 	vaults   []*repo.Vault
+	unopened bool // some vault, which was reported, could not be opened and is left out
+}
+
+// complete is an error if a vault was left out that could not be opened.
+func (s *store) complete() error {
+	if s.unopened {
+		return errReported
+	}
+	return nil
 }
 
 // openStore opens the vaults at a location, runs fn, and closes them. A vault whose keys were destroyed is named and left
-// out.
+// out; so is one that cannot be opened, unless no other can, which [store.complete] tells.
 func (a *app) openStore(ctx context.Context, location, key, cold string, fn func(*store) error) error {
 	open := func(ctx context.Context, s blob.Store, root *keys.Root, o repo.Options) (*repo.Vault, error) {
 		return repo.OpenReadOnly(ctx, s, root, o)
@@ -159,14 +168,24 @@ func (a *app) openStoreBy(ctx context.Context, location, key, cold string, readO
 	if err != nil {
 		return err
 	}
+	var opened []string
+	var failed []error
 	for _, name := range s.names {
-		v, err := open(ctx, blob.Prefix(blobs, name), root, server.RepoOptions(location))
-		if err != nil {
-			return fmt.Errorf("open vault %s: %w", blobs.Place(name), err)
+		v, openErr := open(ctx, blob.Prefix(blobs, name), root, server.RepoOptions(location))
+		if openErr != nil {
+			failed = append(failed, fmt.Errorf("open vault %s: %w", blobs.Place(name), openErr))
+			continue
 		}
 		defer func() { err = errors.Join(err, v.Close()) }()
-		s.vaults = append(s.vaults, v)
+		s.vaults, opened = append(s.vaults, v), append(opened, name)
 	}
+	if len(opened) == 0 || ctx.Err() != nil {
+		return errors.Join(failed...)
+	}
+	for _, err := range failed {
+		a.out.fail(err)
+	}
+	s.names, s.unopened = opened, len(failed) > 0
 	return fn(s)
 }
 
@@ -228,7 +247,7 @@ func (a *app) storeList(ctx context.Context, s *store) error {
 	if err = errors.Join(err, table.Flush()); err != nil {
 		return err
 	}
-	return a.noteIncomplete(ctx, s)
+	return errors.Join(a.noteIncomplete(ctx, s), s.complete())
 }
 
 // noteIncomplete says how many recovery points are not shown because not all of their objects are there.
@@ -272,7 +291,7 @@ func withPoint(ctx context.Context, v *repo.Vault, id repo.PointID, fn func(*rep
 }
 
 func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
-	var all error
+	all := s.complete()
 	for i, v := range s.vaults {
 		bar := a.out.progress("verify "+s.names[i], true)
 		report, err := v.Check(ctx, repo.CheckOptions{Level: level,

@@ -78,7 +78,7 @@ func takenOver(ctx context.Context, s blob.Store, root *keys.Root, o repo.Option
 }
 
 func (a *app) storeRepair(ctx context.Context, s *store, from []*repo.Vault, level int) error {
-	var all error
+	all := s.complete()
 	for i, v := range s.vaults {
 		o := repo.RepairOptions{Check: true, Level: level}
 		for _, other := range from {

@@ -215,8 +215,8 @@ func newVaultVerify(a *app) *cobra.Command {
 	var level int
 	var status bool
 	cmd := overVaults(a, "verify", "Verify that everything stored can be read",
-		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records and opens the small ones
-(format, keys, manifests, refsets), 1 also opens the index and the header and trailer of every pack, and asks a bucket for the
+		`Verify a vault, or every vault. Level 0 compares names and sizes of objects with the records, those of the
+states of recovery points too, and opens the small ones (format, keys, manifests, refsets), 1 also opens the index and the header and trailer of every pack, and asks a bucket for the
 checksums that it keeps, 2 also walks the trees of all recovery points, 3 also reads and checks every byte of data. What a level
 does not look at it does not promise; the result says how much was read, and how much a checksum covers.
 

@@ -29,7 +29,7 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 	if err != nil || v == nil { // nothing in the store, nothing to repair
 		return err
 	}
-	o := repo.RepairOptions{Check: t.Level >= 0, Level: t.Level, Progress: progress}
+	o := repo.RepairOptions{Check: t.Level >= 0, Level: t.Level, Progress: progress, States: stateKeeper{w.States, t.VaultUUID}}
 	if !o.Check {
 		o.Level = repo.CheckBytes
 	}

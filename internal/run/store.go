@@ -268,12 +268,12 @@ func (s *Store) Rewrap(ctx context.Context, vaultUUID string, o repo.RewrapOptio
 	sub := blob.Prefix(blobs, vaultUUID)
 	s.keysMu.Lock()
 	defer s.keysMu.Unlock()
-	_, err = sub.Stat(ctx, "format")
-	if errors.Is(err, blob.ErrNotExist) {
-		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
+	there, err := repo.Exists(ctx, sub)
+	if err != nil {
 		return false, err
 	}
-	if err != nil {
+	if !there {
+		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
 		return false, err
 	}
 	n, err := repo.Rewrap(ctx, sub, o)

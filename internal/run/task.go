@@ -23,6 +23,7 @@ type Tasks struct {
 	Store     *Store
 	Reclaimer *Reclaimer
 	Deleter   *Deleter
+	States    *States
 	Sizes     *Sizes
 	Log       *slog.Logger
 }

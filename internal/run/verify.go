@@ -25,7 +25,8 @@ func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]strin
 	}
 	var r repo.CheckReport
 	if v != nil { // else there is nothing to check
-		if r, err = v.Check(ctx, repo.CheckOptions{Level: t.Level, Progress: progress, Since: t.Began}); err != nil {
+		if r, err = v.Check(ctx, repo.CheckOptions{Level: t.Level, Progress: progress, Since: t.Began,
+			States: stateKeeper{w.States, t.VaultUUID}}); err != nil {
 			return err
 		}
 	}

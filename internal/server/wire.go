@@ -386,8 +386,8 @@ func (p *parts) makeRunners(context.Context) error {
 			r.reclaimer.Later(vaultUUID)
 			r.sizes.Changed(ctx, vaultUUID)
 		}}
-	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, Sizes: r.sizes,
-		Log: p.o.Log}
+	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, States: r.states,
+		Sizes: r.sizes, Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
 		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber,
 		Private: private, Log: p.o.Log}

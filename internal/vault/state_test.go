@@ -249,3 +249,33 @@ func TestRestore_IsTheInverseOfWriting(t *testing.T) {
 		}
 	})
 }
+
+// A state that the store has lost is written anew above every generation of its name; what is being deleted has none.
+func TestRewriteState(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.stated()
+		id := f.vault("home")
+		arn := f.completed(id, 1)
+		f.unwritten(id)
+		written, err := f.WrittenStates(f.ctx, id)
+		if err != nil || len(written) != 2 || written[""] == 0 {
+			t.Fatalf("WrittenStates = %v, %v, want the vault and a recovery point", written, err)
+		}
+		for point := range written {
+			want := arn
+			if point == "" {
+				want = ""
+			}
+			if got, found, err := f.RewriteState(f.ctx, id, point, 41); err != nil || !found || got != want {
+				t.Errorf("RewriteState = %q, %t, %v, want %q", got, found, err, want)
+			}
+		}
+		u := f.unwritten(id)
+		if u.Vault == nil || u.Vault.Generation != 42 || len(u.Points) != 1 || u.Points[0].Record.Generation != 42 {
+			t.Errorf("unwritten = %+v, want both as generation 42", u)
+		}
+		if _, found, err := f.RewriteState(f.ctx, id, repo.PointID("unknown"), 1); found || err != nil {
+			t.Errorf("RewriteState of an unknown point = %t, %v, want false", found, err)
+		}
+	})
+}
