@@ -54,6 +54,7 @@ func (world) RoleMay(_ context.Context, _, role string, _ []caller.Access) (stri
 
 func (world) TagsChangedTx(context.Context, *meta.Tx, string, string) error      { return nil }
 func (world) TaggableTx(context.Context, *meta.Tx, string, string) (bool, error) { return true, nil }
+func (world) TagsChangeable(context.Context, string, string) error               { return nil }
 
 type kit struct {
 	*plan.Service
