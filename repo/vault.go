@@ -29,7 +29,10 @@ type Vault struct {
 	cache   *cache
 	openers openers
 	mended  mended
-	merge   int // most entries of a segment that a reclaim makes
+
+	loneFormat bool // there was one format object when the vault was opened
+
+	merge int // most entries of a segment that a reclaim makes
 
 	observed observed
 	claim    uint64 // highest claim at opening; 0 without a ledger
@@ -161,6 +164,7 @@ func Open(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Options) 
 	if err := v.claimFor(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
+	v.pairFormat(ctx)
 	if err := v.catalog.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
@@ -202,7 +206,8 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	v := &Vault{
-		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
+		loneFormat: len(formats)+len(damage) == 1,
+		store:      s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
 		sessions: map[*session]bool{}, merge: maxMerge,
 	}
 	for _, c := range formats {
