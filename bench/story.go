@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -240,6 +241,9 @@ func restoreAll(ctx context.Context, work string, tools []tool, r *results, stor
 			return err
 		}
 		r.step(story, "restore", t.name(), u)
+		began := time.Now()
+		settle() // Lockfast has done so itself
+		r.add(story+": restore, on disk", "s", t.name(), u.wall.Seconds()+time.Since(began).Seconds())
 		got := to
 		if _, ours := t.(*lockfast); !ours { // the others restore below the full path
 			got = filepath.Join(to, want)

@@ -1,8 +1,6 @@
 package repo
 
 import (
-	"slices"
-
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -46,7 +44,6 @@ func (w *Writer) submit(t task) error {
 
 // storeChunk compresses into buf, which it returns, perhaps grown.
 func (w *Writer) storeChunk(c *pack.Compressor, t task, buf []byte) ([]byte, error) {
-	buf = slices.Grow(buf[:0], len(t.plain)+len(t.plain)/128+512) // also kept where the result is not
 	stored, codec := c.Compress(buf, t.plain)
 	if codec != chunk.Raw {
 		buf = stored
