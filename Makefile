@@ -7,7 +7,8 @@ CACHE  := $(CURDIR)/.cache
 LINT   := $(CACHE)/bin/golangci-lint-2.15.0
 GO     := go
 export CGO_ENABLED ?= 0
-HAS_CC  = cc=$$($(GO) env CC) && command -v "$${cc%% *}" >/dev/null
+# HAS_CC sets $$cc and tries it, with the headers of the C library.
+HAS_CC  = cc=$$($(GO) env CC) && printf '\043include <stdlib.h>\nint main(void){return 0;}\n' | $$cc -x c -o /dev/null - 2>/dev/null
 
 .PHONY: help build build-libzstd demo test lint gen bench soak setup-demo setup-test setup-bench clean
 
@@ -18,7 +19,7 @@ build: ## build bin/lockfast
 	$(GO) build -trimpath -o bin/lockfast ./cmd/lockfast
 
 build-libzstd: ## build bin/lockfast-libzstd, which compresses with libzstd; needs a C compiler
-	@$(HAS_CC) || { echo "$@ needs the C compiler $$cc, which is not there (Debian: apt install gcc libc6-dev)"; exit 1; }
+	@$(HAS_CC) || { echo "$@ needs the C compiler $$cc, which is not there or does not work (Debian: apt install gcc libc6-dev)"; exit 1; }
 	CGO_ENABLED=1 $(GO) build -trimpath -tags libzstd,netgo,osusergo -o bin/lockfast-libzstd ./cmd/lockfast
 
 demo: setup-demo build ## back a real directory up, restore it, delete it: the main job in one minute
