@@ -49,6 +49,9 @@ func (c *check) small(ctx context.Context) error {
 		}
 	}
 	for _, d := range c.v.opening {
+		if formatGeneration(objectOf(d)) > 0 {
+			continue // as it is now it was read above
+		}
 		_, err := c.v.store.Stat(ctx, objectOf(d))
 		if errors.Is(err, blob.ErrNotExist) && objectOf(d) != unnamed {
 			continue // it was repaired since
@@ -78,18 +81,12 @@ func (c *check) small(ctx context.Context) error {
 	})
 }
 
-// pair notes that there is one format object instead of two. A vault may have only the first, which is told to those who can
-// write the second one.
+// pair notes that a format object is missing before the only one there is. The first alone is what a vault has whose creation was cut.
 func (c *check) pair(ctx context.Context, names []blob.Name) error {
-	if len(names) != 1 {
+	if len(names) != 1 || formatGeneration(names[0]) == 1 {
 		return nil // none at all is noted with the other roots
 	}
-	missing := seal.Format{Generation: 2}
-	if n := formatGeneration(names[0]); n > 1 {
-		missing.Generation = uint32(n - 1)
-	} else if c.v.ledger == nil {
-		return nil
-	}
+	missing := seal.Format{Generation: uint32(formatGeneration(names[0]) - 1)}
 	_, err := c.v.store.Stat(ctx, blob.Name(missing.Name())) // a list may lack what is new
 	if errors.Is(err, blob.ErrNotExist) {
 		c.damaged(blob.Name(missing.Name()), chunk.Damaged(missing.Name(), "it is missing, and %s is the only one", names[0]))

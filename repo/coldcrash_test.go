@@ -103,7 +103,7 @@ func TestMoveToCold_CutAtEveryStep(t *testing.T) {
 			}
 			v, err := m.restart(t.Context())
 			if err == nil {
-				err = errors.Join(m.inspect(t.Context(), v), m.finishMoves(t.Context(), v))
+				err = errors.Join(m.mend(t.Context(), v), m.inspect(t.Context(), v), m.finishMoves(t.Context(), v))
 				v.Close()
 			}
 			if err != nil {

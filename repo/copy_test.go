@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
@@ -338,10 +337,8 @@ func cutCopy(ctx context.Context, at int, mode cutMode, from *repo.Vault, versio
 		return err
 	}
 	defer v.Close()
-	if mode == cutTorn && strings.HasPrefix(m.what, "put t/") { // a torn copy map is a damaged one, which a repair removes
-		if _, err := v.Repair(ctx, repo.RepairOptions{Check: true, Level: repo.CheckTrees}); err != nil {
-			return fmt.Errorf("%s: repair: %w", m.what, err)
-		}
+	if err := m.mend(ctx, v); err != nil {
+		return err
 	}
 	if err := m.inspect(ctx, v); err != nil {
 		return fmt.Errorf("%s: %w", m.what, err)

@@ -232,6 +232,17 @@ func (m *machine) open(ctx context.Context) (*repo.Vault, error) {
 	return v, err
 }
 
+// mend repairs what a torn write has damaged under a name that counts at once: a copy map, or a further format object.
+func (m *machine) mend(ctx context.Context, v *repo.Vault) error {
+	if m.mode != cutTorn || !strings.HasPrefix(m.what, "put t/") && !strings.HasPrefix(m.what, "put format.") {
+		return nil
+	}
+	if _, err := v.Repair(ctx, repo.RepairOptions{Check: true, Level: repo.CheckTrees}); err != nil {
+		return fmt.Errorf("%s: repair: %w", m.what, err)
+	}
+	return nil
+}
+
 // backup makes a recovery point and notes what it should hold.
 func (m *machine) backup(ctx context.Context, v *repo.Vault, parent repo.PointID, have, before files) (repo.PointID, error) {
 	w, err := v.NewWriter(ctx, repo.WriterOptions{Parent: parent})

@@ -119,25 +119,6 @@ func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, last int, e
 	return f, int(formatGeneration(names[len(names)-1])), nil
 }
 
-// pairFormat writes the second format object of a vault that had only one when it was opened, because its creation was cut or
-// the other is lost. A vault works with one, so that no failure to write keeps it closed.
-func (v *Vault) pairFormat(ctx context.Context) {
-	if !v.loneFormat {
-		return
-	}
-	f := v.format
-	f.Generation, f.Epoch = f.Generation+1, v.keys.Epoch()
-	b, err := f.Encode(v.keys)
-	if err == nil {
-		err = putBytes(ctx, v.store, blob.Name(f.Name()), b)
-	}
-	if err != nil && !errors.Is(err, blob.ErrExist) {
-		v.log.Warn("there is one format object instead of two", "object", v.format.Name(), "error", err)
-		return
-	}
-	v.loneFormat = false
-}
-
 // readKeys opens the keys of every epoch, and notes what is damaged of the key objects.
 func (v *Vault) readKeys(ctx context.Context, k KeyWrapper) (*seal.Keys, error) {
 	all, err := listKeyObjects(ctx, v.store)

@@ -137,8 +137,27 @@ func (v *Vault) takeRefset(ctx context.Context, id PointID, generations []int, t
 		if err != nil {
 			return err
 		}
-		generations = now[id]
+		if generations, err = v.withLaterRefsets(ctx, id, now[id]); err != nil {
+			return err
+		}
 	}
+}
+
+// withLaterRefsets adds the generations after the last of those that a list showed, which may lack what is new. Each is one more
+// than the newest before it.
+func (v *Vault) withLaterRefsets(ctx context.Context, id PointID, generations []int) ([]int, error) {
+	for len(generations) > 0 {
+		name := refsetName(id, slices.Max(generations)+1)
+		_, err := v.store.Stat(ctx, name)
+		if errors.Is(err, blob.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for %s: %w", name, err)
+		}
+		generations = append(generations, slices.Max(generations)+1)
+	}
+	return generations, nil // of none, readNewest looks for the first ones
 }
 
 // needs reads the newest of a point's refsets, or derives it.

@@ -60,6 +60,13 @@ func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []i
 		return err
 	}
 	if damaged || r.v.observed.has(refsetName(id, keep)) || r.v.namesRetired(records) || r.namesRelocated(records) {
+		all, err := r.v.withLaterRefsets(ctx, id, generations)
+		if err != nil {
+			return err
+		}
+		if len(all) > len(generations) { // the list lacked what is new
+			return r.rewriteRefset(ctx, id, all)
+		}
 		set, err := r.rewritten(ctx, id, generations)
 		if r.derive[id] && len(records) > 0 && isDamage(err) {
 			return nil // its tree lacks something; Repair names it

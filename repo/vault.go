@@ -30,8 +30,6 @@ type Vault struct {
 	openers openers
 	mended  mended
 
-	loneFormat bool // there was one format object when the vault was opened
-
 	merge int // most entries of a segment that a reclaim makes
 
 	observed observed
@@ -164,7 +162,6 @@ func Open(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Options) 
 	if err := v.claimFor(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
-	v.pairFormat(ctx)
 	if err := v.catalog.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
@@ -206,8 +203,7 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	v := &Vault{
-		loneFormat: len(formats)+len(damage) == 1,
-		store:      s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
+		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
 		sessions: map[*session]bool{}, merge: maxMerge,
 	}
 	for _, c := range formats {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func LockDirectory(path string) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = lockFile(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		defer f.Close()
 		return nil, fmt.Errorf("%w: %s belongs to the running server with pid %s; "+
@@ -66,7 +67,7 @@ func lockDatabase(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock database: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = lockFile(f)
 	if err == nil {
 		return f, nil
 	}
@@ -74,6 +75,18 @@ func lockDatabase(path string) (*os.File, error) {
 		err = fmt.Errorf("%w: another server works with it; several servers share a database only if it is PostgreSQL", ErrInUse)
 	}
 	return nil, errors.Join(fmt.Errorf("database %s: %w", path, err), f.Close())
+}
+
+// lockFile locks a file without waiting for another server. It tries for a fifth of a second: a child of this process has what its
+// parent had open, locks too, until it begins its own program.
+func lockFile(f *os.File) (err error) {
+	for range 20 {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
 }
 
 func lockOwner(f *os.File) string {
