@@ -21,7 +21,7 @@ func TestCold_Boto3(t *testing.T) {
 	s := serve(t, "--lifecycle-interval", "1s", "--cold-store", cold)
 	dir, arn := s.protect(t)
 	const vault = "aging"
-	s.story(t, dir, arn, python(t), "boto3/cold.py", vault)
+	s.story(t, dir, arn, recentPython(t), "boto3/cold.py", vault)
 	c := s.client(t)
 	listed, err := c.ListRecoveryPointsByBackupVault(t.Context(),
 		&backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: aws.String(vault)})
@@ -36,7 +36,7 @@ func TestCold_Boto3(t *testing.T) {
 		return err == nil && p.StorageClass == types.StorageClassCold
 	})
 	s.readCold(t, cold, *point)
-	s.story(t, dir, arn, python(t), "boto3/cold.py", vault, *point)
+	s.story(t, dir, arn, recentPython(t), "boto3/cold.py", vault, *point)
 }
 
 // readCold reads a cold recovery point from its two places alone.

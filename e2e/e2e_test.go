@@ -157,6 +157,18 @@ func python(t *testing.T) string {
 	return ""
 }
 
+// recentPython is python with a boto3 that knows AWS_ENDPOINT_URL and the operations of the last years. Debian 12's does not; what
+// those stories show is shown by the other SDKs and in Go as well.
+func recentPython(t *testing.T) string {
+	t.Helper()
+	name := python(t)
+	version := "import boto3, sys; sys.exit(tuple(map(int, boto3.__version__.split('.')[:2])) < (1, 40))"
+	if exec.Command(name, "-c", version).Run() != nil {
+		t.Skip("boto3 is older than 1.40; pip install --upgrade boto3")
+	}
+	return name
+}
+
 func TestStory_Boto3(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

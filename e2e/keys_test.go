@@ -13,7 +13,7 @@ func TestKeys_Boto3(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	dir, arn := s.protect(t)
-	s.story(t, dir, arn, python(t), "boto3/keys.py")
+	s.story(t, dir, arn, recentPython(t), "boto3/keys.py")
 }
 
 // The resources of https://registry.terraform.io/providers/hashicorp/aws/latest/docs that vaults with keys need.

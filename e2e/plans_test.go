@@ -13,7 +13,7 @@ func TestPlans_Boto3(t *testing.T) {
 	dir, arn := s.protect(t)
 	s.lockfast(t, "resource", "add", "--type", "EFS", "--path", t.TempDir(), "--tag", "backup=daily")
 	s.lockfast(t, "resource", "add", "--type", "EFS", "--path", t.TempDir(), "--tag", "backup=daily", "--tag", "stage=test")
-	s.story(t, dir, arn, python(t), "boto3/plans.py")
+	s.story(t, dir, arn, recentPython(t), "boto3/plans.py")
 }
 
 // The resources of https://registry.terraform.io/providers/hashicorp/aws/latest/docs that plans need.

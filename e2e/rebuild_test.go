@@ -34,7 +34,7 @@ func coldStart(t *testing.T, s *server, location string) {
 	t.Helper()
 	dir, arn := s.protect(t)
 	before, after := filepath.Join(t.TempDir(), "before.json"), filepath.Join(t.TempDir(), "after.json")
-	s.story(t, dir, arn, python(t), "boto3/rebuild.py", "make", before)
+	s.story(t, dir, arn, recentPython(t), "boto3/rebuild.py", "make", before)
 	point := s.newest(t)
 	s.stop(t) // which writes what is not in the store yet
 	key := filepath.Join(t.TempDir(), "root.key")
@@ -62,7 +62,7 @@ func coldStart(t *testing.T, s *server, location string) {
 		t.Errorf("lockfast store rebuild printed %s", out)
 	}
 	s.start(t) // the store is in the new configuration file
-	s.story(t, dir, arn, python(t), "boto3/rebuild.py", "describe", after)
+	s.story(t, dir, arn, recentPython(t), "boto3/rebuild.py", "describe", after)
 	if diff := cmp.Diff(readText(t, before), readText(t, after)); diff != "" {
 		t.Errorf("after the rebuild things are described in another way (-before +after):\n%s", diff)
 	}
