@@ -191,6 +191,9 @@ func (c *catalog) note(o Object) {
 	if o.State > ObjectLive || r.state > ObjectLive {
 		c.changes.Add(1)
 	}
+	if o.State == ObjectReserved && r.size > 0 {
+		o.Size = r.size // the ledger learns it only when the pack is registered; this process has just finished it
+	}
 	r.kind, r.state, r.session, r.size, r.epoch, r.remap, r.since = o.Kind, o.State, o.Session, o.Size, o.Epoch, o.Remap, o.Registered
 	r.sum = o.Sum
 }
