@@ -55,6 +55,19 @@ func (a ARN) Check() error {
 	return nil
 }
 
+// CheckAll returns the error of the first that is no ARN. Nil ones are passed over: they are what a request leaves out.
+func CheckAll(texts ...*string) error {
+	for _, text := range texts {
+		if text == nil {
+			continue
+		}
+		if _, err := Parse(*text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func malformed(s string, err error) error {
 	return fmt.Errorf("%w %s: %w", ErrMalformed, quote(s), err)
 }

@@ -23,13 +23,7 @@ func (c *check) small(ctx context.Context) error {
 		return err
 	}
 	for _, name := range names {
-		raw, err := readWhole(ctx, c.v.store, name, maxSmallObject)
-		if err == nil {
-			var f seal.Format
-			if f, err = seal.DecodeFormat(string(name), raw); err == nil {
-				err = objectError(name, f.Verify(c.v.keys, raw))
-			}
-		}
+		_, err := c.v.readFormat(ctx, name)
 		if err := c.noted(name, err); err != nil {
 			return err
 		}

@@ -106,6 +106,19 @@ func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) 
 	return found[0].format, found[0].raw, nil
 }
 
+// readFormat reads one format object and checks its MAC.
+func (v *Vault) readFormat(ctx context.Context, name blob.Name) (seal.Format, error) {
+	raw, err := readWhole(ctx, v.store, name, maxSmallObject)
+	if err != nil {
+		return seal.Format{}, err
+	}
+	f, err := seal.DecodeFormat(string(name), raw)
+	if err == nil {
+		err = objectError(name, f.Verify(v.keys, raw))
+	}
+	return f, err
+}
+
 // newestFormat reads the newest format object that can be read; last is the highest generation that has a name.
 func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, last int, err error) {
 	names, err := formatGenerations(ctx, s)

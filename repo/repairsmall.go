@@ -129,17 +129,9 @@ func (r *repairing) formats(ctx context.Context) error {
 	var bad []blob.Name
 	sound := 0
 	for _, name := range slices.Backward(names) {
-		raw, err := readWhole(ctx, v.store, name, maxSmallObject)
-		if errors.Is(err, blob.ErrNotExist) {
-			continue
-		}
-		var g seal.Format
-		if err == nil {
-			if g, err = seal.DecodeFormat(string(name), raw); err == nil {
-				err = objectError(name, g.Verify(v.keys, raw))
-			}
-		}
+		g, err := v.readFormat(ctx, name)
 		switch {
+		case errors.Is(err, blob.ErrNotExist): // it went meanwhile
 		case err == nil && f == nil:
 			f, sound = &g, 1
 		case err == nil:

@@ -162,22 +162,12 @@ func some(s string) *string {
 }
 
 // checkARN refuses what does not have the form of an ARN.
-func checkARN(text string) error {
-	if _, err := arn.Parse(text); err != nil {
-		return backupapi.InvalidParameterValueExceptionf("%v", err)
-	}
-	return nil
-}
+func checkARN(text string) error { return checkFilters(&text) }
 
 // checkFilters refuses filters of a list that should be ARNs and are not: an empty list would say that there is nothing.
 func checkFilters(arns ...*string) error {
-	for _, text := range arns {
-		if text == nil {
-			continue
-		}
-		if err := checkARN(*text); err != nil {
-			return err
-		}
+	if err := arn.CheckAll(arns...); err != nil {
+		return backupapi.InvalidParameterValueExceptionf("%v", err)
 	}
 	return nil
 }

@@ -100,10 +100,7 @@ func (w *States) Writable(ctx context.Context, vaultUUID string) error {
 	if err := w.Store.Reachable(ctx, vaultUUID); err != nil {
 		return err
 	}
-	v, err := w.Store.Existing(ctx, vaultUUID)
-	if err == nil && v != nil {
-		err = v.Changeable(ctx)
-	}
+	err := w.Store.Changeable(ctx, vaultUUID)
 	bad, unusable := errors.AsType[*kms.Unusable](err)
 	switch {
 	case unusable && bad.Destroyed():

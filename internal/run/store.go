@@ -367,7 +367,7 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	if uuid.Validate(vaultUUID) != nil {
 		return fmt.Errorf("erase vault: %q is not a UUID", vaultUUID)
 	}
-	if s.claimed(ctx, vaultUUID) {
+	if errors.Is(s.Changeable(ctx, vaultUUID), repo.ErrClaimed) {
 		s.o.Log.ErrorContext(ctx, "vault is left in the store: another server has taken it over", "vault", vaultUUID)
 		return nil
 	}
@@ -389,13 +389,13 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	})
 }
 
-// claimed reports whether the vault surely belongs to another server now.
-func (s *Store) claimed(ctx context.Context, vaultUUID string) bool {
+// Changeable returns why a vault cannot be changed now, see [repo.Vault.Changeable]; nil for one that has nothing in the store.
+func (s *Store) Changeable(ctx context.Context, vaultUUID string) error {
 	v, err := s.Existing(ctx, vaultUUID)
-	if err == nil && v != nil {
-		err = v.Changeable(ctx)
+	if err != nil || v == nil {
+		return err
 	}
-	return errors.Is(err, repo.ErrClaimed)
+	return v.Changeable(ctx)
 }
 
 // noteRemoval notes whether a name of a vault is surely gone.
