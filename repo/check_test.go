@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,7 +145,8 @@ func TestCheck_ForeignObjectsAreNamedAndAreNoDamage(t *testing.T) {
 	t.Parallel()
 	v, s, _ := newVault(t)
 	mustBackup(t, v, "", newGenerator(32).files(20), nil)
-	foreign := []string{"d/ab/abababababababababababababababab", "d/notes", "k/1-01", "r/notes", "readme.txt"}
+	unknown := strings.Repeat("ab", 16)
+	foreign := []string{"d/ab/" + unknown, "d/notes", "f/" + unknown, "k/1-01", "r/" + unknown, "r/notes", "readme.txt"}
 	for _, name := range foreign {
 		if err := s.Put(t.Context(), blob.Name(name), bytes.NewReader([]byte("hello")), 5); err != nil {
 			t.Fatal(err)
@@ -153,6 +155,35 @@ func TestCheck_ForeignObjectsAreNamedAndAreNoDamage(t *testing.T) {
 	r := mustCheck(t, v, repo.CheckOptions{Level: repo.CheckBytes})
 	if diff := cmp.Diff(foreign, r.Foreign); diff != "" || r.Damages != nil || r.ForeignCount != int64(len(foreign)) {
 		t.Errorf("Check = %v, foreign objects (-want +got):\n%s", r.Damages, diff)
+	}
+}
+
+// TestCheck_WhatIsLeftOfADeletedPointIsNotForeign deletes a recovery point that is being read: its refset stays for the reader,
+// and afterwards for reclaim to sweep.
+func TestCheck_WhatIsLeftOfADeletedPointIsNotForeign(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	id := mustBackup(t, v, "", newGenerator(33).files(5), nil)
+	p, err := v.OpenPoint(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := remove(t.Context(), v, l, id); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if r := mustCheck(t, v, repo.CheckOptions{}); r.Foreign != nil || r.Damages != nil {
+			t.Errorf("Check = %+v, want nothing", r)
+		}
+		if left := names(t, s)["f"]; len(left) != 1 {
+			t.Errorf("refsets = %v, want the one that is left", left)
+		}
+		p.Close()
+	}
+	mustReclaim(t, v)
+	if left := names(t, s)["f"]; len(left) > 0 {
+		t.Errorf("reclaim left %v", left)
 	}
 }
 

@@ -20,14 +20,19 @@ func packID(id ID) pack.ID { return pack.ID(id) }
 const maxForeign = 100
 
 // foreign names objects that do not belong to the vault. What is listed first and asked for afterwards in the ledger is
-// never something that a backup is just making.
+// never something that a backup is just making. A refset without a manifest is what is left of a point that was deleted while it
+// was read; reclaim sweeps it.
 func (c *check) foreign(ctx context.Context) error {
 	var names []blob.Name
+	manifests := map[PointID]blob.Name{}
 	for info, err := range c.v.store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list vault: %w", err)
 		}
 		names = append(names, info.Name)
+		if id, _, ok := parseManifestName(info.Name); ok {
+			manifests[id] = info.Name
+		}
 	}
 	owned, err := c.owners(ctx)
 	if err != nil {
@@ -37,7 +42,14 @@ func (c *check) foreign(ctx context.Context) error {
 		if owned(name) {
 			continue
 		}
-		if _, err := c.v.store.Stat(ctx, name); errors.Is(err, blob.ErrNotExist) {
+		proof := name
+		if id, _, ok := parseRefsetName(name); ok {
+			proof = manifests[id]
+		}
+		if proof == "" {
+			continue
+		}
+		if _, err := c.v.store.Stat(ctx, proof); errors.Is(err, blob.ErrNotExist) {
 			continue // its session or point is gone, and it with them
 		} else if err != nil {
 			return err

@@ -32,7 +32,7 @@ func TestCheck_ChecksumsOfAServer(t *testing.T) {
 		t.Errorf("Check after a copy = %+v", r)
 	}
 	// Put again by another tool, without a checksum of the kind: unknown.
-	g.PutOtherwise(t, location, packs["d"][0], whole(t, s, packs["d"][0]))
+	g.PutOtherwise(t, location, packs["d"][0], raw(t, s, packs["d"][0]))
 	if r := mustCheck(t, v, repo.CheckOptions{Level: repo.CheckHeads}); r.Damages != nil || r.PacksSummed != n-1 || r.PacksRead != 0 {
 		t.Errorf("Check of an object without a checksum = %+v", r)
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
+	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/fault"
 	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
@@ -30,6 +32,58 @@ func TestModel_LyingLists(t *testing.T) {
 		failed += f
 	}
 	t.Logf("%d steps failed for lists", failed)
+}
+
+// hiding is a store whose lists lack some names.
+type hiding struct {
+	blob.Store
+	hidden map[blob.Name]bool
+}
+
+func (h hiding) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		for info, err := range h.Store.List(ctx, prefix) {
+			if !h.hidden[info.Name] && !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestLists_ThatHideTheNewestRefset has a refset that was rewritten while the one before it is still there, as after a crash
+// between the two, and lists that show only that one. It names packs that are gone.
+func TestLists_ThatHideTheNewestRefset(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	g := newGenerator(34)
+	old := g.files(40)
+	first := mustBackup(t, v, "", old, nil)
+	have := g.change(old)
+	id := mustBackup(t, v, first, have, old)
+	before := blob.Name("f/" + string(id))
+	content := raw(t, s, before)
+	if err := remove(t.Context(), v, l, first); err != nil {
+		t.Fatal(err)
+	}
+	reclaimAll(t, v)
+	after := names(t, s)["f"]
+	if len(after) != 1 || after[0] == before {
+		t.Fatalf("refsets after reclaim = %v, want a new one", after)
+	}
+	put(t, s, before, content)
+	v.Close()
+	v = reopen(t, hiding{s, map[blob.Name]bool{after[0]: true}}, l)
+	if err := verify(t.Context(), v, id, have); err != nil {
+		t.Error(err)
+	}
+	mustReclaim(t, v)
+	if err := verify(t.Context(), v, id, have); err != nil {
+		t.Errorf("after another reclaim: %v", err)
+	}
+	v.Close()
+	if err := verify(t.Context(), reopen(t, s, l), id, have); err != nil {
+		t.Errorf("with true lists: %v", err)
+	}
 }
 
 // lie is a kind of list that a store may give.
