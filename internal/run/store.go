@@ -240,11 +240,16 @@ func (s *Store) DropUnusable(ctx context.Context) error {
 	return nil
 }
 
-// Shred removes every key object of a vault, so that nobody can read its data any more, with whatever key.
+// Shred removes every key object of a vault, so that nobody can read its data any more, with whatever key. It leaves a vault alone
+// that another server has taken over.
 func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
 	blobs, err := s.blobs()
 	if err != nil {
 		return err
+	}
+	if s.takenOver(ctx, vaultUUID) {
+		s.o.Log.ErrorContext(ctx, "vault keeps its keys: another server has taken it over", "vault", vaultUUID)
+		return nil
 	}
 	s.drop(vaultUUID)
 	s.keysMu.Lock()
@@ -257,6 +262,15 @@ func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
 		return fmt.Errorf("shred vault %s: %w", vaultUUID, err)
 	}
 	return nil
+}
+
+// takenOver reports whether it is sure that another server has claimed a vault, whether or not its key may be used here.
+func (s *Store) takenOver(ctx context.Context, vaultUUID string) bool {
+	v, err := s.open(ctx, vaultUUID, func(blob.Store) (*repo.Vault, error) { return nil, nil })
+	if err == nil && v != nil {
+		err = errors.Join(v.Changeable(ctx), v.Close())
+	}
+	return errors.Is(err, repo.ErrClaimed)
 }
 
 // Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. found is false for a vault that has nothing in the store.

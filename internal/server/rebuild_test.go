@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
@@ -237,6 +239,42 @@ func TestRebuild_FencesTheServerThatStillRuns(t *testing.T) {
 	refusesChanges(f, point)
 	if got := tree(t, f.restoredTo(point)); got["one"] == "" {
 		t.Errorf("restore = %v, want it to go on", got)
+	}
+}
+
+// TestRebuild_OldServerDestroysNoKeys completes the deletion of a KMS key in a database whose vaults another one has taken over.
+func TestRebuild_OldServerDestroysNoKeys(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	o := options(t, t.TempDir())
+	o.Config.Store = filepath.Join(t.TempDir(), "store")
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	f := start(t, o)
+	key := f.key()
+	if err := f.keyVault("home", key); err != nil {
+		t.Fatal(err)
+	}
+	f.backup("home", f.directory(map[string]string{"one": "1"}))
+	f.written()
+	must(f.kms("ScheduleKeyDeletion", map[string]any{"KeyId": key, "PendingWindowInDays": 7}))(f)
+	l := &lost{options: o}
+	if _, _, err := l.rebuild(t, filepath.Join(t.TempDir(), "new"), "sqlite"); err != nil {
+		t.Fatal(err)
+	}
+	keys := func() []string {
+		names, err := filepath.Glob(filepath.Join(o.Config.Store, "*", "k", "*"))
+		if err != nil || len(names) == 0 {
+			t.Errorf("key objects = %v, %v", names, err)
+		}
+		return names
+	}
+	before := keys()
+	ahead.Store(int64(7*24*time.Hour + time.Minute))
+	if err := f.server.ExpireKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := keys(); !slices.Equal(before, after) {
+		t.Errorf("key objects = %v, want %v", after, before)
 	}
 }
 
