@@ -147,6 +147,9 @@ func (c *cli) preview(first, second string) {
 		!strings.Contains(out, "Default: deleting 1 recovery points frees ") {
 		c.Errorf("delete --dry-run = %q", out)
 	}
+	if out, stderr := c.do(exitFailed, "vault", "stats", "nowhere"); out != "" || !strings.Contains(stderr, "nowhere does not exist") {
+		c.Errorf("stats of a vault that does not exist = %q, %q", out, stderr)
+	}
 	if out, _ := c.do(exitDone, "vault", "stats"); !strings.Contains(out, "VAULT") || !strings.Contains(out, "Default  2 ") {
 		c.Errorf("vault stats = %q", out)
 	}

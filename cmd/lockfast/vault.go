@@ -146,6 +146,7 @@ func (a *app) listVaults(ctx context.Context, c *client, wanted []string) error 
 
 func newVaultStats(a *app) *cobra.Command {
 	table := tabwriter.NewWriter(a.out.stdout, 0, 0, 2, ' ', 0)
+	var header string // above the first vault
 	cmd := overVaults(a, "stats", "Show what vaults store",
 		`Show what a vault stores, or every vault. LOGICAL is the size of the files in all recovery points, PHYSICAL what the vault
 takes. LIVE is needed, DEAD waits for a reclaim; the rest is the index and the like. PARTS are small files that no recovery
@@ -153,21 +154,21 @@ point needs, by their size before compression, in bundles with others: a reclaim
 what only recovery points need that must not be deleted. COLD is what is live in cold storage, COLD DEAD what nothing needs
 there; a reclaim leaves it while much of its pack is needed. Both count in LIVE and DEAD.`,
 		"  lockfast vault stats\n  lockfast vault stats Default --json", func(ctx context.Context, c *client, vault string) error {
-			return a.vaultStats(ctx, c, vault, table)
+			err := a.vaultStats(ctx, c, vault, table, header)
+			header = ""
+			return err
 		})
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		table.Init(a.out.stdout, 0, 0, 2, ' ', 0)
-		if !a.out.json {
-			fmt.Fprintln(table, "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED\tCOLD\tCOLD DEAD")
-		}
+		header = "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED\tCOLD\tCOLD DEAD\n"
 		err := run(cmd, args)
 		return cmp.Or(err, table.Flush())
 	}
 	return cmd
 }
 
-func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer) error {
+func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer, header string) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 	if err != nil {
 		return err
@@ -178,8 +179,8 @@ func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.
 			DeadPartBytes: u.DeadPartBytes, LockedBytes: u.LockedBytes,
 			ColdLive: u.ColdLiveBytes, ColdDead: u.ColdDeadBytes, ColdDeadPart: u.ColdDeadPartBytes, Epoch: u.Epoch, MeasuredAt: u.MeasuredAt.UTC()})
 	}
-	_, err = fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", vault, u.RecoveryPoints, size(u.LogicalBytes), size(u.PhysicalBytes),
-		size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes), size(u.ColdLiveBytes), size(u.ColdDeadBytes))
+	_, err = fmt.Fprintf(table, "%s%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", header, vault, u.RecoveryPoints, size(u.LogicalBytes),
+		size(u.PhysicalBytes), size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes), size(u.ColdLiveBytes), size(u.ColdDeadBytes))
 	return err
 }
 
