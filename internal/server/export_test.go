@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"time"
+	"weak"
 
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/internal/backupapi"
@@ -73,6 +74,28 @@ func (s *Server) RenewKeys(ctx context.Context) error { return s.parts.renewKeys
 // Domain returns the domain key of an account.
 func (s *Server) Domain(ctx context.Context, account string) ([32]byte, error) {
 	return s.parts.nouns.keys.Domain(ctx, account)
+}
+
+// Held returns a function that names what is in memory of a server and its parts.
+func (s *Server) Held() func() []string {
+	p := s.parts
+	parts := map[string]func() bool{"server": held(s), "parts": held(p), "database": held(p.db), "blobs": held(p.blobs),
+		"trail": held(p.trail), "store": held(p.store), "workers": held(p.workers), "reclaimer": held(p.runners.reclaimer)}
+	return func() (names []string) {
+		for name, is := range parts {
+			if is() {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+}
+
+// held returns a function that reports whether a value is in memory.
+func held[T any](v *T) func() bool {
+	w := weak.Make(v)
+	return func() bool { return w.Value() != nil }
 }
 
 // Unwritten returns how many states of vaults and recovery points are not in the store yet.

@@ -146,6 +146,31 @@ func TestShutdown_JobOfAPrivateServerEndsWithIt(t *testing.T) {
 	f.backup("home", arn)
 }
 
+// TestShutdown_LeavesNothingInMemory stops a server within a test that has not ended.
+func TestShutdown_LeavesNothingInMemory(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o server.Options) {
+		f := start(t, o)
+		f.vault("home")
+		f.restoredInto(f.backup("home", f.directory(map[string]string{"one": "1"})))
+		f.reclaim("home")
+		held := f.server.Held()
+		f.stop()
+		f = &fixture{T: t}
+		var left []string
+		defer func() {
+			if len(left) > 0 {
+				t.Errorf("in memory: %v", left)
+			}
+		}()
+		f.eventually(func() bool {
+			runtime.GC()
+			left = held()
+			return len(left) == 0
+		})
+	})
+}
+
 // hangUp closes the connections of the clients.
 func (f *fixture) hangUp() {
 	f.own.HTTP.CloseIdleConnections()

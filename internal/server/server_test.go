@@ -77,13 +77,13 @@ func start(t *testing.T, o server.Options) *fixture {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
 	f := &fixture{T: t, server: s, options: o}
-	stopped := false
+	running := f
 	f.stop = func() {
-		if stopped {
+		if running == nil {
 			return
 		}
-		stopped = true
-		f.hangUp()
+		running.hangUp()
+		running = nil // a test keeps its cleanups until its parent ends, which may start servers by the hundred
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve = %v", err)
