@@ -60,6 +60,12 @@ func formatGenerations(ctx context.Context, s blob.Store) (names []blob.Name, er
 	return names, nil
 }
 
+// EraseOrder sorts the names of a vault's objects so that what is left of it, wherever their removal is cut, is the whole vault
+// or none: the format objects come first, the newest of them before the others.
+func EraseOrder(names []blob.Name) {
+	slices.SortStableFunc(names, func(a, b blob.Name) int { return cmp.Compare(formatGeneration(b), formatGeneration(a)) })
+}
+
 // candidate is a format object that can be read.
 type candidate struct {
 	format seal.Format

@@ -6,8 +6,7 @@ cd "$(dirname "$0")/.."
 export LOCKFAST_SOAK=${LOCKFAST_SOAK:-1}
 
 echo "soak: crash, fault and model tests"
-# One package after the other, and four tests at once: the servers that the cut and fault tests have crashed stay in memory to the end
-# (10 GiB and more), and so does the index of a hundred million chunks while it is made.
+# One package after the other, and four tests at once: the index of a hundred million chunks takes some gigabytes while it is made.
 GOGC=${GOGC:-100} GOMEMLIMIT=${GOMEMLIMIT:-12GiB} go test -count=1 -timeout 3h -p 1 -parallel 4 -run 'Crash|Cut|Model|Kill|Fault|Soak|Million' ./...
 
 bash scripts/fuzz.sh

@@ -314,6 +314,7 @@ func (s *Store) removeAll(ctx context.Context, blobs blob.Store, vaultUUID, pref
 		}
 		names = append(names, info.Name)
 	}
+	repo.EraseOrder(names)
 	var retained error
 	for _, name := range names {
 		err := sub.Delete(ctx, name)
