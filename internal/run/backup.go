@@ -95,7 +95,7 @@ func (w *Backups) Work(ctx context.Context, j *river.Job[job.RunBackup]) error {
 	ended(err, ctx.Err() != nil)
 	if err == nil {
 		w.Scrubber.Committed(b.job.VaultUUID)
-		w.Sizes.Changed(ctx, b.job.VaultUUID)
+		w.Sizes.Changed(b.job.VaultUUID)
 		return nil
 	}
 	return b.giveUp(context.WithoutCancel(ctx), err, ctx.Err() != nil)

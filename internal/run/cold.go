@@ -23,7 +23,7 @@ type Colder struct {
 	Ledgers *ledger.DB
 	Store   *Store
 	// Moved is called after a recovery point of a vault has been moved.
-	Moved func(ctx context.Context, vaultUUID string)
+	Moved func(vaultUUID string)
 	Log   *slog.Logger
 }
 
@@ -48,7 +48,7 @@ func (c *Colder) settle(ctx context.Context, m vault.ColdMove) error {
 		func(ctx context.Context) error { return c.move(ctx, m) })
 	if err == nil {
 		log.InfoContext(ctx, "recovery point moved to cold storage")
-		c.Moved(ctx, m.VaultUUID)
+		c.Moved(m.VaultUUID)
 		return c.removeLeftovers(ctx)
 	}
 	stopping := ctx.Err() != nil
@@ -113,9 +113,9 @@ func (c *Colder) remove(ctx context.Context, l vault.Leftover) error {
 		}
 	}
 	return c.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		if err := c.Ledgers.RemoveTx(ctx, tx, l.VaultUUID, repo.PointID(l.StoreID)); err != nil {
+		if err := c.Vaults.LeftoverGoneTx(ctx, tx, l); err != nil {
 			return err
 		}
-		return c.Vaults.LeftoverGoneTx(ctx, tx, l)
+		return c.Ledgers.RemoveTx(ctx, tx, l.VaultUUID, repo.PointID(l.StoreID))
 	})
 }

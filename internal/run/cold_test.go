@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type brittle struct {
 	mu     sync.Mutex
 	put    string // part of the names that cannot be put; guarded by mu
 	remove string // or removed; guarded by mu
+
+	listing func() // called once, when a vault is listed whole; nil for nothing
 }
 
 var errBrittle = errors.New("the store is broken")
@@ -59,6 +62,14 @@ func (b *brittle) Delete(ctx context.Context, name blob.Name) error {
 		return errBrittle
 	}
 	return b.Store.Delete(ctx, name)
+}
+
+func (b *brittle) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	if meanwhile := b.listing; meanwhile != nil && strings.HasSuffix(prefix, "/") {
+		b.listing = nil
+		meanwhile()
+	}
+	return b.Store.List(ctx, prefix)
 }
 
 // coldKit is a vault with a recovery point whose move to cold storage is due.
@@ -92,8 +103,8 @@ func aging(t *testing.T, test func(k *coldKit)) {
 		o, later := &others{}, func() time.Time { return time.Now().Add(25 * time.Hour) }
 		k.vaults = vault.New(vault.Options{DB: db, Tags: o, Protected: o, Restores: o, Store: k.store, Authority: o, Now: later,
 			Events: events.New(events.Options{DB: db})})
-		k.colder = &run.Colder{DB: db, Vaults: k.vaults, Ledgers: ledgers, Store: k.store, Log: log, Moved: func(context.Context, string) {}}
-		k.add(ledgers)
+		k.colder = &run.Colder{DB: db, Vaults: k.vaults, Ledgers: ledgers, Store: k.store, Log: log, Moved: func(string) {}}
+		k.add()
 		test(k)
 	})
 }
@@ -111,7 +122,7 @@ func (k *coldKit) update(fn func(context.Context, *meta.Tx) error) {
 }
 
 // add makes the vault and its recovery point, a day ago.
-func (k *coldKit) add(ledgers *ledger.DB) {
+func (k *coldKit) add() {
 	k.Helper()
 	_, err := k.vaults.CreateBackupVault(k.ctx, &backupapi.CreateBackupVaultInput{BackupVaultName: "home"})
 	k.try(err)
@@ -119,6 +130,12 @@ func (k *coldKit) add(ledgers *ledger.DB) {
 		k.id, err = k.vaults.VaultUUIDTx(ctx, tx, account, region, "home")
 		return err
 	})
+	k.point(agingARN)
+}
+
+// point makes a recovery point.
+func (k *coldKit) point(arn string) {
+	k.Helper()
 	v, err := k.store.Vault(k.ctx, k.id, account)
 	k.try(err)
 	w, err := v.NewWriter(k.ctx, repo.WriterOptions{})
@@ -128,12 +145,12 @@ func (k *coldKit) add(ledgers *ledger.DB) {
 	p, err := w.Prepare(k.ctx, repo.Facts{})
 	k.try(err)
 	k.update(func(ctx context.Context, tx *meta.Tx) error {
-		_, err := k.vaults.CreatePointTx(ctx, tx, vault.NewPoint{VaultUUID: k.id, ARN: agingARN, ResourceARN: "arn:aws:s3:::docs",
+		_, err := k.vaults.CreatePointTx(ctx, tx, vault.NewPoint{VaultUUID: k.id, ARN: arn, ResourceARN: "arn:aws:s3:::docs",
 			ResourceType: "EFS", CreatedAt: time.Now(), ColdAfterDays: 1})
 		if err == nil {
-			err = k.vaults.CompletePointTx(ctx, tx, k.id, agingARN, vault.Completion{StoreID: string(p.Point)})
+			err = k.vaults.CompletePointTx(ctx, tx, k.id, arn, vault.Completion{StoreID: string(p.Point)})
 		}
-		return errors.Join(err, ledgers.CommitTx(ctx, tx, k.id, p))
+		return errors.Join(err, k.colder.Ledgers.CommitTx(ctx, tx, k.id, p))
 	})
 	k.try(w.Abort(k.ctx))
 }

@@ -79,7 +79,7 @@ func (w *Copies) Work(ctx context.Context, j *river.Job[job.RunCopy]) error {
 	ended(err, ctx.Err() != nil)
 	if err == nil {
 		w.Scrubber.Committed(c.job.VaultUUID)
-		w.Sizes.Changed(ctx, c.job.VaultUUID)
+		w.Sizes.Changed(c.job.VaultUUID)
 		return nil
 	}
 	return c.giveUp(context.WithoutCancel(ctx), err, ctx.Err() != nil)

@@ -39,7 +39,7 @@ type Deleter struct {
 	Patience  time.Duration    // how long a deletion may fail; 0 is [DefaultDeletePatience]
 	Now       func() time.Time // clock of policy, by which statuses have their times; nil is time.Now
 	// Deleted is called after recovery points of a vault have gone.
-	Deleted func(ctx context.Context, vaultUUID string)
+	Deleted func(vaultUUID string)
 	Log     *slog.Logger
 }
 
@@ -66,28 +66,23 @@ func (d *Deleter) Work(ctx context.Context, j *river.Job[vault.DeletePoints]) er
 // destroyed now. It may run several times at once.
 func (d *Deleter) Drain(ctx context.Context, vaultUUID string) (settled bool, err error) {
 	var after *vault.Point
-	settled, destroyed := true, 0
+	settled = true
 	for {
 		batch, err := d.Vaults.Deletions(ctx, vaultUUID, after, deleteBatch)
 		if err != nil {
 			return false, err
 		}
 		if len(batch) == 0 {
-			break
+			return settled, nil
 		}
 		gone, kept, err := d.destroy(ctx, vaultUUID, batch)
 		if err != nil {
 			return false, err
 		}
-		settled, destroyed = settled && gone+kept == len(batch), destroyed+gone
-		if !settled {
+		if settled = settled && gone+kept == len(batch); !settled {
 			after = &batch[len(batch)-1]
 		}
 	}
-	if destroyed > 0 {
-		d.Deleted(ctx, vaultUUID)
-	}
-	return settled, nil
 }
 
 // destroy destroys a batch of recovery points of a vault, and returns how many of them are gone and how many are no longer
@@ -119,6 +114,9 @@ func (d *Deleter) destroy(ctx context.Context, vaultUUID string, batch []vault.P
 	})
 	if err != nil {
 		return 0, kept, err
+	}
+	if len(gone) > 0 {
+		d.Deleted(vaultUUID)
 	}
 	for _, p := range gone {
 		d.Log.InfoContext(ctx, "recovery point deleted", "recovery_point", p.ARN, "vault", p.VaultName)
@@ -220,7 +218,7 @@ func (d *Deleter) begin(ctx context.Context, vaultUUID string, ready []vault.Poi
 				begun = append(begun, p)
 			}
 		}
-		return nil
+		return d.Vaults.OutdateTx(ctx, tx, vaultUUID)
 	})
 	return begun, err
 }

@@ -99,7 +99,7 @@ func streaming(t *testing.T, test func(t *testing.T, f *fixture)) {
 		f.vaults = vault.New(vault.Options{DB: db, Tags: o, Protected: o, Restores: o, Store: store, Authority: o,
 			Events: events.New(events.Options{DB: db})})
 		f.deleter = &run.Deleter{DB: db, Vaults: f.vaults, Ledgers: ledgers, Store: store, Authority: o, Streams: o, Log: log,
-			Deleted: func(context.Context, string) { o.calls = append(o.calls, "deleted") }}
+			Deleted: func(string) { o.calls = append(o.calls, "deleted") }}
 		f.add(store, ledgers)
 		test(t, f)
 	})

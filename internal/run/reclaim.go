@@ -20,8 +20,8 @@ type Reclaimer struct {
 	Delay time.Duration
 	// Threshold is the share of dead bytes that a reclaim leaves which nobody asked for.
 	Threshold float64
-	// Reclaimed, if not nil, is called after a reclaim that nobody asked for has freed space.
-	Reclaimed func(ctx context.Context, vaultUUID string)
+	// Reclaimed, if not nil, is called after a reclaim that nobody asked for has freed space, even if ctx is done.
+	Reclaimed func(ctx context.Context, vaultUUID string) error
 	// ColdMinimum is how long a cold pack stays at least, by Now, the policy's clock.
 	ColdMinimum time.Duration
 	Now         func() time.Time // nil = time.Now
@@ -161,7 +161,7 @@ func (r *Reclaimer) background(ctx context.Context, vaultUUID string) {
 		if report.PacksRemoved+report.ObjectsSwept > 0 {
 			log.InfoContext(ctx, "space reclaimed", "bytes_freed", report.BytesRemoved-report.BytesWritten, "packs_removed", report.PacksRemoved)
 			if r.Reclaimed != nil {
-				r.Reclaimed(ctx, vaultUUID)
+				err = errors.Join(err, r.Reclaimed(ctx, vaultUUID))
 			}
 		}
 		return err

@@ -53,7 +53,6 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 	for name, n := range RepairFigures(r) {
 		report[name] = strconv.FormatInt(n, 10)
 	}
-	w.Sizes.Changed(ctx, t.VaultUUID)
 	if err != nil || len(r.Lost) == 0 {
 		return err
 	}

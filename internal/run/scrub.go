@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,6 +18,7 @@ type Scrubber struct {
 	Store   *Store
 	Ledgers *ledger.DB
 	Metrics *Metrics
+	Sizes   *Sizes
 	Share   float64 // of a vault's bytes, each day; 0 turns it off
 	Rate    int64   // bytes a second at most; 0 = no limit
 	Log     *slog.Logger
@@ -85,6 +87,9 @@ func (s *Scrubber) scrub(ctx context.Context, vaultUUID string, o repo.ScrubOpti
 			return err
 		}
 		r, err := v.Scrub(ctx, o)
+		if r.Mended > 0 {
+			err = errors.Join(err, s.Sizes.Rearranged(ctx, vaultUUID))
+		}
 		for _, d := range r.Damages {
 			log.ErrorContext(ctx, "damage found", "object", d.Object, "recovery_points", len(d.Points), "error", d.Err)
 		}

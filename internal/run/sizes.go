@@ -31,19 +31,13 @@ const (
 	sizesAtOnce = 2
 	// sizesRetry is how long a vault rests at least that could not be computed.
 	sizesRetry = time.Minute
+	// countPatience is how long counting a change may take. Workers that are cancelled have a little longer to return.
+	countPatience = 8 * time.Second
 )
 
-// Changed says that recovery points of a vault, or what it takes, came or went. Nobody waits for sizes: [Sizes.Run] computes
+// Changed says that a transaction has changed what a vault holds, and counted that. Nobody waits for sizes: [Sizes.Run] computes
 // them soon, once for a burst of changes, or else [Sizes.Settle] when somebody asks for them.
-func (s *Sizes) Changed(ctx context.Context, vaultUUID string) {
-	if err := s.Vaults.Outdate(ctx, vaultUUID); err != nil {
-		s.Log.WarnContext(ctx, "not noted that sizes changed", "vault", vaultUUID, "error", err)
-	}
-	s.mark(vaultUUID)
-}
-
-// mark has a vault computed.
-func (s *Sizes) mark(vaultUUID string) {
+func (s *Sizes) Changed(vaultUUID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dirty == nil {
@@ -52,10 +46,19 @@ func (s *Sizes) mark(vaultUUID string) {
 	s.dirty[vaultUUID] = true
 }
 
+// Rearranged counts what was changed in a vault without a transaction of its records, also when ctx is done, and is then like
+// [Sizes.Changed]. It comes before anything that tells clients that the change has been made.
+func (s *Sizes) Rearranged(ctx context.Context, vaultUUID string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countPatience)
+	defer cancel()
+	defer s.Changed(vaultUUID)
+	return s.Vaults.Outdate(ctx, vaultUUID)
+}
+
 // Run computes what is due until ctx is done. It begins with vaults, which may have changed since they were recorded.
 func (s *Sizes) Run(ctx context.Context, vaults []string) error {
 	for _, id := range vaults {
-		s.mark(id)
+		s.Changed(id)
 	}
 	g := errgroup.Group{}
 	for range sizesAtOnce {
@@ -124,7 +127,7 @@ func (s *Sizes) try(ctx context.Context, vaultUUID string) error {
 }
 
 func (s *Sizes) record(ctx context.Context, vaultUUID string) error {
-	_, err := s.Vaults.Vault(ctx, vaultUUID)
+	v, err := s.Vaults.Vault(ctx, vaultUUID)
 	if errors.Is(err, vault.ErrNotFound) {
 		return nil // another node may be erasing it: it is not to be opened
 	}
@@ -142,7 +145,7 @@ func (s *Sizes) record(ctx context.Context, vaultUUID string) error {
 	if err != nil {
 		return err
 	}
-	return s.Vaults.SetMeasure(ctx, vaultUUID, m)
+	return s.Vaults.SetMeasure(ctx, v, m)
 }
 
 // Measure measures a vault, for [vault.Store].

@@ -55,6 +55,10 @@ func (w *Tasks) Work(ctx context.Context, j *river.Job[task.Run]) error {
 			}
 			return w.verify(ctx, t, report, progress)
 		})
+	// Also one that failed may have removed something, and a verification has recovery points name other copies of what is damaged.
+	if err := w.Sizes.Rearranged(ctx, t.VaultUUID); err != nil {
+		return err // the task starts again
+	}
 	switch {
 	case errors.Is(err, task.ErrNotRunning):
 		return nil
@@ -86,7 +90,6 @@ func (w *Tasks) reclaim(ctx context.Context, t task.Task, report map[string]stri
 		report["bytes_retained"] = strconv.FormatInt(r.BytesRetained, 10)
 	}
 	report["objects_swept"] = strconv.FormatInt(r.ObjectsSwept, 10)
-	w.Sizes.Changed(ctx, t.VaultUUID)
 	if r.DamagedPacks > 0 {
 		return fmt.Errorf("%d packs are damaged and were left alone; verify the vault to see what they affect", r.DamagedPacks)
 	}

@@ -373,18 +373,18 @@ func (p *parts) makeRunners(context.Context) error {
 	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.sizes = r.sizes
-	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
+	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Sizes: r.sizes, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
-		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Changed}
+		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Rearranged}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience, Now: p.o.Now,
 		Deleted: r.sizes.Changed}
 	r.colder = &run.Colder{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
-		Moved: func(ctx context.Context, vaultUUID string) {
+		Moved: func(vaultUUID string) {
 			r.reclaimer.Later(vaultUUID)
-			r.sizes.Changed(ctx, vaultUUID)
+			r.sizes.Changed(vaultUUID)
 		}}
 	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, States: r.states,
 		Sizes: r.sizes, Log: p.o.Log}

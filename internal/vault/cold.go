@@ -198,6 +198,9 @@ func (s *Service) MovedTx(ctx context.Context, tx *meta.Tx, m ColdMove, storeID 
 	if err := s.touch(ctx, tx, p.VaultUUID, p.ARN); err != nil {
 		return err
 	}
+	if err := s.OutdateTx(ctx, tx, p.VaultUUID); err != nil {
+		return err
+	}
 	p.ColdSince = s.now()
 	return s.announce(ctx, tx, events.PointChange, p, string(p.Status), backupapi.BackupVaultEventRecoveryPointModified)
 }
@@ -223,6 +226,9 @@ func (s *Service) Moved(ctx context.Context) (left []Leftover, err error) {
 
 // LeftoverGoneTx records that what a recovery point was is removed.
 func (s *Service) LeftoverGoneTx(ctx context.Context, tx *meta.Tx, l Leftover) error {
+	if err := s.OutdateTx(ctx, tx, l.VaultUUID); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, "UPDATE recovery_point SET warm_store_id = '' WHERE vault_uuid = ? AND arn = ? AND warm_store_id = ?",
 		l.VaultUUID, l.ARN, l.StoreID)
 	return err

@@ -160,6 +160,9 @@ func (s *Service) CompletePointTx(ctx context.Context, tx *meta.Tx, vaultUUID, a
 	if err := s.settle(ctx, tx, vaultUUID, arn, c.Record); err != nil {
 		return err
 	}
+	if err := s.OutdateTx(ctx, tx, vaultUUID); err != nil {
+		return err
+	}
 	return s.protect(ctx, tx, p)
 }
 
@@ -185,6 +188,11 @@ func (s *Service) drop(ctx context.Context, tx *meta.Tx, p Point) error {
 	}
 	if err := addPoints(ctx, tx, p.VaultUUID, -1); err != nil {
 		return err
+	}
+	if p.StoreID != "" {
+		if err := s.OutdateTx(ctx, tx, p.VaultUUID); err != nil {
+			return err
+		}
 	}
 	var name backupapi.BackupVaultEvent
 	if p.Status == Deleting {

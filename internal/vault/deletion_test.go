@@ -148,9 +148,7 @@ func TestUsages_AreThoseLastRecorded(t *testing.T) {
 		for i := range int64(2) {
 			f.clock.add(time.Hour)
 			m := repo.Measure{Epoch: uint64(i), Usage: repo.Usage{PhysicalBytes: 10 + i, LiveBytes: 7, DeadBytes: 3, DeadPartBytes: 2, LockedBytes: 1, Points: 5, LogicalBytes: 9}}
-			if err := f.SetMeasure(f.ctx, id, m); err != nil {
-				t.Fatal(err)
-			}
+			f.measure(id, m)
 		}
 		want := []vault.Usage{{Account: account, Region: region, Vault: "home", Epoch: 1, MeasuredAt: f.clock.now().Truncate(time.Microsecond),
 			Usage: repo.Usage{PhysicalBytes: 11, LiveBytes: 7, DeadBytes: 3, DeadPartBytes: 2, LockedBytes: 1, Points: 1, LogicalBytes: 9}}}
@@ -160,7 +158,7 @@ func TestUsages_AreThoseLastRecorded(t *testing.T) {
 		if _, err := f.DeleteBackupVault(f.ctx, &backupapi.DeleteBackupVaultInput{BackupVaultName: "empty"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.SetMeasure(f.ctx, "00000000-0000-4000-8000-000000000000", repo.Measure{}); err != nil {
+		if err := f.SetMeasure(f.ctx, vault.Vault{UUID: "00000000-0000-4000-8000-000000000000"}, repo.Measure{}); err != nil {
 			t.Errorf("SetMeasure of a vault that is gone = %v", err)
 		}
 		if got, err := f.Usages(f.ctx); err != nil || len(got) != 1 {
@@ -185,9 +183,7 @@ func TestListRecoveryPoints_SumsTheMembersOfAGroup(t *testing.T) {
 			{map[repo.PointID]repo.Sizes{repo.PointID(completion(2).StoreID): {Referenced: 90, Unique: 40, UniqueParts: 7}}, "1000 90 40 7", "2000 ? ? ?"},
 			{map[repo.PointID]repo.Sizes{repo.PointID(completion(3).StoreID): {Referenced: 10, Unique: 4}}, "1000 90 40 7", "2000 100 44 7"},
 		} {
-			if err := f.SetMeasure(f.ctx, id, repo.Measure{Sizes: c.sizes}); err != nil {
-				t.Fatal(err)
-			}
+			f.measure(id, repo.Measure{Sizes: c.sizes})
 			for arn, want := range map[string]string{inner: c.inner, outer: c.outer} {
 				out, err := f.ListRecoveryPoints(f.ctx, &lockfastapi.ListRecoveryPointsInput{RecoveryPointArn: &arn})
 				if err != nil || len(out.RecoveryPoints) != 1 || bytesOf(out.RecoveryPoints[0]) != want {

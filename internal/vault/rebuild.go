@@ -85,6 +85,9 @@ func (s *Service) RestorePointTx(ctx context.Context, tx *meta.Tx, vaultUUID str
 	if err := addPoints(ctx, tx, vaultUUID, 1-int(replaced)); err != nil {
 		return err
 	}
+	if err := s.OutdateTx(ctx, tx, vaultUUID); err != nil {
+		return err
+	}
 	return s.tags.SetTagsTx(ctx, tx, p.Account, p.ARN, r.Tags)
 }
 

@@ -320,9 +320,7 @@ func TestListRecoveryPoints_OfAllVaults(t *testing.T) {
 		f.clock.add(time.Second)
 		f.completed(b, 2)
 		sizes := map[repo.PointID]repo.Sizes{repo.PointID(completion(1).StoreID): {Logical: 1000, Referenced: 90, Unique: 40, UniqueParts: 7}}
-		if err := f.SetMeasure(f.ctx, a, repo.Measure{Sizes: sizes}); err != nil {
-			t.Fatal(err)
-		}
+		f.measure(a, repo.Measure{Sizes: sizes})
 		got := map[string]string{}
 		in := &lockfastapi.ListRecoveryPointsInput{MaxResults: new(1)}
 		for {

@@ -15,15 +15,18 @@ type Sizes interface {
 	Settle(ctx context.Context, vaultUUIDs []string)
 }
 
-// Outdate notes that recovery points of a vault came or went since it was measured.
+// OutdateTx counts a change of what a vault holds, in the transaction that makes it. What was measured before, or is being
+// measured now, is outdated. A vault that is gone is no error.
+func (s *Service) OutdateTx(ctx context.Context, tx *meta.Tx, vaultUUID string) error {
+	if _, err := tx.Exec(ctx, "UPDATE vault SET changes = changes + 1 WHERE uuid = ?", vaultUUID); err != nil {
+		return fmt.Errorf("outdate sizes of vault %s: %w", vaultUUID, err)
+	}
+	return nil
+}
+
+// Outdate is [Service.OutdateTx] for a change that no transaction has made.
 func (s *Service) Outdate(ctx context.Context, vaultUUID string) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE vault_usage SET outdated = 1 WHERE vault_uuid = ? AND outdated = 0`, vaultUUID)
-		if err != nil {
-			return fmt.Errorf("outdate usage of vault %s: %w", vaultUUID, err)
-		}
-		return nil
-	})
+	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return s.OutdateTx(ctx, tx, vaultUUID) })
 }
 
 // settleSizes computes the sizes of the caller's recovery points that changed, unless that is done in the background.
@@ -45,7 +48,7 @@ func (s *Service) settleSizes(ctx context.Context, c caller.Caller) error {
 // outdatedVaults returns the vaults of the caller's region that have to be measured anew.
 func outdatedVaults(ctx context.Context, tx *meta.Tx, c caller.Caller) (ids []string, err error) {
 	rows, err := tx.Query(ctx, `SELECT v.uuid FROM vault v LEFT JOIN vault_usage u ON u.vault_uuid = v.uuid
-		WHERE v.account = ? AND v.region = ? AND COALESCE(u.outdated, 1) <> 0 ORDER BY v.uuid`, c.Account, c.Region)
+		WHERE v.account = ? AND v.region = ? AND COALESCE(u.changes, -1) <> v.changes ORDER BY v.uuid`, c.Account, c.Region)
 	if err != nil {
 		return nil, fmt.Errorf("list vaults to measure: %w", err)
 	}

@@ -104,21 +104,39 @@ func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 	return all, err
 }
 
-// SetMeasure records what was measured of a vault and its recovery points. What is not there any more is left out.
-func (s *Service) SetMeasure(ctx context.Context, vaultUUID string, m repo.Measure) error {
-	points, err := s.changedSizes(ctx, vaultUUID, m.Sizes)
-	if err != nil {
+// SetMeasure records what was measured of a vault and its recovery points after v was read: what has changed since then leaves
+// them outdated. What is not there any more is left out. It does nothing if somebody records a newer measure.
+func (s *Service) SetMeasure(ctx context.Context, v Vault, m repo.Measure) error {
+	newest, err := s.recording(ctx, v, func(context.Context, *meta.Tx) error { return nil })
+	if err != nil || !newest {
 		return err
 	}
-	for len(points) > 0 {
+	points, err := s.changedSizes(ctx, v.UUID, m.Sizes)
+	for err == nil && newest && len(points) > 0 {
 		n := min(len(points), sweepBatch)
-		err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return setSizes(ctx, tx, points[:n]) })
-		if err != nil {
-			return err
-		}
+		newest, err = s.recording(ctx, v, func(ctx context.Context, tx *meta.Tx) error { return setSizes(ctx, tx, points[:n]) })
 		points = points[n:]
 	}
-	return s.setUsage(ctx, vaultUUID, m)
+	if err == nil && newest {
+		_, err = s.recording(ctx, v, func(ctx context.Context, tx *meta.Tx) error { return s.setUsage(ctx, tx, v, m) })
+	}
+	return err
+}
+
+// recording runs a transaction that records a part of a measure, unless a newer one is being recorded or the vault is gone.
+func (s *Service) recording(ctx context.Context, v Vault, fn func(context.Context, *meta.Tx) error) (newest bool, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		res, err := tx.Exec(ctx, "UPDATE vault SET sizing = ? WHERE uuid = ? AND sizing <= ?", v.Changes, v.UUID, v.Changes)
+		if err != nil {
+			return fmt.Errorf("record measure of vault %s: %w", v.UUID, err)
+		}
+		n, err := res.RowsAffected()
+		if newest = n == 1; err != nil || !newest {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+	return newest, err
 }
 
 func setSizes(ctx context.Context, tx *meta.Tx, points []Point) error {
@@ -132,29 +150,20 @@ func setSizes(ctx context.Context, tx *meta.Tx, points []Point) error {
 	return nil
 }
 
-func (s *Service) setUsage(ctx context.Context, vaultUUID string, m repo.Measure) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
-		_, err := s.LockTx(ctx, tx, vaultUUID)
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO vault_usage (vault_uuid, epoch, measured_at, physical_bytes, live_bytes, dead_bytes, dead_part_bytes,
-			locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes, outdated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
-			ON CONFLICT (vault_uuid) DO UPDATE SET epoch = excluded.epoch, measured_at = excluded.measured_at,
-			physical_bytes = excluded.physical_bytes, live_bytes = excluded.live_bytes, dead_bytes = excluded.dead_bytes,
-			dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes,
-			cold_live_bytes = excluded.cold_live_bytes, cold_dead_bytes = excluded.cold_dead_bytes,
-			cold_dead_part_bytes = excluded.cold_dead_part_bytes, outdated = excluded.outdated`,
-			vaultUUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes,
-			m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes)
-		if err != nil {
-			return fmt.Errorf("record usage of vault %s: %w", vaultUUID, err)
-		}
-		return nil
-	})
+func (s *Service) setUsage(ctx context.Context, tx *meta.Tx, v Vault, m repo.Measure) error {
+	_, err := tx.Exec(ctx, `INSERT INTO vault_usage (vault_uuid, epoch, measured_at, physical_bytes, live_bytes, dead_bytes, dead_part_bytes,
+		locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (vault_uuid) DO UPDATE SET epoch = excluded.epoch, measured_at = excluded.measured_at,
+		physical_bytes = excluded.physical_bytes, live_bytes = excluded.live_bytes, dead_bytes = excluded.dead_bytes,
+		dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes,
+		cold_live_bytes = excluded.cold_live_bytes, cold_dead_bytes = excluded.cold_dead_bytes,
+		cold_dead_part_bytes = excluded.cold_dead_part_bytes, changes = excluded.changes`,
+		v.UUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes,
+		m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes, v.Changes)
+	if err != nil {
+		return fmt.Errorf("record usage of vault %s: %w", v.UUID, err)
+	}
+	return nil
 }
 
 // changedSizes returns the recovery points of a vault with new sizes, where they differ from the recorded ones.

@@ -27,6 +27,7 @@ type Vault struct {
 	CreatorRequestID string
 	CreatedAt        time.Time
 	Points           int64 // recovery points, whatever their status
+	Changes          int64 // of what it holds, see [Service.OutdateTx]
 	Key
 	State State
 
@@ -45,12 +46,12 @@ type EraseVault struct {
 func (EraseVault) Kind() string { return "vault_erase" }
 
 const vaultColumns = "uuid, account, region, name, creator_request_id, request, created_at, point_count, key_arn, customer_key, " +
-	"state_version, state_written"
+	"state_version, state_written, changes"
 
 func scanVault(scan func(...any) error) (v Vault, err error) {
 	var created int64
 	err = scan(&v.UUID, &v.Account, &v.Region, &v.Name, &v.CreatorRequestID, &v.request, &created, &v.Points,
-		&v.KeyARN, &v.CustomerKey, &v.State.Version, &v.State.Written)
+		&v.KeyARN, &v.CustomerKey, &v.State.Version, &v.State.Written, &v.Changes)
 	v.CreatedAt = meta.FromMicros(created)
 	return v, err
 }
@@ -179,7 +180,7 @@ func (s *Service) create(ctx context.Context, tx *meta.Tx, v Vault, in *backupap
 }
 
 func insertVault(ctx context.Context, tx *meta.Tx, v Vault) error {
-	_, err := tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+", deleting_since) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0)",
+	_, err := tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+", deleting_since) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, 0)",
 		v.UUID, v.Account, v.Region, v.Name, v.CreatorRequestID, v.request, meta.Micros(v.CreatedAt), v.KeyARN, v.CustomerKey,
 		v.State.Version, v.State.Written)
 	if err != nil {
