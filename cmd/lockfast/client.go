@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -86,7 +87,9 @@ func probe(ctx context.Context, c *http.Client, base string) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET /healthz answers %s", resp.Status)
 	}
-	return nil
+	// What comes next has to go over this connection: a server that ends waits for those it has.
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	return err
 }
 
 // answers reports whether a server is there.

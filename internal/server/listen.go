@@ -26,12 +26,13 @@ type listener struct {
 	net.Listener
 	url  string
 	http *http.Server
-	open atomic.Int64 // connections
+	open atomic.Int64  // connections
+	done chan struct{} // closed when serve accepts no more
 }
 
 // listen binds the address. Nothing is accepted before [listener.serve].
 func listen(c Config, log *slog.Logger) (*listener, error) {
-	l := &listener{http: &http.Server{
+	l := &listener{done: make(chan struct{}), http: &http.Server{
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
@@ -76,8 +77,9 @@ func reachable(a *net.TCPAddr) string {
 	return net.JoinHostPort(ip, fmt.Sprint(a.Port))
 }
 
-// serve accepts connections until the server is shut down.
+// serve accepts connections until the server is shut down or drained.
 func (l *listener) serve(h http.Handler) error {
+	defer close(l.done)
 	l.http.Handler = h
 	var err error
 	if l.http.TLSConfig != nil {
@@ -85,7 +87,7 @@ func (l *listener) serve(h http.Handler) error {
 	} else {
 		err = l.http.Serve(l.Listener)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
@@ -100,8 +102,16 @@ func (l *listener) count(_ net.Conn, s http.ConnState) {
 	}
 }
 
-// drain waits until every client has hung up.
+// drain waits until every client has hung up, and then also for those that came meanwhile: who was answered once is served to
+// the end.
 func (l *listener) drain() {
+	l.hungUp()
+	_ = l.Close() // it was closed before
+	<-l.done
+	l.hungUp()
+}
+
+func (l *listener) hungUp() {
 	for l.open.Load() > 0 {
 		time.Sleep(5 * time.Millisecond)
 	}
