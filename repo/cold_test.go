@@ -428,17 +428,11 @@ func TestOpenReadOnly_ShowsAMovedPointOnce(t *testing.T) {
 // TestModel_MovesToColdStorage runs random backups, moves, copies, deletions and reclaims.
 func TestModel_MovesToColdStorage(t *testing.T) {
 	t.Parallel()
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	for n := range uint64(12 + 2_000*soak()) {
+	histories(t, 12, 2_000, func(t *testing.T, seed uint64) error {
 		l := localledger.New(localledger.Options{})
 		p := &place{create(t, mem.New(), l, coldOptions()), l, map[repo.PointID]files{}}
-		if err := coldModel(t.Context(), newGenerator(seed+n), p); err != nil {
-			t.Fatalf("-seed %d: %v", seed+n, err)
-		}
-	}
+		return coldModel(t.Context(), newGenerator(seed), p)
+	})
 }
 
 func coldModel(ctx context.Context, g generator, p *place) error {

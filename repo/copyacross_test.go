@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/mem"
@@ -260,20 +259,14 @@ func TestCopyAcross_HidesTheIdsOfItsSource(t *testing.T) {
 // TestModel_CopiesAcrossDomains is TestModel_CopiesBetweenVaults for two domains.
 func TestModel_CopiesAcrossDomains(t *testing.T) {
 	t.Parallel()
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	for n := range uint64(12 + 2_000*soak()) {
+	histories(t, 12, 2_000, func(t *testing.T, seed uint64) error {
 		places := []*place{}
 		for _, o := range []repo.CreateOptions{small(), foreign()} {
 			l := localledger.New(localledger.Options{})
 			places = append(places, &place{create(t, mem.New(), l, o), l, map[repo.PointID]files{}})
 		}
-		if err := copyModel(t.Context(), newGenerator(seed+n), places, across); err != nil {
-			t.Fatalf("-seed %d: %v", seed+n, err)
-		}
-	}
+		return copyModel(t.Context(), newGenerator(seed), places, across)
+	})
 }
 
 func TestCopyAcross_OfAnEmptyRecoveryPoint(t *testing.T) {

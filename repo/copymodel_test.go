@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
@@ -25,20 +24,14 @@ type place struct {
 // Copies are parents of later backups, and are copied back.
 func TestModel_CopiesBetweenVaults(t *testing.T) {
 	t.Parallel()
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	for n := range uint64(12 + 2_000*soak()) {
+	histories(t, 12, 2_000, func(t *testing.T, seed uint64) error {
 		places := []*place{}
 		for _, o := range []repo.CreateOptions{small(), other()} {
 			l := localledger.New(localledger.Options{})
 			places = append(places, &place{create(t, mem.New(), l, o), l, map[repo.PointID]files{}})
 		}
-		if err := copyModel(t.Context(), newGenerator(seed+n), places, copyPoint); err != nil {
-			t.Fatalf("-seed %d: %v", seed+n, err)
-		}
-	}
+		return copyModel(t.Context(), newGenerator(seed), places, copyPoint)
+	})
 }
 
 // copier copies a recovery point from one vault into another.

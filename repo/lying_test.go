@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"testing"
-	"time"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/fault"
@@ -19,18 +18,12 @@ import (
 // once lists are true again.
 func TestModel_LyingLists(t *testing.T) {
 	t.Parallel()
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
 	failed := 0
-	for n := range uint64(30 + 10_000*soak()) {
-		f, err := lyingHistory(t.Context(), seed+n)
-		if err != nil {
-			t.Fatalf("-seed %d: %v", seed+n, err)
-		}
+	histories(t, 30, 10_000, func(t *testing.T, seed uint64) error {
+		f, err := lyingHistory(t.Context(), seed)
 		failed += f
-	}
+		return err
+	})
 	t.Logf("%d steps failed for lists", failed)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,13 +20,26 @@ var modelSeed = flag.Uint64("seed", 0, "seed of the first random history; 0 draw
 // committed must be there, exactly, and nothing else after a reclaim.
 func TestModel_RandomHistories(t *testing.T) {
 	t.Parallel()
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
+	histories(t, 60, 10_000, func(t *testing.T, seed uint64) error { return randomHistory(t.Context(), seed) })
+}
+
+// histories runs random histories, a few of them or many in the long version, each as a test of its own, so that nothing of it stays
+// in memory.
+func histories(t *testing.T, few, many int, one func(t *testing.T, seed uint64) error) {
+	t.Helper()
+	first := *modelSeed
+	if first == 0 {
+		first = uint64(time.Now().UnixNano())
 	}
-	for n := range uint64(60 + 10_000*soak()) {
-		if err := randomHistory(t.Context(), seed+n); err != nil {
-			t.Fatalf("-seed %d: %v", seed+n, err)
+	for n := range uint64(few + many*soak()) {
+		seed := first + n
+		run := func(t *testing.T) {
+			if err := one(t, seed); err != nil {
+				t.Fatalf("-seed %d: %v", seed, err)
+			}
+		}
+		if !t.Run(strconv.FormatUint(n, 10), run) {
+			return
 		}
 	}
 }
