@@ -168,9 +168,12 @@ func (v *Vault) getSealed(ctx context.Context, t seal.Type, name blob.Name, limi
 // so an object that does not fit them was changed.
 func objectError(name blob.Name, err error) error {
 	var unsupported *seal.UnsupportedError
+	var epoch *seal.EpochError
 	switch {
 	case errors.As(err, &unsupported):
 		return fmt.Errorf("%w: %w", ErrFormat, err)
+	case errors.As(err, &epoch) && !epoch.Lost():
+		return chunk.Damaged(string(name), "it names the vault key of epoch %d, the newest is %d", epoch.Epoch, epoch.Newest)
 	case errors.Is(err, seal.ErrWrongKey):
 		return chunk.Damaged(string(name), "%v", err)
 	}

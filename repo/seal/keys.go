@@ -108,7 +108,7 @@ type PackKey struct {
 func (k *Keys) PackKey(t Type, epoch uint32, id [16]byte, salt [32]byte) (PackKey, error) {
 	r, ok := k.epochs[epoch]
 	if !ok {
-		return PackKey{}, &EpochError{Object: fmt.Sprintf("pack %x", id), Epoch: epoch}
+		return PackKey{}, &EpochError{Object: fmt.Sprintf("pack %x", id), Epoch: epoch, Newest: k.current}
 	}
 	info := binary.LittleEndian.AppendUint32(append([]byte("lockfast v1 pack"), byte(t)), epoch)
 	return split(r.pack, salt, append(info, id[:]...)), nil
@@ -118,7 +118,7 @@ func (k *Keys) PackKey(t Type, epoch uint32, id [16]byte, salt [32]byte) (PackKe
 func (k *Keys) objectKey(name string, t Type, epoch uint32, salt [32]byte) (PackKey, error) {
 	r, ok := k.epochs[epoch]
 	if !ok {
-		return PackKey{}, &EpochError{Object: name, Epoch: epoch}
+		return PackKey{}, &EpochError{Object: name, Epoch: epoch, Newest: k.current}
 	}
 	info := binary.LittleEndian.AppendUint32(append([]byte("lockfast v1 object"), byte(t)), epoch)
 	return split(r.object, salt, info), nil
