@@ -117,7 +117,7 @@ func (v *Vault) repairedManifest(ctx context.Context, id PointID, first error) (
 }
 
 // PointIDs lists the recovery points, ascending. Without a ledger they are those whose manifest is there and whose packs
-// all exist.
+// all exist, or cannot be told because refset and tree are damaged. A manifest that is there may be damaged.
 func (v *Vault) PointIDs(ctx context.Context) ([]PointID, error) {
 	if v.ledger == nil {
 		ids, _, err := v.listPoints(ctx)
@@ -137,7 +137,7 @@ func (v *Vault) PointIDs(ctx context.Context) ([]PointID, error) {
 }
 
 // IncompletePoints returns the recovery points that PointIDs leaves out of a vault without a ledger, because not all packs of
-// them are there, or their refsets cannot be read.
+// them are there.
 func (v *Vault) IncompletePoints(ctx context.Context) ([]PointID, error) {
 	if v.ledger != nil {
 		return nil, nil
@@ -156,12 +156,16 @@ func (v *Vault) listPoints(ctx context.Context) (whole, incomplete []PointID, er
 		return nil, nil, err
 	}
 	for _, id := range manifests {
-		if _, err := v.refset(ctx, id); errors.Is(err, ErrDamaged) {
+		switch _, err := v.refset(ctx, id); {
+		case errors.Is(err, errAbsent):
 			v.log.Warn("manifest is left out, its packs are not all there", "object", manifestName(id), "error", err)
 			incomplete = append(incomplete, id)
-		} else if err != nil {
+		case isDamage(err):
+			v.around(refsetName(id, 1), missingIsDamage(err), id)
+			whole = append(whole, id)
+		case err != nil:
 			return nil, nil, err
-		} else {
+		default:
 			whole = append(whole, id)
 		}
 	}

@@ -284,6 +284,9 @@ func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 	return b.Set(c.slots)
 }
 
+// errAbsent says that a refset names packs that are not there; [ErrDamaged] is wrapped beside it.
+var errAbsent = errors.New("refset")
+
 // numbers returns the numbers of the packs of records, and whether any of these is retired.
 func (v *Vault) numbers(records []refset.Record) (numbers []uint32, retired bool, err error) {
 	c := v.catalog
@@ -293,7 +296,7 @@ func (v *Vault) numbers(records []refset.Record) (numbers []uint32, retired bool
 	for i := range records {
 		n, ok := c.numbers[ID(records[i].ID)]
 		if !ok || c.rows[n].state == 0 {
-			return nil, false, chunk.Damaged("pack "+records[i].ID.String(), "it is not there")
+			return nil, false, fmt.Errorf("%w: %w", errAbsent, chunk.Damaged("pack "+records[i].ID.String(), "it is not there"))
 		}
 		numbers[i] = n
 		retired = retired || c.rows[n].state == ObjectRetired

@@ -19,6 +19,8 @@ type errorLine struct {
 	Type    string `json:"type"`
 	Message string `json:"message"`
 	Path    string `json:"path,omitempty"`
+	Vault   string `json:"vault,omitempty"` // of a recovery point in a store that cannot be read
+	Point   string `json:"point,omitempty"`
 }
 
 // progressLine is the JSON form of how far a job or a task has come.

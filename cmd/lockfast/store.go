@@ -111,12 +111,12 @@ type store struct {
 	location string
 	names    []string // of the vaults: their UUIDs, or the location of a single one
 	vaults   []*repo.Vault
-	unopened bool // some vault, which was reported, could not be opened and is left out
+	damaged  bool // something, which was reported, cannot be read and is left out
 }
 
-// complete is an error if a vault was left out that could not be opened.
+// complete is an error if something was left out that cannot be read.
 func (s *store) complete() error {
-	if s.unopened {
+	if s.damaged {
 		return errReported
 	}
 	return nil
@@ -185,7 +185,7 @@ func (a *app) openStoreBy(ctx context.Context, location, key, cold string, readO
 	for _, err := range failed {
 		a.out.fail(err)
 	}
-	s.names, s.unopened = opened, len(failed) > 0
+	s.names, s.damaged = opened, len(failed) > 0
 	return fn(s)
 }
 
@@ -243,11 +243,24 @@ func (a *app) storeList(ctx context.Context, s *store) error {
 		_, err := fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", local(facts.Created), class, stats.Entries,
 			size(stats.LogicalBytes), vault, facts.Resource, p.ID())
 		return err
+	}, func(u unreadable) error {
+		s.damaged = true
+		return a.printUnreadable(u)
 	})
 	if err = errors.Join(err, table.Flush()); err != nil {
 		return err
 	}
+	a.noteObserved(s)
 	return errors.Join(a.noteIncomplete(ctx, s), s.complete())
+}
+
+// noteObserved says what is damaged of which the recovery points could be listed all the same.
+func (a *app) noteObserved(s *store) {
+	for i, v := range s.vaults {
+		for _, d := range v.Observed() {
+			a.out.note("vault %s: %s is damaged; `lockfast store verify` says what that affects", s.names[i], d.Object)
+		}
+	}
 }
 
 // noteIncomplete says how many recovery points are not shown because not all of their objects are there.
@@ -265,15 +278,49 @@ func (a *app) noteIncomplete(ctx context.Context, s *store) error {
 	return nil
 }
 
-// points calls fn with every recovery point of every vault.
-func (s *store) points(ctx context.Context, fn func(vault string, p *repo.Point) error) error {
+// unreadable is a recovery point that is damaged so that nothing can be said of it, or with no id all of a vault.
+type unreadable struct {
+	vault string
+	point repo.PointID
+	err   error
+}
+
+// printUnreadable names what cannot be read.
+func (a *app) printUnreadable(u unreadable) error {
+	if a.out.json {
+		return a.out.line(errorLine{Type: "error", Message: u.err.Error(), Vault: u.vault, Point: string(u.point)})
+	}
+	a.out.fail(fmt.Errorf("vault %s: %w", u.vault, u.err))
+	return nil
+}
+
+// points calls fn with every recovery point of every vault that can be read, and damaged with the others.
+func (s *store) points(ctx context.Context, fn func(vault string, p *repo.Point) error, damaged func(unreadable) error) error {
 	for i, v := range s.vaults {
 		ids, err := v.PointIDs(ctx)
+		if isDamage(err) {
+			err = damaged(unreadable{vault: s.names[i], err: fmt.Errorf("list recovery points: %w", err)})
+		} else if err != nil {
+			err = fmt.Errorf("list recovery points of %s: %w", s.names[i], err)
+		}
 		if err != nil {
-			return fmt.Errorf("list recovery points of %s: %w", s.names[i], err)
+			return err
 		}
 		for _, id := range ids {
-			if err := withPoint(ctx, v, id, func(p *repo.Point) error { return fn(s.names[i], p) }); err != nil {
+			p, err := v.OpenPoint(ctx, id)
+			if errors.Is(err, repo.ErrNotFound) {
+				continue // it was deleted meanwhile
+			}
+			if isDamage(err) {
+				if err := damaged(unreadable{s.names[i], id, err}); err != nil {
+					return err
+				}
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("open recovery point %s: %w", id, err)
+			}
+			if err := errors.Join(fn(s.names[i], p), p.Close()); err != nil {
 				return err
 			}
 		}
@@ -281,13 +328,9 @@ func (s *store) points(ctx context.Context, fn func(vault string, p *repo.Point)
 	return nil
 }
 
-func withPoint(ctx context.Context, v *repo.Vault, id repo.PointID, fn func(*repo.Point) error) (err error) {
-	p, err := v.OpenPoint(ctx, id)
-	if err != nil {
-		return fmt.Errorf("open recovery point %s: %w", id, err)
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	return fn(p)
+// isDamage reports whether an error is about objects of the store, not about reaching it.
+func isDamage(err error) bool {
+	return errors.Is(err, repo.ErrDamaged) || errors.Is(err, repo.ErrFormat)
 }
 
 func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
@@ -350,6 +393,7 @@ func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, ord
 		return err
 	}
 	var outcome resource.Outcome
+	var damaged []unreadable
 	err = s.points(ctx, func(_ string, p *repo.Point) error {
 		facts := p.Facts()
 		if wanted != string(p.ID()) && (wanted == "" || wanted != facts.Metadata[arnFact]) {
@@ -366,9 +410,19 @@ func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, ord
 			return fmt.Errorf("restore to %s: %w", dir, err)
 		}
 		return errFound
+	}, func(u unreadable) error {
+		if damaged = append(damaged, u); wanted == string(u.point) {
+			return fmt.Errorf("vault %s: %w", u.vault, u.err)
+		}
+		return nil
 	})
 	switch {
 	case err == nil:
+		for _, u := range damaged { // one of them may be it
+			if err := a.printUnreadable(u); err != nil {
+				return err
+			}
+		}
 		if err := a.noteIncomplete(ctx, s); err != nil {
 			return err
 		}
