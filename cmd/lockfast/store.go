@@ -111,7 +111,8 @@ type store struct {
 	location string
 	names    []string // of the vaults: their UUIDs, or the location of a single one
 	vaults   []*repo.Vault
-	damaged  bool // something, which was reported, cannot be read and is left out
+	keyless  []string // places of vaults without any key object, which are not opened
+	damaged  bool     // something, which was reported, cannot be read and is left out
 }
 
 // complete is an error if something was left out that cannot be read.
@@ -122,8 +123,27 @@ func (s *store) complete() error {
 	return nil
 }
 
-// openStore opens the vaults at a location, runs fn, and closes them. A vault whose keys were destroyed is named and left
-// out; so is one that cannot be opened, unless no other can, which [store.complete] tells.
+// noteKeyless says which vaults have no key object.
+func (a *app) noteKeyless(s *store) {
+	for _, place := range s.keyless {
+		a.out.note("%v", noKeys(place))
+	}
+}
+
+// failKeyless is noteKeyless where a vault that cannot be read must not pass for a sound one.
+func (a *app) failKeyless(s *store) {
+	for _, place := range s.keyless {
+		a.out.fail(noKeys(place))
+		s.damaged = true
+	}
+}
+
+func noKeys(place string) error {
+	return fmt.Errorf("vault %s: there is no key object under k/: its keys were destroyed or are lost, nothing in it can be read", place)
+}
+
+// openStore opens the vaults at a location, runs fn, and closes them. A vault without keys is left out and
+// for fn to name; one that cannot be opened is named and left out, unless no other can, which [store.complete] tells.
 func (a *app) openStore(ctx context.Context, location, key, cold string, fn func(*store) error) error {
 	open := func(ctx context.Context, s blob.Store, root *keys.Root, o repo.Options) (*repo.Vault, error) {
 		return repo.OpenReadOnly(ctx, s, root, o)
@@ -153,17 +173,16 @@ func (a *app) openStoreBy(ctx context.Context, location, key, cold string, readO
 	if len(s.names) == 0 {
 		return fmt.Errorf("no vault at %s", s.location)
 	}
-	shredded := 0
 	s.names = slices.DeleteFunc(s.names, func(name string) bool {
 		if err != nil || holdsKeys(ctx, blobs, name, &err) {
 			return false
 		}
-		a.out.note("vault %s: its keys were destroyed or are lost, nothing in it can be read", blobs.Place(name))
-		shredded++
+		s.keyless = append(s.keyless, blobs.Place(name))
 		return true
 	})
 	if err == nil && len(s.names) == 0 {
-		err = fmt.Errorf("no vault at %s can be read: the keys of %d were destroyed", s.location, shredded)
+		a.failKeyless(s)
+		err = errReported
 	}
 	if err != nil {
 		return err
@@ -251,6 +270,7 @@ func (a *app) storeList(ctx context.Context, s *store) error {
 		return err
 	}
 	a.noteObserved(s)
+	a.noteKeyless(s)
 	return errors.Join(a.noteIncomplete(ctx, s), s.complete())
 }
 
@@ -334,6 +354,7 @@ func isDamage(err error) bool {
 }
 
 func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
+	a.failKeyless(s)
 	all := s.complete()
 	for i, v := range s.vaults {
 		bar := a.out.progress("verify "+s.names[i], true)
@@ -426,6 +447,7 @@ func (a *app) storeRestore(ctx context.Context, s *store, wanted, to string, ord
 		if err := a.noteIncomplete(ctx, s); err != nil {
 			return err
 		}
+		a.noteKeyless(s)
 		return fmt.Errorf("no recovery point %s at %s; `lockfast store list` shows those there are", wanted, s.location)
 	case !errors.Is(err, errFound):
 		return err

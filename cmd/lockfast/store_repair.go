@@ -44,7 +44,10 @@ func newStoreRepair(a *app, key, cold *string, about string) *cobra.Command {
 			if from == "" {
 				return repairs(nil)
 			}
-			return a.openStore(cmd.Context(), from, fromKey, "", func(s *store) error { return repairs(s.vaults) })
+			return a.openStore(cmd.Context(), from, fromKey, "", func(s *store) error {
+				a.noteKeyless(s)
+				return repairs(s.vaults)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "store or vault to take contents from that are lost in this one")
@@ -78,6 +81,7 @@ func takenOver(ctx context.Context, s blob.Store, root *keys.Root, o repo.Option
 }
 
 func (a *app) storeRepair(ctx context.Context, s *store, from []*repo.Vault, level int) error {
+	a.failKeyless(s)
 	all := s.complete()
 	for i, v := range s.vaults {
 		o := repo.RepairOptions{Check: true, Level: level}

@@ -96,3 +96,43 @@ func TestStore_RuinedRefsetAndTree(t *testing.T) {
 		t.Errorf("store list = %q, %q, want %s in the first and its refset in the second", out, stderr, point)
 	}
 }
+
+// TestStore_VaultWithoutKeys removes the only key object of one vault, and then of all: nobody can tell whether it was destroyed or is
+// lost, so nothing that verifies or repairs may succeed. What the other vault holds is listed and restored.
+func TestStore_VaultWithoutKeys(t *testing.T) {
+	c, store, key, all := storeOfThree(t)
+	vault := all[0]["vault"].(string)
+	if err := os.Remove(filepath.Join(store, vault, "k", "1-1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range [][]string{{"verify"}, {"repair", "--take-over"}} {
+		args := append([]string{"store", verb[0], store, "--key", key}, verb[1:]...)
+		if _, stderr := c.do(exitFailed, args...); strings.Count(stderr, vault) != 1 || !strings.Contains(stderr, "no key object under k/") {
+			t.Errorf("store %s says %q, want %s named once", verb[0], stderr, vault)
+		}
+		if lines := c.lines(exitFailed, "error", args...); len(lines) != 1 || !strings.Contains(lines[0]["message"].(string), vault) {
+			t.Errorf("store %s --json says %v, want %s named", verb[0], lines, vault)
+		}
+	}
+	out, stderr := c.do(exitDone, "store", "list", store, "--key", key)
+	if strings.Contains(out, vault) || !strings.Contains(stderr, vault) {
+		t.Errorf("store list = %q, %q, want %s in the second only", out, stderr, vault)
+	}
+	for _, p := range all {
+		want := exitDone
+		if p["vault"] == vault {
+			want = exitFailed
+		}
+		c.do(want, "store", "restore", store, p["point"].(string), "--to", filepath.Join(t.TempDir(), "to"), "--key", key)
+	}
+	for _, p := range all {
+		if err := os.RemoveAll(filepath.Join(store, p["vault"].(string), "k")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, verb := range []string{"list", "verify"} {
+		if _, stderr := c.do(exitFailed, "store", verb, store, "--key", key); strings.Count(stderr, "no key object under k/") != 2 {
+			t.Errorf("store %s says %q, want both vaults named", verb, stderr)
+		}
+	}
+}
