@@ -16,11 +16,20 @@ type Remains struct {
 	Points  []PointID
 }
 
-// Remains lists packs, segments and recovery points from the objects alone, for a vault opened by [OpenReadOnly]. A point
-// counts if everything that it names is there or was: what is damaged in it is for a check to find.
+// Remains lists packs, segments and recovery points from the objects alone, for a vault opened by [OpenReadOnly] that has been
+// claimed for the ledger that is to adopt them: whoever had the vault before can write no more. A point counts if everything
+// that it names is there or was: what is damaged in it is for a check to find. If packs are in no segment that can be read, it
+// publishes one that describes them, because a vault with a ledger looks into segments only.
 func (v *Vault) Remains(ctx context.Context) (Remains, error) {
+	if v.claim == 0 {
+		return Remains{}, fmt.Errorf("list what remains: vault %x was not claimed: %w", v.UUID(), ErrReadOnly)
+	}
 	if err := v.catalog.refresh(ctx); err != nil {
 		return Remains{}, err
+	}
+	published, err := v.describeAll(ctx)
+	if err != nil {
+		return Remains{}, fmt.Errorf("list what remains: %w", err)
 	}
 	known := map[ID]Object{}
 	for n, row := range v.catalog.packs() {
@@ -33,6 +42,9 @@ func (v *Vault) Remains(ctx context.Context) (Remains, error) {
 		}
 	}
 	out := Remains{Objects: slices.Collect(maps.Values(known))}
+	if published != nil {
+		out.Objects = append(out.Objects, *published) // the catalog was read before
+	}
 	for _, o := range v.catalog.liveSegments() {
 		info, err := v.segmentSize(ctx, o.ID)
 		if err != nil {
@@ -90,18 +102,4 @@ func (v *Vault) plausible(ctx context.Context, id PointID, known map[ID]Object) 
 		}
 	}
 	return true, nil
-}
-
-// TakeOver claims a vault for a ledger, whoever had claimed it: a service that works on it can write no more. It is for a
-// vault whose own ledger is lost.
-func TakeOver(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Options) error {
-	v, err := openKeys(ctx, s, k, o)
-	if err != nil {
-		return err
-	}
-	identity, err := l.Identity(ctx)
-	if err != nil {
-		return fmt.Errorf("read identity of ledger: %w", err)
-	}
-	return v.Claim(ctx, identity)
 }

@@ -16,12 +16,8 @@ func adopted(t *testing.T, s blob.Store) *repo.Vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := plain.Remains(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	l := localledger.New(localledger.Options{})
-	if err := errors.Join(l.Adopt(i), repo.TakeOver(t.Context(), s, l, testKey, repo.Options{}), plain.Close()); err != nil {
+	if err := errors.Join(l.TakeOver(t.Context(), plain), plain.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return open(t, s, l)
@@ -70,5 +66,43 @@ func TestTakeOver_NamesPacksThatAreGone(t *testing.T) {
 	r := mustRepair(t, again, repo.RepairOptions{})
 	if len(r.Lost) != 1 || len(r.Lost[0].Points) != 1 || r.Lost[0].Points[0] != id || len(r.Lost[0].Paths) != 1 || string(r.Lost[0].Paths[0]) != "lost" {
 		t.Errorf("Repair = %+v, want the entry lost of %s", r, id)
+	}
+}
+
+// TestTakeOver_MakesALostIndexAnew removes segments, whose packs are all there: one of several, or all of them.
+func TestTakeOver_MakesALostIndexAnew(t *testing.T) {
+	t.Parallel()
+	for _, all := range []bool{false, true} {
+		v, s, _ := newVault(t)
+		have := newGenerator(43).files(60)
+		a := mustBackup(t, v, "", have, nil)
+		changed := newGenerator(44).change(have)
+		b := mustBackup(t, v, a, changed, have)
+		v.Close()
+		segments := names(t, s)["x"]
+		if len(segments) != 2 {
+			t.Fatalf("segments = %v, want one for each backup", segments)
+		}
+		if !all {
+			segments = segments[:1]
+		}
+		for _, name := range segments {
+			overwrite(t, s, name, vanish)
+		}
+		again := adopted(t, s)
+		if r := mustRepair(t, again, repo.RepairOptions{}); len(r.Lost) > 0 {
+			t.Errorf("Repair = %+v, want nothing lost", r)
+		}
+		if err := errors.Join(verify(t.Context(), again, a, have), verify(t.Context(), again, b, changed), sound(t.Context(), again)); err != nil {
+			t.Error(err)
+		}
+		if x := names(t, s)["x"]; len(x) == 0 || all && len(x) != 1 {
+			t.Errorf("segments after the repair of %d = %v, want them again", len(segments), x)
+		}
+		again.Close()
+		again = adopted(t, s)
+		if r := mustRepair(t, again, repo.RepairOptions{}); r.Damaged > 0 {
+			t.Errorf("the next Repair = %+v, want nothing to do", r)
+		}
 	}
 }

@@ -72,7 +72,7 @@ func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
 	if v.claim == 0 {
 		return Inventory{}, fmt.Errorf("take inventory: vault %x was not claimed: %w", v.UUID(), ErrReadOnly)
 	}
-	if err := v.describeAll(ctx); err != nil {
+	if _, err := v.describeAll(ctx); err != nil {
 		return Inventory{}, fmt.Errorf("take inventory: %w", err)
 	}
 	var out Inventory
@@ -128,13 +128,14 @@ func knownName(name blob.Name) bool {
 	return formatGeneration(name) > 0
 }
 
-// describeAll publishes a segment for the packs that no segment describes which could be read.
-func (v *Vault) describeAll(ctx context.Context) error {
+// describeAll publishes a segment for the packs that no segment describes which could be read, and returns it; nil if there are
+// none.
+func (v *Vault) describeAll(ctx context.Context) (*Object, error) {
 	c := v.catalog
 	c.refreshing.Lock()
 	defer c.refreshing.Unlock()
 	if !c.rebuilt {
-		return nil
+		return nil, nil
 	}
 	loaded := slices.Collect(maps.Keys(c.segments))
 	b := index.NewBuilder()
@@ -149,23 +150,23 @@ func (v *Vault) describeAll(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		b.AddPack(index.PackInfo{Info: p.Info, Slots: len(p.Slots)}, p.Slots)
 	}
 	if b.Len() == 0 {
-		return nil
+		return nil, nil
 	}
 	var id ID
 	if _, err := rand.Read(id[:]); err != nil {
-		return err
+		return nil, err
 	}
 	built, err := b.BuildID(index.SegmentID(id))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = v.putSealed(ctx, seal.TypeSegment, segmentName(0, id), built.Plain)
-	return err
+	size, err := v.putSealed(ctx, seal.TypeSegment, segmentName(0, id), built.Plain)
+	return &Object{ID: id, Kind: ObjectSegment, State: ObjectLive, Size: size}, err
 }
 
 // describedBy returns the packs that stored segments describe; what was rebuilt in memory does not count.

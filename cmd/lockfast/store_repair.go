@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -63,18 +64,8 @@ func takenOver(ctx context.Context, s blob.Store, root *keys.Root, o repo.Option
 	if err != nil {
 		return nil, err
 	}
-	found, err := v.Remains(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := v.Close(); err != nil {
-		return nil, err
-	}
 	ledger := localledger.New(localledger.Options{})
-	if err := ledger.Adopt(found); err != nil {
-		return nil, err
-	}
-	if err := repo.TakeOver(ctx, s, ledger, root, o); err != nil {
+	if err := errors.Join(ledger.TakeOver(ctx, v), v.Close()); err != nil {
 		return nil, err
 	}
 	return repo.Open(ctx, s, ledger, root, o)

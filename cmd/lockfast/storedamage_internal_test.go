@@ -136,3 +136,27 @@ func TestStore_VaultWithoutKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestStoreRepair_MissingIndex removes the index of a vault: the first repair makes it anew, and there is nothing left for the next.
+func TestStoreRepair_MissingIndex(t *testing.T) {
+	c, store, key, all := storeOfThree(t)
+	segments, err := filepath.Glob(filepath.Join(store, "*-*-*-*-*", "x", "*", "*"))
+	if err != nil || len(segments) != 3 {
+		t.Fatalf("segments = %v, %v, want three", segments, err)
+	}
+	for _, path := range segments {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.do(exitDone, "store", "repair", store, "--key", key, "--take-over")
+	if segments, err = filepath.Glob(filepath.Join(store, "*-*-*-*-*", "x", "*", "*")); err != nil || len(segments) != 2 {
+		t.Errorf("segments after the repair = %v, %v, want one for each vault", segments, err)
+	}
+	if out, _ := c.do(exitDone, "store", "repair", store, "--key", key, "--take-over"); !strings.Contains(out, "nothing is damaged") {
+		t.Errorf("the next repair says %q", out)
+	}
+	for _, p := range all {
+		c.do(exitDone, "store", "restore", store, p["point"].(string), "--to", filepath.Join(t.TempDir(), "to"), "--key", key)
+	}
+}
