@@ -133,32 +133,36 @@ func inUse(ctx context.Context, c Config) (string, error) {
 			return file, nil
 		}
 	}
-	if !inBucket(c.Store) {
-		if _, err := os.Stat(c.Store); errors.Is(err, os.ErrNotExist) {
-			return "", nil
-		}
-	}
-	blobs, err := OpenBlobs(ctx, c.Store, BlobsOptions{ReadOnly: true})
+	place, err := storedVault(ctx, c, nil, func(context.Context, blob.Store) (bool, error) { return true, nil })
 	if err != nil {
-		return "", fmt.Errorf("find out whether there are vaults without their root key: %w", err)
+		err = fmt.Errorf("find out whether there are vaults without their root key: %w", err)
 	}
-	ids, err := blobs.Vaults(ctx)
-	err = errors.Join(err, blobs.Close())
-	if len(ids) > 0 {
-		return blobs.Place(ids[0]), nil
-	}
-	return "", err
+	return place, err
 }
 
+// openDatabase opens the database of a server. Beside a store in which there are vaults it makes none.
 func (p *parts) openDatabase(ctx context.Context) error {
+	missing := p.databaseMissing()
+	if missing {
+		if err := p.checkStore(ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.openRecords(ctx); err != nil {
 		return err
 	}
 	begun, err := ledger.New(p.db, ledger.Options{}).Rebuilding(ctx)
-	if err == nil && begun {
-		err = fmt.Errorf("database %s was being rebuilt from a store and is not whole: repeat `lockfast store rebuild`", p.db)
+	if err != nil {
+		return err
 	}
-	return err
+	if begun {
+		return fmt.Errorf("database %s was being rebuilt from a store and is not whole: repeat `lockfast store rebuild`", p.db)
+	}
+	p.identities()
+	if missing {
+		return nil
+	}
+	return p.checkEmpty(ctx)
 }
 
 // openRecords opens the database, whole or not, and brings its tables up to date.
@@ -168,7 +172,7 @@ func (p *parts) openRecords(ctx context.Context) (err error) {
 		return err
 	}
 	file, embedded := strings.CutPrefix(p.o.Config.Metadata, "sqlite:")
-	_, missing := os.Stat(file)
+	missing := p.databaseMissing()
 	o := meta.Options{URL: p.o.Config.Metadata, Log: p.o.Log, Hook: p.o.hook}
 	if embedded {
 		if err := p.guardFile(file); err != nil {
@@ -183,7 +187,7 @@ func (p *parts) openRecords(ctx context.Context) (err error) {
 	if err := p.migrate(ctx); err != nil {
 		return err
 	}
-	p.clock, err = setting.OpenClock(ctx, p.db, start, embedded && errors.Is(missing, os.ErrNotExist), p.o.Private)
+	p.clock, err = setting.OpenClock(ctx, p.db, start, missing, p.o.Private)
 	if p.clock != nil {
 		p.o.Now = p.clock.Now
 		p.clock.Moved = p.due
@@ -218,9 +222,6 @@ func (p *parts) admit() error {
 // makeIdentity sees to it that the first account is there, and that its administrator's access key is in the credentials
 // file.
 func (p *parts) makeIdentity(ctx context.Context) error {
-	if p.iam == nil {
-		p.identities()
-	}
 	file := CredentialsFile(p.o.Config.Data)
 	admin, err := p.iam.EnsureAccount(ctx, p.o.Config.Account)
 	if errors.Is(err, repo.ErrWrongKey) {

@@ -1,0 +1,112 @@
+package server_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/backup"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockfast/lockfast/internal/meta/metatest"
+	"github.com/lockfast/lockfast/internal/server"
+)
+
+// TestOpen_RefusesTheStoreOfALostDatabase removes the database of a store. No server starts on a new one, however often it
+// is tried, and nothing is replaced; what the error says brings everything back.
+func TestOpen_RefusesTheStoreOfALostDatabase(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o server.Options) {
+		f := start(t, o)
+		f.vault("home")
+		point := f.backup("home", f.directory(map[string]string{"one": "1"}))
+		f.written()
+		f.stop()
+		c := &f.options.Config
+		if strings.HasPrefix(c.Metadata, "sqlite:") {
+			files, err := filepath.Glob(filepath.Join(c.Data, "meta.db*"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("files of the database = %v, %v", files, err)
+			}
+			for _, name := range files {
+				if err := os.Remove(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		} else {
+			c.Metadata = metatest.PostgreSQL(t)
+		}
+		before := contents(f, c.Data)
+		delete(before, "lock")
+		for _, private := range []bool{false, true, false} {
+			f.options.Private = private
+			s, err := server.Open(t.Context(), f.options)
+			if err == nil {
+				t.Fatal("a server started on a new database beside a full store")
+			}
+			if s != nil {
+				t.Error("Open returned a server and an error")
+			}
+			for _, want := range []string{c.Store, "lockfast store rebuild " + c.Store + " --key " + c.KeyFile, "--data", "database "} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Open = %v, want it to say %q", err, want)
+				}
+			}
+			after := contents(f, c.Data)
+			delete(after, "lock")
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("a refused start changed the data directory:\n%s", diff)
+			}
+		}
+		if _, err := server.Rebuild(t.Context(), server.RebuildOptions{Config: *c, Key: c.KeyFile, Log: o.Log}); err != nil {
+			t.Fatal(err)
+		}
+		f.options.Private = false
+		f = start(t, f.options)
+		if got := tree(t, f.restoredTo(point)); got["one"] == "" {
+			t.Errorf("restore = %v, want what was backed up", got)
+		}
+	})
+}
+
+// TestOpen_RefusesTheStoreOfAnotherServer: a server whose database is new does not share a store with one that is in use.
+func TestOpen_RefusesTheStoreOfAnotherServer(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	f.vault("home")
+	f.backup("home", f.directory(map[string]string{"one": "1"}))
+	o := options(t, t.TempDir())
+	o.Config.Store, o.Config.KeyFile = f.options.Config.Store, f.options.Config.KeyFile
+	if err := o.Config.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "another server") {
+		t.Errorf("Open = %v, want the store of another server refused", err)
+	}
+}
+
+// TestOpen_OnANewDatabase: neither what is no vault nor a store that is away keeps a first server from starting.
+func TestOpen_OnANewDatabase(t *testing.T) {
+	t.Parallel()
+	first := start(t, options(t, t.TempDir()))
+	key := first.options.Config.KeyFile
+	remains := t.TempDir()
+	write(t, remains, map[string]string{"0b4c1b6e-0a37-4a3f-8f2c-0f2b6a4f2c11/d/ab/pack": "x", "lost+found/file": "x", "other/format": "x"})
+	for name, store := range map[string]string{
+		"remains":      remains,
+		"absent":       filepath.Join(t.TempDir(), "absent"),
+		"out of reach": "s3://bucket/prefix?path_style=true&endpoint=http://127.0.0.1:1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := options(t, t.TempDir())
+			o.Config.Store, o.Config.KeyFile = store, key
+			f := start(t, o)
+			vaults, err := f.sdk.ListBackupVaults(t.Context(), &backup.ListBackupVaultsInput{})
+			if err != nil || len(vaults.BackupVaultList) != 0 {
+				t.Errorf("ListBackupVaults = %v, %v, want none", vaults, err)
+			}
+		})
+	}
+}
