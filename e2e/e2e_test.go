@@ -133,13 +133,19 @@ func (s *server) protect(t *testing.T) (dir, arn string) {
 	return dir, s.lockfast(t, "resource", "add", "--type", "EFS", "--path", dir)
 }
 
-// story runs a client program and fails with what it printed.
+// story runs a client program about a directory that is registered and fails with what it printed.
 func (s *server) story(t *testing.T, dir, arn, program string, args ...string) {
+	t.Helper()
+	s.run(t, []string{"DATA=" + dir, "RESOURCE_ARN=" + arn}, program, args...)
+}
+
+// run runs a client program with these variables besides those of env.
+func (s *server) run(t *testing.T, env []string, program string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = s.env("DATA="+dir, "RESOURCE_ARN="+arn)
+	cmd.Env = s.env(env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
@@ -167,27 +173,6 @@ func recentPython(t *testing.T) string {
 		t.Skip("boto3 is older than 1.40; pip install --upgrade boto3")
 	}
 	return name
-}
-
-func TestStory_Boto3(t *testing.T) {
-	t.Parallel()
-	s := serve(t)
-	dir, arn := s.protect(t)
-	s.story(t, dir, arn, python(t), "boto3/story.py")
-}
-
-func TestStory_AWSCLI(t *testing.T) {
-	t.Parallel()
-	s := serve(t)
-	dir, arn := s.protect(t)
-	s.story(t, dir, arn, "bash", "awscli/story.sh")
-}
-
-func TestStory_JavaScript(t *testing.T) {
-	t.Parallel()
-	s := serve(t)
-	dir, arn := s.protect(t)
-	s.story(t, dir, arn, "node", "js/story.mjs")
 }
 
 // logWriter sends the server's log to the test's output.

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,60 +95,135 @@ func roleARN(resource string) string {
 func TestStory_GoSDK(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	dir, arn := s.protect(t)
 	c := s.client(t)
-	ctx := t.Context()
-	vault := aws.String("go-sdk")
-
-	if _, err := c.CreateBackupVault(ctx, &backup.CreateBackupVaultInput{BackupVaultName: vault}); err != nil {
-		t.Fatal(err)
-	}
-	want := t.TempDir()
-	if out, err := exec.Command("cp", "-a", dir+"/.", want).CombinedOutput(); err != nil {
-		t.Fatalf("copy the first version: %v\n%s", err, out)
-	}
-	first := backUp(t, c, *vault, arn)
-	if err := os.WriteFile(filepath.Join(dir, "three"), []byte("now it has bytes"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	second := backUp(t, c, *vault, arn)
-
-	restore, err := c.StartRestoreJob(ctx, &backup.StartRestoreJobInput{
-		RecoveryPointArn: &first, IamRoleArn: aws.String(roleARN(arn)),
-		Metadata: map[string]string{"file-system-id": arn[strings.LastIndex(arn, "/")+1:], "newFileSystem": "false"},
+	s.mainJob(t, func(t *testing.T, y *story, part string) {
+		if part == "end" {
+			endWithSDK(t, c, y)
+			return
+		}
+		first, second := backUpTwice(t, c, y)
+		describe(t, c, y, first, second)
+		restoreTo(t, c, y, first, "first", nil)
+		restoreTo(t, c, y, second, "second", nil)
+		restoreTo(t, c, y, first, "item", map[string]string{"ItemsToRestore": fmt.Sprintf("[%q]", y.item)})
+		remove(t, c, y, first)
 	})
-	if err != nil {
+}
+
+func backUpTwice(t *testing.T, c *backup.Client, y *story) (first, second string) {
+	t.Helper()
+	if _, err := c.CreateBackupVault(t.Context(), &backup.CreateBackupVaultInput{BackupVaultName: &y.vault}); err != nil {
 		t.Fatal(err)
 	}
+	first = backUp(t, c, y.vault, y.arn)
+	change := exec.Command("sh", "change.sh")
+	change.Env = append(os.Environ(), y.env()...)
+	if out, err := change.CombinedOutput(); err != nil {
+		t.Fatalf("change.sh: %v\n%s", err, out)
+	}
+	return first, backUp(t, c, y.vault, y.arn)
+}
+
+// describe looks at the two recovery points in every way, tags the first and gives the second a lifecycle.
+func describe(t *testing.T, c *backup.Client, y *story, first, second string) {
+	t.Helper()
+	ctx, want := t.Context(), []string{second, first}
+	var listed, ofResource, jobs []string
+	pages := backup.NewListRecoveryPointsByBackupVaultPaginator(c,
+		&backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: &y.vault, MaxResults: aws.Int32(1)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		must(t, err)
+		for _, p := range page.RecoveryPoints {
+			listed = append(listed, *p.RecoveryPointArn)
+		}
+	}
+	byResource, err := c.ListRecoveryPointsByResource(ctx, &backup.ListRecoveryPointsByResourceInput{ResourceArn: &y.arn})
+	must(t, err)
+	for _, p := range byResource.RecoveryPoints {
+		ofResource = append(ofResource, *p.RecoveryPointArn)
+	}
+	byVault, err := c.ListBackupJobs(ctx, &backup.ListBackupJobsInput{ByBackupVaultName: &y.vault, ByState: types.BackupJobStateCompleted})
+	must(t, err)
+	for _, j := range byVault.BackupJobs {
+		jobs = append(jobs, *j.RecoveryPointArn)
+	}
+	for what, got := range map[string][]string{"of the vault": listed, "of the resource": ofResource, "of the jobs": jobs} {
+		if !slices.Equal(got, want) {
+			t.Errorf("recovery points %s = %v, want %v", what, got, want)
+		}
+	}
+	protected, err := c.ListProtectedResources(ctx, &backup.ListProtectedResourcesInput{})
+	must(t, err)
+	if len(protected.Results) != 1 || *protected.Results[0].ResourceArn != y.arn {
+		t.Errorf("ListProtectedResources = %+v, want %s", protected.Results, y.arn)
+	}
+	_, err = c.TagResource(ctx, &backup.TagResourceInput{ResourceArn: &first, Tags: map[string]string{"kind": "first", "too": "much"}})
+	must(t, err)
+	_, err = c.UntagResource(ctx, &backup.UntagResourceInput{ResourceArn: &first, TagKeyList: []string{"too"}})
+	must(t, err)
+	tags, err := c.ListTags(ctx, &backup.ListTagsInput{ResourceArn: &first})
+	must(t, err)
+	if want := map[string]string{"kind": "first"}; !maps.Equal(tags.Tags, want) {
+		t.Errorf("ListTags = %v, want %v", tags.Tags, want)
+	}
+	_, err = c.UpdateRecoveryPointLifecycle(ctx, &backup.UpdateRecoveryPointLifecycleInput{
+		BackupVaultName: &y.vault, RecoveryPointArn: &second, Lifecycle: &types.Lifecycle{DeleteAfterDays: aws.Int64(30)}})
+	must(t, err)
+	point, err := c.DescribeRecoveryPoint(ctx, &backup.DescribeRecoveryPointInput{BackupVaultName: &y.vault, RecoveryPointArn: &second})
+	must(t, err)
+	if point.Status != types.RecoveryPointStatusCompleted || *point.ResourceArn != y.arn ||
+		point.CalculatedLifecycle.DeleteAt.Sub(*point.CreationDate) != 30*24*time.Hour {
+		t.Errorf("DescribeRecoveryPoint = %+v, want COMPLETED, of %s, with 30 days", point, y.arn)
+	}
+}
+
+// restoreTo restores a recovery point and moves the directory that it makes to its name in the story.
+func restoreTo(t *testing.T, c *backup.Client, y *story, point, name string, more map[string]string) {
+	t.Helper()
+	metadata := map[string]string{"file-system-id": y.arn[strings.LastIndex(y.arn, "/")+1:], "newFileSystem": "false"}
+	maps.Copy(metadata, more)
+	restore, err := c.StartRestoreJob(t.Context(), &backup.StartRestoreJobInput{
+		RecoveryPointArn: &point, IamRoleArn: aws.String(roleARN(y.arn)), Metadata: metadata,
+	})
+	must(t, err)
 	done := until(t, "the end of the restore job", func() (*backup.DescribeRestoreJobOutput, error) {
-		return c.DescribeRestoreJob(ctx, &backup.DescribeRestoreJobInput{RestoreJobId: restore.RestoreJobId})
+		return c.DescribeRestoreJob(t.Context(), &backup.DescribeRestoreJobInput{RestoreJobId: restore.RestoreJobId})
 	}, func(job *backup.DescribeRestoreJobOutput, err error) bool {
 		return err == nil && job.CompletionDate != nil
 	})
 	if done.Status != types.RestoreJobStatusCompleted {
 		t.Fatalf("restore job ended %s: %s", done.Status, aws.ToString(done.StatusMessage))
 	}
-	restored, err := filepath.Glob(filepath.Join(dir, "aws-backup-restore_*"))
-	if err != nil || len(restored) != 1 {
-		t.Fatalf("restored directories = %v, %v, want one", restored, err)
+	made, err := filepath.Glob(filepath.Join(y.data, "aws-backup-restore_*"))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("restored directories = %v, %v, want one", made, err)
 	}
-	if out, err := exec.Command("diff", "-r", want, restored[0]).CombinedOutput(); err != nil {
-		t.Errorf("the restored tree differs: %v\n%s", err, out)
-	}
+	must(t, os.Rename(made[0], filepath.Join(y.restored, name)))
+}
 
-	for _, point := range []string{first, second} {
-		in := &backup.DeleteRecoveryPointInput{BackupVaultName: vault, RecoveryPointArn: &point}
-		if _, err := c.DeleteRecoveryPoint(ctx, in); err != nil {
-			t.Fatal(err)
-		}
-		until(t, "the deletion", func() (*backup.DescribeRecoveryPointOutput, error) {
-			return c.DescribeRecoveryPoint(ctx, &backup.DescribeRecoveryPointInput{BackupVaultName: vault, RecoveryPointArn: &point})
-		}, func(_ *backup.DescribeRecoveryPointOutput, err error) bool {
-			_, gone := errors.AsType[*types.ResourceNotFoundException](err)
-			return gone
-		})
+// remove deletes a recovery point and waits until it is not found.
+func remove(t *testing.T, c *backup.Client, y *story, point string) {
+	t.Helper()
+	_, err := c.DeleteRecoveryPoint(t.Context(), &backup.DeleteRecoveryPointInput{BackupVaultName: &y.vault, RecoveryPointArn: &point})
+	must(t, err)
+	until(t, "the deletion", func() (*backup.DescribeRecoveryPointOutput, error) {
+		return c.DescribeRecoveryPoint(t.Context(), &backup.DescribeRecoveryPointInput{BackupVaultName: &y.vault, RecoveryPointArn: &point})
+	}, func(_ *backup.DescribeRecoveryPointOutput, err error) bool {
+		_, gone := errors.AsType[*types.ResourceNotFoundException](err)
+		return gone
+	})
+}
+
+func endWithSDK(t *testing.T, c *backup.Client, y *story) {
+	t.Helper()
+	left, err := c.ListRecoveryPointsByBackupVault(t.Context(), &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: &y.vault})
+	if err != nil || len(left.RecoveryPoints) != 1 {
+		t.Fatalf("ListRecoveryPointsByBackupVault = %+v, %v, want the second alone", left, err)
 	}
-	if _, err := c.DeleteBackupVault(ctx, &backup.DeleteBackupVaultInput{BackupVaultName: vault}); err != nil {
-		t.Error(err)
-	}
+	second := *left.RecoveryPoints[0].RecoveryPointArn
+	restoreTo(t, c, y, second, "again", nil)
+	remove(t, c, y, second)
+	_, err = c.DeleteBackupVault(t.Context(), &backup.DeleteBackupVaultInput{BackupVaultName: &y.vault})
+	must(t, err)
 }

@@ -1,55 +1,105 @@
 #!/usr/bin/env bash
-# The main job through the aws command line. Run by the Go tests of this folder
-# with AWS_ENDPOINT_URL, credentials, DATA (a directory to protect) and
-# RESOURCE_ARN (its ARN) in the environment.
+# The main job through the aws command line. Run by story_test.go with
+# AWS_ENDPOINT_URL, credentials and what a story consists of in the environment,
+# and with the part to go through, "work" or "end". The test compares what is
+# restored.
 set -euo pipefail
 aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" --output text "$@"; }
 step() { echo "aws cli: $*"; }
 fail() { echo "aws cli: $*" >&2; exit 1; }
 
-# wait_for WANT COMMAND...: the command prints WANT within a minute.
+# same WHAT GOT WANT
+same() { [[ "$2" == "$3" ]] || fail "$1: $2, want $3"; }
+
+# wait_for WANT COMMAND...: the command prints WANT within a minute. Leaves what it printed in $got.
 wait_for() {
-	local want=$1 got="" i
+	local want=$1 i
 	shift
 	for ((i = 0; i < 60; i++)); do
 		got=$("$@" 2>&1 || true)
 		[[ "$got" == *"$want"* ]] && return 0
-		[[ "$got" == FAILED ]] && break
+		[[ "$got" == FAILED* ]] && break
 		sleep 0.2
 	done
 	fail "$*: want $want, got $got"
 }
 
-account=$(aws sts get-caller-identity --query Account)
-role="arn:aws:iam::$account:role/service-role/AWSBackupDefaultServiceRole"
-vault="cli-$$"
+# back_up prints the ARN of the recovery point it makes.
+back_up() {
+	local job
+	job=$(aws backup start-backup-job --backup-vault-name "$VAULT" --resource-arn "$RESOURCE_ARN" \
+		--iam-role-arn "$role" --query BackupJobId)
+	wait_for COMPLETED aws backup describe-backup-job --backup-job-id "$job" --query '[State,RecoveryPointArn]'
+	cut -f2 <<<"$got"
+}
 
-step "create a vault"
-aws backup create-backup-vault --backup-vault-name "$vault" >/dev/null
-[[ $(aws backup describe-backup-vault --backup-vault-name "$vault" --query NumberOfRecoveryPoints) == 0 ]]
+# restore POINT NAME [ITEM]: moves the directory that the restore makes to NAME among what the test compares.
+restore() {
+	local items="" job
+	[ -z "${3:-}" ] || items=",\"ItemsToRestore\":\"[\\\"$3\\\"]\""
+	job=$(aws backup start-restore-job --recovery-point-arn "$1" --iam-role-arn "$role" \
+		--metadata "{\"file-system-id\":\"${RESOURCE_ARN##*/}\",\"newFileSystem\":\"false\"$items}" --query RestoreJobId)
+	wait_for COMPLETED aws backup describe-restore-job --restore-job-id "$job" --query Status
+	mv "$DATA"/aws-backup-restore_* "$RESTORED/$2"
+}
 
-step "back up"
-echo one >"$DATA/cli.txt"
-job=$(aws backup start-backup-job --backup-vault-name "$vault" --resource-arn "$RESOURCE_ARN" \
-	--iam-role-arn "$role" --query BackupJobId)
-wait_for COMPLETED aws backup describe-backup-job --backup-job-id "$job" --query State
-point=$(aws backup describe-backup-job --backup-job-id "$job" --query RecoveryPointArn)
+delete() {
+	aws backup delete-recovery-point --backup-vault-name "$VAULT" --recovery-point-arn "$1"
+	wait_for ResourceNotFoundException aws backup describe-recovery-point --backup-vault-name "$VAULT" \
+		--recovery-point-arn "$1" --query Status
+}
 
-step "restore"
-echo two >"$DATA/cli.txt"
-restore=$(aws backup start-restore-job --recovery-point-arn "$point" --iam-role-arn "$role" \
-	--metadata "file-system-id=${RESOURCE_ARN##*/},newFileSystem=false,ItemsToRestore='[\"cli.txt\"]'" \
-	--query RestoreJobId 2>/dev/null ||
-	aws backup start-restore-job --recovery-point-arn "$point" --iam-role-arn "$role" \
-		--metadata "{\"file-system-id\":\"${RESOURCE_ARN##*/}\",\"newFileSystem\":\"false\",\"ItemsToRestore\":\"[\\\"cli.txt\\\"]\"}" \
-		--query RestoreJobId)
-wait_for COMPLETED aws backup describe-restore-job --restore-job-id "$restore" --query Status
-[[ $(cat "$DATA"/aws-backup-restore_*/cli.txt) == one ]] || fail "the restored file differs"
+of_vault() {
+	aws backup list-recovery-points-by-backup-vault --backup-vault-name "$VAULT" --query 'RecoveryPoints[].RecoveryPointArn'
+}
 
-step "delete"
-aws backup delete-recovery-point --backup-vault-name "$vault" --recovery-point-arn "$point"
-wait_for ResourceNotFoundException aws backup describe-recovery-point --backup-vault-name "$vault" \
-	--recovery-point-arn "$point" --query Status
-aws backup delete-backup-vault --backup-vault-name "$vault"
-wait_for ResourceNotFoundException aws backup describe-backup-vault --backup-vault-name "$vault"
+work() {
+	step "create a vault"
+	aws backup create-backup-vault --backup-vault-name "$VAULT" >/dev/null
+	same "recovery points" "$(aws backup describe-backup-vault --backup-vault-name "$VAULT" --query NumberOfRecoveryPoints)" 0
+
+	step "back up, change, back up again"
+	local first second
+	first=$(back_up)
+	sh change.sh
+	second=$(back_up)
+
+	step "list"
+	local both=$second$'\t'$first
+	same "of the vault" "$(of_vault)" "$both"
+	same "of the resource" "$(aws backup list-recovery-points-by-resource --resource-arn "$RESOURCE_ARN" \
+		--query 'RecoveryPoints[].RecoveryPointArn')" "$both"
+	same "jobs" "$(aws backup list-backup-jobs --by-backup-vault-name "$VAULT" --by-state COMPLETED \
+		--query 'BackupJobs[].RecoveryPointArn')" "$both"
+	same "protected resources" "$(aws backup list-protected-resources --query 'Results[].ResourceArn')" "$RESOURCE_ARN"
+
+	step "tags and lifecycle"
+	aws backup tag-resource --resource-arn "$first" --tags kind=first
+	same "tags" "$(aws backup list-tags --resource-arn "$first" --query 'to_string(Tags)')" '{"kind":"first"}'
+	aws backup update-recovery-point-lifecycle --backup-vault-name "$VAULT" --recovery-point-arn "$second" \
+		--lifecycle DeleteAfterDays=30 >/dev/null
+	same "second" "$(aws backup describe-recovery-point --backup-vault-name "$VAULT" --recovery-point-arn "$second" \
+		--query '[Status,ResourceArn,Lifecycle.DeleteAfterDays]')" "COMPLETED"$'\t'"$RESOURCE_ARN"$'\t'"30"
+
+	step "restore"
+	restore "$first" first
+	restore "$second" second
+	restore "$first" item "$ITEM"
+
+	step "delete the first"
+	delete "$first"
+}
+
+end() {
+	step "restore and delete the second"
+	local second
+	second=$(of_vault)
+	restore "$second" again
+	delete "$second"
+	aws backup delete-backup-vault --backup-vault-name "$VAULT"
+	wait_for ResourceNotFoundException aws backup describe-backup-vault --backup-vault-name "$VAULT"
+}
+
+role="arn:aws:iam::$(cut -d: -f5 <<<"$RESOURCE_ARN"):role/service-role/AWSBackupDefaultServiceRole"
+"$1"
 step "done"

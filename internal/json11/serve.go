@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -59,8 +58,8 @@ func (r *Router) answer(ctx context.Context, call *operation.Call, w http.Respon
 
 // handle takes a request from its signature to the output of the operation.
 func (r *Router) handle(ctx context.Context, call *operation.Call, w http.ResponseWriter, req *http.Request) (*wire.Descriptor, any, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.MaxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+	body, err := operation.ReadBody(w, req, r.MaxBody)
+	if errors.Is(err, operation.ErrBodyTooLarge) {
 		return nil, nil, wire.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",
 			"The body of a request can have %d bytes at most.", r.MaxBody)
 	}

@@ -98,8 +98,8 @@ func (x *exchange) handle(ctx context.Context) (*operation.Handler, any, error) 
 }
 
 func (x *exchange) readBody() ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, x.MaxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+	body, err := operation.ReadBody(x.w, x.r, x.MaxBody)
+	if errors.Is(err, operation.ErrBodyTooLarge) {
 		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",
 			"The body of a request can have %d bytes at most.", x.MaxBody)
 	}
