@@ -15,6 +15,7 @@ import (
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/protected"
 	"github.com/lockfast/lockfast/internal/restjson"
+	"github.com/lockfast/lockfast/internal/wire"
 )
 
 const account, region, homeUUID = "000000000000", "us-east-1", "11111111-2222-4333-8444-555555555555"
@@ -131,6 +132,45 @@ func TestDescribeProtectedResource(t *testing.T) {
 		_, err = s.DescribeProtectedResource(ctx, &backupapi.DescribeProtectedResourceInput{ResourceArn: "foo"})
 		if _, ok := errors.AsType[*backupapi.InvalidParameterValueException](err); !ok {
 			t.Errorf("no ARN: %v, want InvalidParameterValueException", err)
+		}
+	})
+}
+
+func TestListProtectedResourcesByBackupVault_Pages(t *testing.T) {
+	run(t, others{}, func(t *testing.T, ctx context.Context, s *protected.Service, put func(string, backupapi.ProtectedResource), drop func(string, string)) {
+		var want []backupapi.ProtectedResource
+		for n := range 5 {
+			put(homeUUID, resource(n, day))
+			put("", resource(n+3, day)) // the list of all is another one
+			want = append(want, resource(n, day))
+		}
+		for size := 1; size <= 6; size++ {
+			var got []backupapi.ProtectedResource
+			in := &backupapi.ListProtectedResourcesByBackupVaultInput{BackupVaultName: "home", MaxResults: &size}
+			for {
+				out, err := s.ListProtectedResourcesByBackupVault(ctx, in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(out.Results) > size || len(out.Results) == 0 || len(got) > len(want) {
+					t.Fatalf("a page of %d has %d resources, after %d", size, len(out.Results), len(got))
+				}
+				got = append(got, out.Results...)
+				if in.NextToken = out.NextToken; in.NextToken == nil {
+					break
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("pages of %d (-want +got):\n%s", size, diff)
+			}
+		}
+		all, err := s.ListProtectedResources(ctx, &backupapi.ListProtectedResourcesInput{MaxResults: new(1)})
+		if err != nil || all.NextToken == nil {
+			t.Fatalf("ListProtectedResources = %+v, %v, want a token", all, err)
+		}
+		_, err = s.ListProtectedResourcesByBackupVault(ctx, &backupapi.ListProtectedResourcesByBackupVaultInput{BackupVaultName: "home", NextToken: all.NextToken})
+		if _, bad := errors.AsType[*wire.Invalid](err); !bad {
+			t.Errorf("token of the list of all: %v, want a refusal", err)
 		}
 	})
 }

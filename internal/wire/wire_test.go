@@ -134,6 +134,26 @@ func TestValidate_CountsCharacters(t *testing.T) {
 	}
 }
 
+func TestValidate_BoundsNumbers(t *testing.T) {
+	t.Parallel()
+	for n, rule := range map[int]string{
+		math.MinInt: "greater than or equal to 1", -1: "greater than or equal to 1", 0: "greater than or equal to 1", 1: "", 1000: "",
+		1001: "less than or equal to 1000", math.MaxInt: "less than or equal to 1000",
+	} {
+		err := wire.Validate(backupapi.ListBackupJobs.Input, &backupapi.ListBackupJobsInput{MaxResults: &n})
+		if rule == "" {
+			if err != nil {
+				t.Errorf("Validate of %d = %v, want nil", n, err)
+			}
+			continue
+		}
+		want := fmt.Sprintf("Value '%d' at 'MaxResults' failed to satisfy constraint: Member must have value %s", n, rule)
+		if err == nil || err.Error() != want {
+			t.Errorf("Validate of %d = %v, want %q", n, err, want)
+		}
+	}
+}
+
 func TestValidate_CountsTheBytesOfBlobs(t *testing.T) {
 	t.Parallel()
 	for size, rule := range map[int]string{0: "greater than or equal to 1", 1: "", 4096: "", 4097: "less than or equal to 4096"} {

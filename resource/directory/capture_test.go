@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +111,9 @@ func TestCapture_FileThatChangesWhileItIsRead(t *testing.T) {
 	want := "\"log\" true changed while it was read; stored as last read\n"
 	if got := reasons(report.Skipped); got != want {
 		t.Errorf("reported %q, want %q", got, want)
+	}
+	if reads := float64(report.BytesRead) / size; reads < 3.5 || reads > 4.5 {
+		t.Errorf("read %d bytes, %.1f times the file, want it read once and then again three times", report.BytesRead, reads)
 	}
 	i, content := info(t, v, id, "log")
 	if !i.Changed || content.Size < 1<<20 {
@@ -353,12 +358,56 @@ func TestCapture_ManyEntriesInOneDirectory(t *testing.T) {
 func TestCapture_NamesOfOwners(t *testing.T) {
 	t.Parallel()
 	v, root := resourcetest.NewVault(t), t.TempDir()
+	write(t, root+"/file", "")
+	id, userName, groupName := own(t, root+"/file")
 	_, report := capture(t, v, settled(), root, "")
 	owners := directory.Owners(report.Metadata)
-	if os.Geteuid() == 0 && owners.User(0) != "root" {
-		t.Errorf("User(0) = %q, want root", owners.User(0))
+	for _, is := range [][3]string{
+		{"owner." + id, report.Metadata["owner."+id], userName},
+		{"group." + id, report.Metadata["group."+id], groupName},
+		{"User", owners.User(number(t, id)), userName},
+		{"Group", owners.Group(number(t, id)), groupName},
+		{"unknown user", owners.User(4_000_000_000), "4000000000"},
+		{"unknown group", owners.Group(4_000_000_000), "4000000000"},
+	} {
+		if is[1] != is[2] {
+			t.Errorf("%s = %q, want %q", is[0], is[1], is[2])
+		}
 	}
-	if got := owners.User(4_000_000_000); got != "4000000000" {
-		t.Errorf("User(4000000000) = %q, want the number", got)
+}
+
+// own gives the file to a user and a group of the same number with different names here, and returns all three. A
+// process that is not root leaves it as it is.
+func own(t *testing.T, path string) (id, userName, groupName string) {
+	t.Helper()
+	for n := range 1000 {
+		if os.Geteuid() != 0 {
+			n = os.Geteuid()
+		}
+		id = strconv.Itoa(n)
+		u, err := user.LookupId(id)
+		if err != nil {
+			continue
+		}
+		g, err := user.LookupGroupId(id)
+		if err != nil {
+			continue
+		}
+		if os.Geteuid() != 0 {
+			return id, u.Username, g.Name
+		}
+		if u.Username != g.Name {
+			must(t, os.Chown(path, n, n))
+			return id, u.Username, g.Name
+		}
 	}
+	t.Skip("no user and group of the same number here")
+	return "", "", ""
+}
+
+func number(t *testing.T, id string) uint32 {
+	t.Helper()
+	n, err := strconv.ParseUint(id, 10, 32)
+	must(t, err)
+	return uint32(n)
 }

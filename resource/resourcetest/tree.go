@@ -3,10 +3,13 @@ package resourcetest
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +18,9 @@ import (
 
 // Trees made here are the same for the same seed.
 
-// MakeTree fills an existing directory with everything that a Linux tree can hold and the process may make. What it may
-// not make is logged.
+// MakeTree fills an existing directory with everything that a Linux tree can hold. What the file system does not support or
+// the process lacks the capability for is left out and logged; any other failure is one of the test, so that nothing
+// goes untested where it can be made.
 func MakeTree(t testing.TB, root string) {
 	t.Helper()
 	m := &maker{t: t, root: root, random: rand.New(rand.NewPCG(1, 2))}
@@ -44,12 +48,38 @@ func (m *maker) must(err error) {
 	}
 }
 
-// may logs what the process may not do here.
-func (m *maker) may(what string, err error) {
+// may takes what can be made only by a process with the capability (none: by any) on a file system that supports it.
+func (m *maker) may(what string, capability int, err error) {
 	m.t.Helper()
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.ENOTSUP), !m.capable(capability):
 		m.t.Logf("tree without %s: %v", what, err)
+	default:
+		m.t.Errorf("make tree: %s: %v", what, err)
 	}
+}
+
+// none is no capability.
+const none = -1
+
+// capable reports whether the process has the capability outside any user namespace, where it is good for everything.
+func (m *maker) capable(capability int) bool {
+	if capability == none {
+		return true
+	}
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	m.must(err)
+	if strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295" {
+		return false
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	m.must(err)
+	_, rest, _ := strings.Cut(string(status), "\nCapEff:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	effective, err := strconv.ParseUint(line, 16, 64)
+	m.must(err)
+	return effective&(1<<capability) != 0
 }
 
 func (m *maker) bytes(n int) []byte {
@@ -124,17 +154,21 @@ func (m *maker) attributes() {
 	m.must(os.WriteFile(large, nil, 0o640))
 	link := m.path("attributes/link")
 	m.must(os.Symlink("file", link))
-	m.may("user attributes", unix.Setxattr(file, "user.empty", nil, 0))
-	m.may("user attributes", unix.Setxattr(file, "user.raw", []byte{0, 1, 2, 0xff, 0}, 0))
-	m.may("user attributes", unix.Setxattr(file, "user.n\xffame", []byte("x"), 0))
-	m.may("user attributes", unix.Setxattr(m.path("attributes/dir"), "user.dir", []byte("on a directory"), 0))
-	m.may("large attributes", unix.Setxattr(large, "user.large", m.bytes(3900), 0))
-	m.may("larger attributes", unix.Setxattr(large, "user.larger", m.bytes(20_000), 0))
-	m.may("ACLs", unix.Setxattr(file, "system.posix_acl_access", acl(), 0))
-	m.may("default ACLs", unix.Setxattr(m.path("attributes/dir"), "system.posix_acl_default", acl(), 0))
-	m.may("capabilities", unix.Setxattr(file, "security.capability", capability(), 0))
-	m.may("trusted attributes", unix.Setxattr(file, "trusted.t", []byte("root"), 0))
-	m.may("trusted attributes of links", unix.Lsetxattr(link, "trusted.link", []byte("on a link"), 0))
+	m.may("user attributes", none, unix.Setxattr(file, "user.empty", nil, 0))
+	m.may("user attributes", none, unix.Setxattr(file, "user.raw", []byte{0, 1, 2, 0xff, 0}, 0))
+	m.may("user attributes", none, unix.Setxattr(file, "user.n\xffame", []byte("x"), 0))
+	m.may("user attributes", none, unix.Setxattr(m.path("attributes/dir"), "user.dir", []byte("on a directory"), 0))
+	m.may("large attributes", none, unix.Setxattr(large, "user.large", m.bytes(3900), 0))
+	err := unix.Setxattr(large, "user.larger", m.bytes(20_000), 0)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.E2BIG) {
+		err = unix.ENOTSUP // ext4 has a block for all attributes of a file
+	}
+	m.may("larger attributes", none, err)
+	m.may("ACLs", none, unix.Setxattr(file, "system.posix_acl_access", acl(), 0))
+	m.may("default ACLs", none, unix.Setxattr(m.path("attributes/dir"), "system.posix_acl_default", acl(), 0))
+	m.may("capabilities", unix.CAP_SETFCAP, unix.Setxattr(file, "security.capability", capability(), 0))
+	m.may("trusted attributes", unix.CAP_SYS_ADMIN, unix.Setxattr(file, "trusted.t", []byte("root"), 0))
+	m.may("trusted attributes of links", unix.CAP_SYS_ADMIN, unix.Lsetxattr(link, "trusted.link", []byte("on a link"), 0))
 }
 
 // acl is rw for the owner, r-x for user 1234, r for the group, mask r, none for others.
@@ -166,10 +200,10 @@ func (m *maker) owners() {
 		}
 		path := m.path(fmt.Sprintf("owners/%d", i))
 		m.must(os.WriteFile(path, []byte(path), 0o600))
-		m.may("other owners", os.Lchown(path, 1000+i, 2000+i))
+		m.may("other owners", unix.CAP_CHOWN, os.Lchown(path, 1000+i, 2000+i))
 		m.must(unix.Chmod(path, mode))
 	}
-	m.may("other owners", os.Lchown(m.path("owners/dir"), 4_000_000_000, 3_999_999_999))
+	m.may("other owners", unix.CAP_CHOWN, os.Lchown(m.path("owners/dir"), 4_000_000_000, 3_999_999_999))
 	m.must(unix.Chmod(m.path("owners/dir"), 0o3770))
 }
 
@@ -177,8 +211,8 @@ func (m *maker) nodes() {
 	m.must(os.MkdirAll(m.path("nodes"), 0o755))
 	m.must(unix.Mkfifo(m.path("nodes/fifo"), 0o620))
 	m.must(os.Link(m.path("nodes/fifo"), m.path("nodes/fifo too")))
-	m.may("devices", unix.Mknod(m.path("nodes/char"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
-	m.may("devices", unix.Mknod(m.path("nodes/block"), unix.S_IFBLK|0o660, int(unix.Mkdev(259, 300_000))))
+	m.may("devices", unix.CAP_MKNOD, unix.Mknod(m.path("nodes/char"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	m.may("devices", unix.CAP_MKNOD, unix.Mknod(m.path("nodes/block"), unix.S_IFBLK|0o660, int(unix.Mkdev(259, 300_000))))
 }
 
 // times gives odd times, directories last.
