@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -283,29 +284,37 @@ func TestMoveToCold_WhileThePointIsReadAndBackedUpAgainst(t *testing.T) {
 	}
 }
 
+// TestReclaim_LeavesColdPacksAsLongAsTheyAreToStay also reclaims in a vault whose ledger has a clock that is ahead.
 func TestReclaim_LeavesColdPacksAsLongAsTheyAreToStay(t *testing.T) {
 	t.Parallel()
-	v, s, l := newVault(t)
-	have := newGenerator(6).files(60)
-	cold := mustMoveToCold(t, v, l, mustBackup(t, v, "", have, nil))
-	if err := remove(t.Context(), v, l, cold); err != nil {
-		t.Fatal(err)
-	}
 	const minimum = 90 * 24 * time.Hour
 	for _, c := range []struct {
-		name string
-		now  time.Time
-		want bool // cold packs are there afterwards
+		name         string
+		age, minimum time.Duration
+		want         bool // cold packs are there afterwards
 	}{
-		{"before", time.Now().Add(minimum - time.Hour), true},
-		{"after", time.Now().Add(minimum + time.Hour), false},
+		{"before the minimum is over", minimum - time.Hour, minimum, true},
+		{"after the minimum", minimum + time.Hour, minimum, false},
+		{"registered by a clock that is ahead", -time.Hour, minimum, true},
+		{"registered by a clock that is ahead, no minimum", -time.Hour, 0, false},
 	} {
-		if _, err := v.Reclaim(t.Context(), repo.ReclaimOptions{ColdMinimum: minimum, Now: c.now}); err != nil {
-			t.Fatal(err)
-		}
-		if got := len(names(t, s)["a"]) > 0; got != c.want {
-			t.Errorf("%s the minimum is over, cold packs are there = %v, want %v", c.name, got, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var now atomic.Int64
+			now.Store(time.Now().Add(-c.age).Unix())
+			s, l := mem.New(), ledgerAt(&now)
+			v := create(t, s, l, small())
+			cold := mustMoveToCold(t, v, l, mustBackup(t, v, "", newGenerator(6).files(60), nil))
+			if err := remove(t.Context(), v, l, cold); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := v.Reclaim(t.Context(), repo.ReclaimOptions{ColdMinimum: c.minimum}); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(names(t, s)["a"]) > 0; got != c.want {
+				t.Errorf("cold packs are there = %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 

@@ -37,13 +37,9 @@ const leastCold = 5
 
 // weighCold decides about a live cold pack, of whose slots so many bytes are dead, and notes what of it is.
 func (r *reclaim) weighCold(x *victim, dead int64) coldFate {
-	now := r.o.Now
-	if now.IsZero() {
-		now = time.Now()
-	}
 	x.dead = dead + x.parts
 	switch {
-	case now.Sub(x.since) < r.o.ColdMinimum:
+	case r.o.ColdMinimum > 0 && time.Since(x.since) < r.o.ColdMinimum:
 		return coldStays
 	case x.live.Total == 0:
 		return coldGoes

@@ -23,10 +23,10 @@ type ReclaimOptions struct {
 	// Budget bounds the bytes that are moved, and so the space that is needed before any is given back, to about so many.
 	// Zero is no bound; then a reclaim that finds no space goes on with the least budget by itself.
 	Budget int64
-	// ColdMinimum is how long a cold pack stays at least, because leaving cold storage earlier would cost as much. Whatever
-	// Threshold says, of older ones only those go in which less than a fifth is needed.
+	// ColdMinimum is how long a cold pack stays at least, because leaving cold storage earlier would cost as much: in real
+	// time, by which the place is paid and packs are registered. Zero asks no clock. Whatever Threshold says, of older ones
+	// only those go in which less than a fifth is needed.
 	ColdMinimum time.Duration
-	Now         time.Time // for ColdMinimum; zero = the time of the clock
 	// Progress, if not nil, is told now and then how far it is.
 	Progress func(ReclaimProgress)
 }

@@ -22,9 +22,8 @@ type Reclaimer struct {
 	Threshold float64
 	// Reclaimed, if not nil, is called after a reclaim that nobody asked for has freed space, even if ctx is done.
 	Reclaimed func(ctx context.Context, vaultUUID string) error
-	// ColdMinimum is how long a cold pack stays at least, by Now, the policy's clock.
+	// ColdMinimum is how long a cold pack stays at least, in real time, whatever the clock of policy says.
 	ColdMinimum time.Duration
-	Now         func() time.Time // nil = time.Now
 
 	mu   sync.Mutex
 	due  map[string]dueTime    // vaults to reclaim in the background; guarded by mu
@@ -71,9 +70,6 @@ func (r *Reclaimer) once(ctx context.Context, vaultUUID string, o repo.ReclaimOp
 		return report, err
 	}
 	o.ColdMinimum = r.ColdMinimum
-	if r.Now != nil {
-		o.Now = r.Now()
-	}
 	due, err := r.Store.o.Ledgers.Due(ctx)
 	if err != nil {
 		return report, err

@@ -378,7 +378,7 @@ func (p *parts) makeRunners(context.Context) error {
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
-		ColdMinimum: c.coldMinimum(), Now: p.o.Now, Reclaimed: r.sizes.Rearranged}
+		ColdMinimum: c.coldMinimum(), Reclaimed: r.sizes.Rearranged}
 	r.deleter = &run.Deleter{DB: p.db, Vaults: n.vaults, Ledgers: p.ledgers, Store: p.store, Log: p.o.Log,
 		Authority: p.links, Patience: c.DeletionPatience, Now: p.o.Now,
 		Deleted: r.sizes.Changed}
