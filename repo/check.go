@@ -64,7 +64,7 @@ type CheckReport struct {
 // DamagedPoint says what of a recovery point cannot be restored.
 type DamagedPoint struct {
 	ID    PointID
-	Paths [][]byte // keys of entries, in order, at most 100
+	Paths [][]byte // keys of entries, in order, at most 1000, and less when all damaged points together have very many
 	More  int64    // further ones
 	// Unknown is set when a part of the tree cannot be read: entries that are not in Paths may be lost too.
 	Unknown bool
@@ -78,8 +78,14 @@ type Damage struct {
 	Paths  [][]byte  // keys of entries in the first of them that miss what is damaged, at most 100
 }
 
-// maxDamagedPaths bounds the paths that are named.
-const maxDamagedPaths = 100
+const (
+	maxDamagedPaths = 100 // of a damaged object that are named
+
+	// Paths of damaged points that are named: of one, of all, and of one when those before it have used up what all may have.
+	maxPointPaths = 1000
+	maxAllPaths   = 10_000
+	minPointPaths = 20
+)
 
 // Check verifies the vault. Damage is in the report, not in the error, which tells why the check could not be made.
 // Backups and reclaim may run meanwhile; what they remove is not damage.
@@ -164,6 +170,7 @@ type check struct {
 
 	verified map[ID]bool    // packs that were found sound before
 	old      []DamageRecord // what the ledger knew before
+	named    int            // paths of damaged points
 }
 
 // damaged notes damage; the first error of an object is kept.

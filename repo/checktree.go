@@ -62,17 +62,30 @@ func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
 			return false, err
 		}
 		c.damagedPoint(string(refsetName(id, 1)), id, err)
+		c.report.DamagedPoints = append(c.report.DamagedPoints, DamagedPoint{ID: id, Unknown: true})
 		return false, nil
 	}
+	lost := &lostContents{ids: map[ID]uint32{}}
 	if c.needsBad(set) {
-		if set, err = c.mend(ctx, p, set); err != nil {
+		if set, err = c.mend(ctx, p, set, lost); err != nil {
 			return false, err
 		}
 	}
-	if c.o.Level < CheckTrees {
+	if c.o.Level >= CheckTrees {
+		if err := c.tree(ctx, p, set, lost, 0); err != nil {
+			return false, err
+		}
+	}
+	if !lost.cut && len(lost.ids) == 0 {
 		return false, nil
 	}
-	return false, c.tree(ctx, p, set, 0)
+	return false, c.paths(ctx, p, lost)
+}
+
+// lostContents are contents that a point needs and that cannot be read.
+type lostContents struct {
+	ids map[ID]uint32 // and the pack in which they should stand, or [index.NoPack]
+	cut bool          // damage ended the walk of the tree
 }
 
 // hold opens a point, keeping it from being reclaimed.
@@ -86,8 +99,8 @@ func (c *check) hold(ctx context.Context, id PointID) (*Point, func(), error) {
 
 // tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have slots
 // without anything that the tree refers to.
-func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) error {
-	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}}
+func (c *check) tree(ctx context.Context, p *Point, set refset.Set, lost *lostContents, try int) error {
+	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}, nowhere: map[ID]bool{}}
 	changes := c.v.catalog.changes.Load()
 	err := tree.Walk(ctx, pointStore{c.v}, p.m.root, &w)
 	if err != nil && !isDamage(err) {
@@ -102,12 +115,18 @@ func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) err
 			if set, err = c.v.refset(ctx, p.id); err != nil {
 				return err
 			}
-			return c.tree(ctx, p, set, try+1)
+			return c.tree(ctx, p, set, lost, try+1)
 		}
 	}
 	if err != nil {
+		lost.cut = true
 		c.damagedPoint(string(manifestName(p.id)), p.id, fmt.Errorf("tree of recovery point %s: %w", p.id, err))
 		return nil
+	}
+	for id := range w.nowhere {
+		if _, known := lost.ids[id]; !known {
+			lost.ids[id] = index.NoPack
+		}
 	}
 	if w.missing > 0 {
 		c.damagedPoint(string(refsetName(p.id, 1)), p.id,
@@ -132,8 +151,9 @@ type treeCheck struct {
 	set     refset.Set
 	used    *refset.Builder
 	visited map[ID]bool // nodes and lists
-	missing int
+	missing int         // contents that are not in the refset
 	first   ID
+	nowhere map[ID]bool // of them, those of which no place is known
 }
 
 // Node implements [tree.Visitor].
@@ -167,6 +187,9 @@ func (t *treeCheck) use(id ID) {
 	if !found {
 		if t.missing++; t.missing == 1 {
 			t.first = id
+		}
+		if _, ok := t.c.v.findWhere(id, func(index.Location) bool { return true }); !ok {
+			t.nowhere[id] = true
 		}
 	}
 }

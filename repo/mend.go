@@ -26,8 +26,8 @@ func (c *check) needsBad(set refset.Set) bool {
 func (c *check) isBad(s refset.Slots) bool { return c.slots[s.Pack].in(s) }
 
 // mend looks at a point that names damaged slots. What stands elsewhere too is taken from there from now on; of the rest
-// the report names the entries. It returns the refset that counts.
-func (c *check) mend(ctx context.Context, p *Point, set refset.Set) (refset.Set, error) {
+// lost tells. It returns the refset that counts.
+func (c *check) mend(ctx context.Context, p *Point, set refset.Set, lost *lostContents) (refset.Set, error) {
 	var w mendWalk
 	for try := 0; ; try++ {
 		changes := c.v.catalog.changes.Load()
@@ -56,10 +56,8 @@ func (c *check) mend(ctx context.Context, p *Point, set refset.Set) (refset.Set,
 			d.Points = append(d.Points, p.id)
 		}
 	}
-	if !w.cut && len(w.lost) == 0 {
-		return set, nil
-	}
-	return set, c.paths(ctx, p, w.lost)
+	lost.ids, lost.cut = w.lost, w.cut
+	return set, nil
 }
 
 // use has a point name the copies that a walk found, if it found any.
@@ -230,8 +228,9 @@ func (c *check) reads(ctx context.Context, id ID, loc index.Location) (bool, err
 }
 
 // paths names the entries of a point that need lost contents.
-func (c *check) paths(ctx context.Context, p *Point, lost map[ID]uint32) error {
+func (c *check) paths(ctx context.Context, p *Point, lost *lostContents) error {
 	d := DamagedPoint{ID: p.id}
+	limit := max(minPointPaths, min(maxPointPaths, maxAllPaths-c.named))
 	for e, err := range p.Entries(ctx, nil) {
 		if err != nil {
 			if !isDamage(err) {
@@ -240,7 +239,7 @@ func (c *check) paths(ctx context.Context, p *Point, lost map[ID]uint32) error {
 			d.Unknown = true
 			break
 		}
-		bad, n, err := c.entry(ctx, e, lost)
+		bad, n, err := c.entry(ctx, e, lost.ids)
 		if err != nil {
 			return err
 		}
@@ -248,12 +247,13 @@ func (c *check) paths(ctx context.Context, p *Point, lost map[ID]uint32) error {
 			continue
 		}
 		c.missing(p.id, n, e.Key)
-		if len(d.Paths) < maxDamagedPaths {
+		if len(d.Paths) < limit {
 			d.Paths = append(d.Paths, slices.Clone(e.Key))
 		} else {
 			d.More++
 		}
 	}
+	c.named += len(d.Paths)
 	c.report.DamagedPoints = append(c.report.DamagedPoints, d)
 	return nil
 }

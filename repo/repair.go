@@ -47,6 +47,8 @@ type RepairReport struct {
 	Bytes      int64 // of new packs
 
 	Lost []Damage // what nothing could restore, with the recovery points and entries that need it; ascending by object
+	// DamagedPoints are the recovery points that miss something of what the repair looked at, ascending.
+	DamagedPoints []DamagedPoint
 }
 
 // repairBatch is how many packs a repair replaces at once.
@@ -401,6 +403,7 @@ func (r *repairing) name(ctx context.Context) error {
 			return err
 		}
 	}
+	r.report.DamagedPoints = c.report.DamagedPoints
 	for _, d := range c.damages {
 		r.report.Lost = append(r.report.Lost, *d)
 	}

@@ -22,6 +22,7 @@ type pointLine struct {
 	Vault            string    `json:"vault"`
 	Status           string    `json:"status"`
 	StatusMessage    string    `json:"status_message"`
+	Damage           *damage   `json:"damage"`
 	StorageClass     string    `json:"storage_class"`
 	Created          time.Time `json:"created"`
 	LogicalBytes     *int64    `json:"logical_bytes"`
@@ -31,6 +32,33 @@ type pointLine struct {
 	IsParent         bool      `json:"is_parent"`
 	ParentARN        string    `json:"parent_recovery_point_arn,omitempty"`
 	Member           string    `json:"composite_member_identifier,omitempty"`
+}
+
+// damage is the JSON form of what cannot be restored of a recovery point.
+type damage struct {
+	Since   time.Time `json:"since"`
+	Paths   []string  `json:"paths"`
+	More    int64     `json:"more_paths"`
+	Unknown bool      `json:"unknown"`
+}
+
+func damageOf(p *lockfastapi.RecoveryPoint) *damage {
+	if p.Damage == nil {
+		return nil
+	}
+	return &damage{p.Damage.FoundDate.UTC(), p.Damage.Paths, p.Damage.MorePaths, p.Damage.Unknown}
+}
+
+// reason says what is amiss with a recovery point.
+func reason(p *lockfastapi.RecoveryPoint) string {
+	var all []string
+	if text := deref(p.StatusMessage); text != "" {
+		all = append(all, text)
+	}
+	if p.Damage != nil {
+		all = append(all, p.Damage.Message)
+	}
+	return strings.Join(all, "; ")
 }
 
 func newList(a *app) *cobra.Command {
@@ -44,7 +72,8 @@ LOGICAL is the size of the files, STORED what the data takes that they use in th
 point alone would free. A reclaim that is asked for frees PARTS in addition: small files, by their size before compression,
 in bundles with files that others need. CLASS is WARM, or COLD for what is in cold storage. The recovery point of a group has
 no data of its own and shows the sums of its members, which follow it, indented. Sizes show - until they are computed, some
-seconds after a change. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something.`,
+seconds after a change. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something,
+or since when verifications know that it is damaged, and which files it misses.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
 		Args: positional(cobra.NoArgs),
@@ -88,7 +117,7 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 func (a *app) printLine(p *lockfastapi.RecoveryPoint) error {
 	return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
 		ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
-		StatusMessage: deref(p.StatusMessage), StorageClass: p.StorageClass, Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
+		StatusMessage: deref(p.StatusMessage), Damage: damageOf(p), StorageClass: p.StorageClass, Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
 		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes, IsParent: p.IsParent,
 		ParentARN: deref(p.ParentRecoveryPointArn), Member: deref(p.CompositeMemberIdentifier)})
 }
@@ -126,5 +155,5 @@ func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	}
 	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status, p.StorageClass,
 		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), sizeOr(p.UniqueBytes), sizeOr(p.UniquePartBytes), p.BackupVaultName,
-		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, deref(p.StatusMessage))
+		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, reason(p))
 }

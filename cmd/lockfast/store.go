@@ -390,14 +390,17 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 	return all
 }
 
+// maxMissing is how many paths of a damaged recovery point are named.
+const maxMissing = 100
+
 // missing says what of a recovery point cannot be restored.
 func missing(p repo.DamagedPoint) error {
 	var items []string
-	for _, key := range p.Paths {
+	for _, key := range p.Paths[:min(len(p.Paths), maxMissing)] {
 		items = append(items, directory.Display(directory.Path(key)))
 	}
-	if p.More > 0 {
-		items = append(items, fmt.Sprintf("and %d more", p.More))
+	if more := int64(len(p.Paths)-len(items)) + p.More; more > 0 {
+		items = append(items, fmt.Sprintf("and %d more", more))
 	}
 	if p.Unknown {
 		items = append(items, "what a part of its tree names that cannot be read")

@@ -92,7 +92,7 @@ func (a *app) storeRepair(ctx context.Context, s *store, from []*repo.Vault, lev
 		for name, n := range work.RepairFigures(r) {
 			report[name] = n
 		}
-		if err := a.printRepair(s.names[i], report, work.DescribeLost(ctx, v, r.Lost)); err != nil {
+		if err := a.printRepair(s.names[i], report, work.DescribeLost(r.Lost, func(id repo.PointID) string { return work.ManifestName(ctx, v, id) })); err != nil {
 			return err
 		}
 		if len(r.Lost) > 0 {

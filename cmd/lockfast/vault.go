@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	work "github.com/lockfast/lockfast/internal/run"
 	"github.com/lockfast/lockfast/repo"
 )
 
@@ -223,7 +226,11 @@ does not look at it does not promise; the result says how much was read, and how
 
 Damage is remembered: the next backup of a damaged file that reads it stores its content again, and the verification after it
 lets older recovery points use that copy. A verification that was interrupted goes on where it stopped when it is asked for
-again, at the same level.`,
+again, at the same level.
+
+What is damaged is named in short; with --json there is a line for every damaged object (type damage) and every recovery point that
+misses something (type damaged_recovery_point), at most 1000 of each and 1000 paths of a recovery point, 10000 of all;
+more is counted (type more_damage, field more_paths).`,
 		"  lockfast vault verify Default\n  lockfast vault verify --level 2", func(ctx context.Context, c *client, vault string) error {
 			if status {
 				return a.verification(ctx, c, vault)
@@ -245,6 +252,9 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 		return err
 	}
 	task, err := a.await(ctx, c, out.TaskId, "verify "+vault)
+	if task != nil && err != nil {
+		return errors.Join(err, a.printDamages(vault, task.Report["damages"]))
+	}
 	if err != nil {
 		return err
 	}
@@ -255,6 +265,60 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	return a.sound(vault, repo.CheckReport{Level: level, Points: number("recovery_points"), Packs: number("packs"), Bytes: number("bytes"),
 		PacksRead: number("packs_read"), BytesRead: number("bytes_read"), Mended: number("recovery_points_mended"),
 		PacksSummed: number("packs_checksum"), BytesSummed: number("bytes_checksum"), ForeignCount: number("foreign_objects")})
+}
+
+// damageLine is the JSON form of a damaged object.
+type damageLine struct {
+	Type  string `json:"type"`
+	Vault string `json:"vault"`
+	work.DamagedObject
+}
+
+// damagedPointLine is the JSON form of a recovery point that misses something.
+type damagedPointLine struct {
+	Type  string `json:"type"`
+	Vault string `json:"vault"`
+	work.DamagedPoint
+}
+
+// damageRestLine is the JSON form of how much more is damaged than lines name.
+type damageRestLine struct {
+	Type    string `json:"type"`
+	Vault   string `json:"vault"`
+	Objects int    `json:"objects"`
+	Points  int    `json:"recovery_points"`
+}
+
+// printDamages names as JSON what a verification found, or says that there is more than its message names.
+func (a *app) printDamages(vault, text string) error {
+	if text == "" {
+		return nil
+	}
+	var found work.Damages
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		return fmt.Errorf("read the report of the verification: %w", err)
+	}
+	if !a.out.json {
+		if found.InShort() {
+			a.out.note("%s: %d damaged objects and %d damaged recovery points are not all named here; --json names them", vault,
+				len(found.Objects)+found.MoreObjects, len(found.Points)+found.MorePoints)
+		}
+		return nil
+	}
+	for _, d := range found.Objects {
+		if err := a.out.line(damageLine{"damage", vault, d}); err != nil {
+			return err
+		}
+	}
+	for _, p := range found.Points {
+		if err := a.out.line(damagedPointLine{"damaged_recovery_point", vault, p}); err != nil {
+			return err
+		}
+	}
+	if found.MoreObjects+found.MorePoints == 0 {
+		return nil
+	}
+	return a.out.line(damageRestLine{"more_damage", vault, found.MoreObjects, found.MorePoints})
 }
 
 // verificationLine is the JSON form of what is known about a vault.
@@ -268,6 +332,7 @@ type verificationLine struct {
 	Oldest   *time.Time `json:"oldest_verification"`
 	Newest   *time.Time `json:"newest_verification"`
 	Count    int64      `json:"damages"`
+	Points   int64      `json:"damaged_recovery_points"`
 }
 
 // verification shows what verifications have read, and fails if damage is known.
@@ -278,20 +343,29 @@ func (a *app) verification(ctx context.Context, c *client, vault string) error {
 	}
 	if a.out.json {
 		err = a.out.line(verificationLine{Type: "result", Vault: vault, Days: u.Days, Objects: u.Objects, Bytes: u.Bytes,
-			Verified: u.BytesVerified, Oldest: u.OldestVerification, Newest: u.NewestVerification, Count: u.DamageCount})
+			Verified: u.BytesVerified, Oldest: u.OldestVerification, Newest: u.NewestVerification, Count: u.DamageCount, Points: u.DamagedRecoveryPointCount})
 	} else {
 		last := "never"
 		if u.NewestVerification != nil {
 			last = local(*u.NewestVerification)
 		}
-		_, err = fmt.Fprintf(a.out.stdout, "%s: %s of %s read and found sound within %d days; last %s; %d damages known\n", vault,
-			size(u.BytesVerified), size(u.Bytes), u.Days, last, u.DamageCount)
+		_, err = fmt.Fprintf(a.out.stdout, "%s: %s of %s read and found sound within %d days; last %s; %d damages known; %d damaged recovery points\n", vault,
+			size(u.BytesVerified), size(u.Bytes), u.Days, last, u.DamageCount, u.DamagedRecoveryPointCount)
 	}
-	if err != nil || u.DamageCount == 0 {
+	if err != nil || u.DamageCount+u.DamagedRecoveryPointCount == 0 {
 		return err
 	}
 	for _, d := range u.Damages {
 		a.out.fail(fmt.Errorf("vault %s: %s: %s (found %s)", vault, d.Object, d.Reason, local(d.FoundDate)))
+	}
+	if more := u.DamageCount - int64(len(u.Damages)); more > 0 {
+		a.out.fail(fmt.Errorf("vault %s: and %d more damages", vault, more))
+	}
+	for _, p := range u.DamagedRecoveryPoints {
+		a.out.fail(fmt.Errorf("vault %s: recovery point %s: %s", vault, p.RecoveryPointArn, p.Damage.Message))
+	}
+	if more := u.DamagedRecoveryPointCount - int64(len(u.DamagedRecoveryPoints)); more > 0 {
+		a.out.fail(fmt.Errorf("vault %s: and %d more damaged recovery points", vault, more))
 	}
 	return errReported
 }

@@ -60,8 +60,14 @@ var (
 		{Name: "AdministratorArn", Required: true, Shape: shapeArn},
 		{Name: "SecretAccessKey", Required: true, Shape: shapeSecretAccessKey},
 	}}
-	shapeDescribeClockInput  = &wire.Shape{Name: "DescribeClockInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockInput](), Members: []wire.Member{}}
-	shapeDescribeClockOutput = &wire.Shape{Name: "DescribeClockOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockOutput](), Members: []wire.Member{
+	shapeDamagedPaths         = &wire.Shape{Name: "DamagedPaths", Kind: wire.List, Item: wire.PlainString}
+	shapeDamagedRecoveryPoint = &wire.Shape{Name: "DamagedRecoveryPoint", Kind: wire.Structure, Type: reflect.TypeFor[DamagedRecoveryPoint](), Members: []wire.Member{
+		{Name: "Damage", Required: true, Shape: shapeRecoveryPointDamage},
+		{Name: "RecoveryPointArn", Required: true, Shape: shapeArn},
+	}}
+	shapeDamagedRecoveryPoints = &wire.Shape{Name: "DamagedRecoveryPoints", Kind: wire.List, Item: shapeDamagedRecoveryPoint}
+	shapeDescribeClockInput    = &wire.Shape{Name: "DescribeClockInput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockInput](), Members: []wire.Member{}}
+	shapeDescribeClockOutput   = &wire.Shape{Name: "DescribeClockOutput", Kind: wire.Structure, Type: reflect.TypeFor[DescribeClockOutput](), Members: []wire.Member{
 		{Name: "Now", Required: true, Shape: wire.PlainTimestamp},
 		{Name: "Virtual", Required: true, Shape: wire.PlainBoolean},
 	}}
@@ -190,6 +196,8 @@ var (
 		{Name: "Bytes", Required: true, Shape: wire.PlainLong},
 		{Name: "BytesVerified", Required: true, Shape: wire.PlainLong},
 		{Name: "DamageCount", Required: true, Shape: wire.PlainLong},
+		{Name: "DamagedRecoveryPointCount", Required: true, Shape: wire.PlainLong},
+		{Name: "DamagedRecoveryPoints", Required: true, Shape: shapeDamagedRecoveryPoints},
 		{Name: "Damages", Required: true, Shape: shapeKnownDamages},
 		{Name: "Days", Required: true, Shape: wire.PlainLong},
 		{Name: "NewestVerification", Shape: wire.PlainTimestamp},
@@ -360,6 +368,7 @@ var (
 		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultName},
 		{Name: "CompositeMemberIdentifier", Shape: wire.PlainString},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "Damage", Shape: shapeRecoveryPointDamage},
 		{Name: "IsParent", Required: true, Shape: wire.PlainBoolean},
 		{Name: "LogicalBytes", Shape: wire.PlainLong},
 		{Name: "ParentRecoveryPointArn", Shape: shapeArn},
@@ -374,7 +383,14 @@ var (
 		{Name: "UniqueBytes", Shape: wire.PlainLong},
 		{Name: "UniquePartBytes", Shape: wire.PlainLong},
 	}}
-	shapeRecoveryPointArns     = &wire.Shape{Name: "RecoveryPointArns", Kind: wire.List, Min: new(int64(1)), Max: new(int64(1000)), Item: shapeArn}
+	shapeRecoveryPointArns   = &wire.Shape{Name: "RecoveryPointArns", Kind: wire.List, Min: new(int64(1)), Max: new(int64(1000)), Item: shapeArn}
+	shapeRecoveryPointDamage = &wire.Shape{Name: "RecoveryPointDamage", Kind: wire.Structure, Type: reflect.TypeFor[RecoveryPointDamage](), Members: []wire.Member{
+		{Name: "FoundDate", Required: true, Shape: wire.PlainTimestamp},
+		{Name: "Message", Required: true, Shape: wire.PlainString},
+		{Name: "MorePaths", Required: true, Shape: wire.PlainLong},
+		{Name: "Paths", Required: true, Shape: shapeDamagedPaths},
+		{Name: "Unknown", Required: true, Shape: wire.PlainBoolean},
+	}}
 	shapeRecoveryPoints        = &wire.Shape{Name: "RecoveryPoints", Kind: wire.List, Item: shapeRecoveryPoint}
 	shapeRegisterResourceInput = &wire.Shape{Name: "RegisterResourceInput", Kind: wire.Structure, Type: reflect.TypeFor[RegisterResourceInput](), Members: []wire.Member{
 		{Name: "Members", Shape: shapeMemberNames},

@@ -77,6 +77,12 @@ func (v CreateAccountOutput) LogValue() slog.Value {
 	return wire.LogValue(shapeCreateAccountOutput, &v)
 }
 
+// DamagedRecoveryPoint is a recovery point of which something cannot be restored.
+type DamagedRecoveryPoint struct {
+	Damage           RecoveryPointDamage // required
+	RecoveryPointArn string              // required
+}
+
 // DescribeClockInput is the input of DescribeClock.
 type DescribeClockInput struct {
 }
@@ -251,15 +257,17 @@ type GetVaultVerificationInput struct {
 
 // GetVaultVerificationOutput is the output of GetVaultVerification.
 type GetVaultVerificationOutput struct {
-	Bytes              int64         // required
-	BytesVerified      int64         // required
-	DamageCount        int64         // required
-	Damages            []KnownDamage // required
-	Days               int64         // required
-	NewestVerification *time.Time
-	Objects            int64 // required
-	ObjectsVerified    int64 // required
-	OldestVerification *time.Time
+	Bytes                     int64                  // required
+	BytesVerified             int64                  // required
+	DamageCount               int64                  // required
+	DamagedRecoveryPointCount int64                  // required
+	DamagedRecoveryPoints     []DamagedRecoveryPoint // required
+	Damages                   []KnownDamage          // required
+	Days                      int64                  // required
+	NewestVerification        *time.Time
+	Objects                   int64 // required
+	ObjectsVerified           int64 // required
+	OldestVerification        *time.Time
 }
 
 // Item is one entry of a recovery point. Path is its name in bytes, DisplayPath the same as readable text.
@@ -453,7 +461,8 @@ type RecoveryPoint struct {
 	BackupVaultName           string // required
 	CompositeMemberIdentifier *string
 	CreationDate              time.Time // required
-	IsParent                  bool      // required
+	Damage                    *RecoveryPointDamage
+	IsParent                  bool // required
 	LogicalBytes              *int64
 	ParentRecoveryPointArn    *string
 	RecoveryPointArn          string // required
@@ -466,6 +475,15 @@ type RecoveryPoint struct {
 	StoredBytes               *int64
 	UniqueBytes               *int64
 	UniquePartBytes           *int64
+}
+
+// RecoveryPointDamage is what cannot be restored of a recovery point, as far as verifications have found out. A repair, or a verification of level 2 or 3 after the contents were stored again, removes it.
+type RecoveryPointDamage struct {
+	FoundDate time.Time // required
+	Message   string    // required
+	MorePaths int64     // required
+	Paths     []string  // required
+	Unknown   bool      // required
 }
 
 // RegisterResourceInput is the input of RegisterResource. An EFS resource has a Path; a group, type CloudFormation, has a Name and Members, the names of declared resources.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/lockfast/lockfast/internal/task"
 	"github.com/lockfast/lockfast/repo"
-	"github.com/lockfast/lockfast/resource/directory"
 )
 
 // maxLost is how many lost objects a report lists.
@@ -53,10 +52,13 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 	for name, n := range RepairFigures(r) {
 		report[name] = strconv.FormatInt(n, 10)
 	}
-	if err != nil || len(r.Lost) == 0 {
+	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(DescribeLost(ctx, v, r.Lost))
+	if err := mark(ctx, w.Vaults, t.VaultUUID, r.DamagedPoints, r.Busy == 0); err != nil || len(r.Lost) == 0 {
+		return err
+	}
+	text, err := json.Marshal(DescribeLost(r.Lost, pointNames(ctx, w.Log, w.Vaults, v, t.VaultUUID)))
 	if err != nil {
 		return err
 	}
@@ -75,30 +77,17 @@ func RepairFigures(r repo.RepairReport) map[string]int64 {
 }
 
 // DescribeLost words what is lost for people.
-func DescribeLost(ctx context.Context, v *repo.Vault, all []repo.Damage) []Lost {
+func DescribeLost(all []repo.Damage, name func(repo.PointID) string) []Lost {
 	var out []Lost
 	for _, d := range all[:min(len(all), maxLost)] {
 		l := Lost{Object: d.Object, Reason: d.Err.Error(), RecoveryPoints: []string{}}
 		for _, id := range d.Points {
-			l.RecoveryPoints = append(l.RecoveryPoints, pointName(ctx, v, id))
+			l.RecoveryPoints = append(l.RecoveryPoints, name(id))
 		}
-		for _, key := range d.Paths {
-			l.Paths = append(l.Paths, directory.Display(directory.Path(key)))
+		if len(d.Paths) > 0 {
+			l.Paths = displayed(d.Paths)
 		}
 		out = append(out, l)
 	}
 	return out
-}
-
-// pointName returns the ARN of a recovery point, as its manifest has it, or its id in the store.
-func pointName(ctx context.Context, v *repo.Vault, id repo.PointID) string {
-	p, err := v.OpenPoint(ctx, id)
-	if err != nil {
-		return string(id)
-	}
-	defer p.Close()
-	if arn := p.Facts().Metadata[pointFact]; arn != "" {
-		return arn
-	}
-	return string(id)
 }

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/lockfast/lockfast/internal/ledger"
+	"github.com/lockfast/lockfast/internal/vault"
 	"github.com/lockfast/lockfast/repo"
 )
 
 // Scrubber reads what is stored again, a share of it each day, and something of each new recovery point.
 type Scrubber struct {
 	Store   *Store
+	Vaults  *vault.Service
 	Ledgers *ledger.DB
 	Metrics *Metrics
 	Sizes   *Sizes
@@ -93,8 +95,13 @@ func (s *Scrubber) scrub(ctx context.Context, vaultUUID string, o repo.ScrubOpti
 		for _, d := range r.Damages {
 			log.ErrorContext(ctx, "damage found", "object", d.Object, "recovery_points", len(d.Points), "error", d.Err)
 		}
+		if len(r.DamagedPoints) == 0 {
+			return err
+		}
+		err = errors.Join(err, mark(ctx, s.Vaults, vaultUUID, r.DamagedPoints, false))
+		name := pointNames(ctx, log, s.Vaults, v, vaultUUID)
 		for _, p := range r.DamagedPoints {
-			log.ErrorContext(ctx, "recovery point is damaged", "recovery_point", pointName(ctx, v, p.ID), "items", int64(len(p.Paths))+p.More)
+			log.ErrorContext(ctx, "recovery point is damaged", "recovery_point", name(p.ID), "items", int64(len(p.Paths))+p.More)
 		}
 		return err
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/task"
+	"github.com/lockfast/lockfast/internal/vault"
 	"github.com/lockfast/lockfast/repo"
 )
 
@@ -21,6 +22,7 @@ type Tasks struct {
 	river.WorkerDefaults[task.Run]
 	Tasks     *task.Service
 	Store     *Store
+	Vaults    *vault.Service
 	Reclaimer *Reclaimer
 	Deleter   *Deleter
 	States    *States

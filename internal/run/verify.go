@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,7 +41,17 @@ func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]strin
 	} {
 		report[key] = strconv.FormatInt(n, 10)
 	}
-	return lost(r, func(id repo.PointID) string { return pointName(ctx, v, id) })
+	// A check that walks no trees does not see all that an earlier one may have found.
+	if err := mark(ctx, w.Vaults, t.VaultUUID, r.DamagedPoints, t.Level >= repo.CheckTrees); err != nil || len(r.Damages) == 0 {
+		return err
+	}
+	name := pointNames(ctx, w.Log, w.Vaults, v, t.VaultUUID)
+	text, err := json.Marshal(damagesOf(r, name))
+	if err != nil {
+		return err
+	}
+	report["damages"] = string(text)
+	return lost(r, name)
 }
 
 // lost is damage as an error, with what recovery points miss.

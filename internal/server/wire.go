@@ -374,7 +374,7 @@ func (p *parts) makeRunners(context.Context) error {
 	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.sizes = r.sizes
-	r.scrubber = &run.Scrubber{Store: p.store, Ledgers: p.ledgers, Metrics: metrics, Sizes: r.sizes, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
+	r.scrubber = &run.Scrubber{Store: p.store, Vaults: n.vaults, Ledgers: p.ledgers, Metrics: metrics, Sizes: r.sizes, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
@@ -387,7 +387,7 @@ func (p *parts) makeRunners(context.Context) error {
 			r.reclaimer.Later(vaultUUID)
 			r.sizes.Changed(vaultUUID)
 		}}
-	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Reclaimer: r.reclaimer, Deleter: r.deleter, States: r.states,
+	r.tasks = &run.Tasks{Tasks: n.tasks, Store: p.store, Vaults: n.vaults, Reclaimer: r.reclaimer, Deleter: r.deleter, States: r.states,
 		Sizes: r.sizes, Log: p.o.Log}
 	r.backups = &run.Backups{DB: p.db, Jobs: n.jobs, Vaults: n.vaults, Resources: n.resources, Ledgers: p.ledgers,
 		Store: p.store, Drivers: drivers, Authority: p.roles.RoleMay, Sizes: r.sizes, Metrics: metrics, Scrubber: r.scrubber,

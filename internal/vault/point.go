@@ -33,6 +33,7 @@ type Point struct {
 	DeleteAfterDays            int64     // 0 = kept for ever
 	DeleteAt                   time.Time // zero while AVAILABLE: what is too old leaves it continuously
 	Cold
+	Damaged
 	LogicalBytes, StoredBytes int64
 	UniqueBytes               *int64                          // nil until computed; StoredBytes is what the backup wrote until then
 	UniquePartBytes           *int64                          // likewise
@@ -53,7 +54,7 @@ const pointColumns = `p.vault_uuid, v.name, p.arn, p.account, p.region, p.resour
 	p.delete_after_days, p.delete_at, p.logical_bytes, p.stored_bytes, p.unique_bytes, p.unique_part_bytes, p.store_id, p.metadata,
 	p.source_tags, p.continuous, p.is_parent, p.parent_arn, p.member_id, p.source_vault_arn, p.created_by,
 	p.cold_after_days, p.cold_at, p.cold_since, p.cold_claim, p.cold_until, p.cold_tries, p.warm_store_id,
-	p.address, p.state_version, p.state_written, p.state_id, v.key_arn, v.customer_key`
+	p.address, p.state_version, p.state_written, p.state_id, p.damaged_at, p.damage, v.key_arn, v.customer_key`
 
 const pointTables = " FROM recovery_point p JOIN vault v ON v.uuid = p.vault_uuid"
 
@@ -67,7 +68,7 @@ func scanPoint(scan func(...any) error) (Point, error) {
 		at{&p.CompletedAt}, at{&p.RestoredAt}, &p.DeleteAfterDays, at{&p.DeleteAt}, &p.LogicalBytes, &p.StoredBytes,
 		&p.UniqueBytes, &p.UniquePartBytes, &p.StoreID, &metadata, &tags, &p.Continuous, &p.IsParent, &p.ParentARN, &p.MemberID, &p.SourceVaultARN,
 		creator{&p.CreatedBy}, &p.ColdAfterDays, at{&p.ColdAt}, at{&p.ColdSince}, &p.claim, at{&p.claimedUntil}, &p.tries, &p.warmID,
-		&address, &p.State.Version, &p.State.Written, &p.State.ID, &p.KeyARN, &p.CustomerKey)
+		&address, &p.State.Version, &p.State.Written, &p.State.ID, at{&p.DamagedAt}, damage{&p.Damage}, &p.KeyARN, &p.CustomerKey)
 	if err != nil {
 		return Point{}, err
 	}

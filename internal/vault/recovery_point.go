@@ -47,7 +47,7 @@ func describe(p Point) *backupapi.DescribeRecoveryPointOutput {
 		ResourceName:        some(p.ResourceName),
 		IamRoleArn:          &p.RoleARN,
 		Status:              &p.Status,
-		StatusMessage:       some(p.StatusMessage),
+		StatusMessage:       p.statusMessage(),
 		CreationDate:        &p.CreatedAt,
 		InitiationDate:      &p.InitiatedAt,
 		CompletionDate:      optional(p.CompletedAt),

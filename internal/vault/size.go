@@ -72,6 +72,7 @@ func (s *Service) sized(ctx context.Context, tx *meta.Tx, p Point) (lockfastapi.
 		StatusMessage: some(p.StatusMessage), CreationDate: p.CreatedAt, LogicalBytes: z.logical,
 		StoredBytes: z.stored, UniqueBytes: z.unique, UniquePartBytes: z.parts, IsParent: p.IsParent,
 		ParentRecoveryPointArn: some(p.ParentARN), CompositeMemberIdentifier: some(p.MemberID),
+		Damage: p.described(),
 	}, err
 }
 

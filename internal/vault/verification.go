@@ -44,5 +44,14 @@ func (s *Service) GetVaultVerification(ctx context.Context, in *lockfastapi.GetV
 		}
 		out.Damages = append(out.Damages, known)
 	}
+	points, count, err := s.damagedIn(ctx, v.UUID, maxKnownDamages)
+	if err != nil {
+		return nil, err
+	}
+	out.DamagedRecoveryPoints, out.DamagedRecoveryPointCount = []lockfastapi.DamagedRecoveryPoint{}, count
+	for _, p := range points {
+		out.DamagedRecoveryPoints = append(out.DamagedRecoveryPoints,
+			lockfastapi.DamagedRecoveryPoint{RecoveryPointArn: p.ARN, Damage: *p.described()})
+	}
 	return out, nil
 }

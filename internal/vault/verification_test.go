@@ -18,7 +18,7 @@ func TestGetVaultVerification(t *testing.T) {
 			{Object: "d/aa", Slot: 3, Reason: "flipped", Found: at}, {Object: "r/bb", Slot: repo.WholeObject, Reason: "missing", Found: at}}}
 		got, err := f.GetVaultVerification(f.ctx, &lockfastapi.GetVaultVerificationInput{BackupVaultName: "home"})
 		want := &lockfastapi.GetVaultVerificationOutput{Days: 30, Objects: 9, Bytes: 100, ObjectsVerified: 30, BytesVerified: 40,
-			NewestVerification: &at, DamageCount: 2, Damages: []lockfastapi.KnownDamage{
+			NewestVerification: &at, DamageCount: 2, DamagedRecoveryPoints: []lockfastapi.DamagedRecoveryPoint{}, Damages: []lockfastapi.KnownDamage{
 				{Object: "d/aa", Slot: new(int64(3)), Reason: "flipped", FoundDate: at}, {Object: "r/bb", Reason: "missing", FoundDate: at}}}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("GetVaultVerification = %v (-want +got):\n%s", err, diff)
