@@ -64,18 +64,26 @@ func (c *check) small(ctx context.Context) error {
 	})
 }
 
-// pair notes that a format object is missing before the only one there is. The first alone is what a vault has whose creation was cut.
+// pair notes that there is only one format object. The first alone is what a vault has that was not opened for writing since two are
+// usual.
 func (c *check) pair(ctx context.Context, names []blob.Name) error {
-	if len(names) != 1 || formatGeneration(names[0]) == 1 {
+	if len(names) != 1 {
 		return nil // none at all is noted with the other roots
 	}
-	missing := seal.Format{Generation: uint32(formatGeneration(names[0]) - 1)}
-	_, err := c.v.store.Stat(ctx, blob.Name(missing.Name())) // a list may lack what is new
-	if errors.Is(err, blob.ErrNotExist) {
-		c.damaged(blob.Name(missing.Name()), chunk.Damaged(missing.Name(), "it is missing, and %s is the only one", names[0]))
+	n := formatGeneration(names[0])
+	if n == 1 && c.v.ledger == nil {
 		return nil
 	}
-	return err
+	alone, err := c.v.alone(ctx, n)
+	if err != nil || !alone {
+		return err
+	}
+	missing := seal.Format{Generation: uint32(n - 1)}
+	if n == 1 {
+		missing.Generation = 2
+	}
+	c.damaged(blob.Name(missing.Name()), chunk.Damaged(missing.Name(), "it is missing, and %s is the only one", names[0]))
+	return nil
 }
 
 // maps reads copy maps.

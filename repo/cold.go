@@ -113,10 +113,11 @@ func (v *Vault) allowCold(ctx context.Context) error {
 	if v.coldAllowed {
 		return nil
 	}
-	f, last, err := newestFormat(ctx, v.store)
+	stock, err := v.formats(ctx)
 	if err != nil {
 		return err
 	}
+	f, last := stock.newest, int(stock.last)
 	if f.Incompatible&seal.FeatureCold == 0 {
 		if f, last, err = v.addCold(ctx, f, last); err != nil {
 			return err

@@ -68,6 +68,7 @@ func EraseOrder(names []blob.Name) {
 
 // candidate is a format object that can be read.
 type candidate struct {
+	name   blob.Name
 	format seal.Format
 	raw    []byte
 }
@@ -83,7 +84,7 @@ func readFormats(ctx context.Context, s blob.Store) (found []candidate, damage [
 		return nil, nil, fmt.Errorf("no format object: %w: not a vault", ErrFormat)
 	}
 	for _, name := range slices.Backward(names) {
-		var c candidate
+		c := candidate{name: name}
 		if c.raw, err = readWhole(ctx, s, name, maxSmallObject); err == nil {
 			c.format, err = seal.DecodeFormat(string(name), c.raw)
 			err = objectError(name, err)
@@ -103,15 +104,6 @@ func readFormats(ctx context.Context, s blob.Store) (found []candidate, damage [
 	return found, damage, nil
 }
 
-// readFormat reads the newest format object that can be read.
-func readFormat(ctx context.Context, s blob.Store) (seal.Format, []byte, error) {
-	found, _, err := readFormats(ctx, s)
-	if err != nil {
-		return seal.Format{}, nil, err
-	}
-	return found[0].format, found[0].raw, nil
-}
-
 // readFormat reads one format object and checks its MAC.
 func (v *Vault) readFormat(ctx context.Context, name blob.Name) (seal.Format, error) {
 	raw, err := readWhole(ctx, v.store, name, maxSmallObject)
@@ -125,17 +117,79 @@ func (v *Vault) readFormat(ctx context.Context, name blob.Name) (seal.Format, er
 	return f, err
 }
 
-// newestFormat reads the newest format object that can be read; last is the highest generation that has a name.
-func newestFormat(ctx context.Context, s blob.Store) (f seal.Format, last int, err error) {
-	names, err := formatGenerations(ctx, s)
+// formatStock is what format objects a vault has.
+type formatStock struct {
+	newest seal.Format // of the sound ones; as the vault was opened if there is none
+	last   uint32      // highest generation that has a name
+	sound  int
+	bad    []blob.Name
+}
+
+// formats reads all format objects and checks them.
+func (v *Vault) formats(ctx context.Context) (s formatStock, err error) {
+	names, err := formatGenerations(ctx, v.store)
 	if err != nil {
-		return f, 0, err
+		return s, err
 	}
-	f, _, err = readFormat(ctx, s)
+	s.newest = v.format
+	for _, name := range slices.Backward(names) {
+		s.last = max(s.last, uint32(formatGeneration(name)))
+		f, err := v.readFormat(ctx, name)
+		switch {
+		case errors.Is(err, blob.ErrNotExist): // it went meanwhile
+		case err == nil:
+			if s.sound++; s.sound == 1 {
+				s.newest = f
+			}
+		case isDamage(err):
+			s.bad = append(s.bad, name)
+		default:
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// putCopy writes a format again as another generation. It may be there already.
+func (v *Vault) putCopy(ctx context.Context, f seal.Format, generation uint32) error {
+	f.Generation, f.Epoch = generation, v.keys.Epoch()
+	b, err := f.Encode(v.keys)
+	if err == nil {
+		err = putBytes(ctx, v.store, blob.Name(f.Name()), b)
+	}
+	if errors.Is(err, blob.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// pairProbes is how many generations above and below the only one that a list shows are looked for.
+const pairProbes = 2
+
+// alone reports whether there is no format object but the generation n, which is all that a list shows.
+func (v *Vault) alone(ctx context.Context, n uint64) (bool, error) {
+	for g := max(1, int64(n)-pairProbes); g <= int64(n)+pairProbes; g++ {
+		if g == int64(n) {
+			continue
+		}
+		_, err := v.store.Stat(ctx, blob.Name(seal.Format{Generation: uint32(g)}.Name()))
+		if !errors.Is(err, blob.ErrNotExist) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// pair writes the second format object of a vault that was opened with the only one: its creation was cut, or its removal, or a part
+// of it was lost. Nothing depends on that.
+func (v *Vault) pair(ctx context.Context) {
+	alone, err := v.alone(ctx, uint64(v.format.Generation))
+	if alone {
+		err = v.putCopy(ctx, v.format, max(v.format.Generation, 1)+1)
+	}
 	if err != nil {
-		return f, 0, err
+		v.log.Warn("format object has no copy", "vault", fmt.Sprintf("%x", v.format.UUID), "error", err)
 	}
-	return f, int(formatGeneration(names[len(names)-1])), nil
 }
 
 // readKeys opens the keys of every epoch, and notes what is damaged of the key objects.

@@ -172,8 +172,8 @@ func objectError(name blob.Name, err error) error {
 	switch {
 	case errors.As(err, &unsupported):
 		return fmt.Errorf("%w: %w", ErrFormat, err)
-	case errors.As(err, &epoch) && !epoch.Lost():
-		return chunk.Damaged(string(name), "it names the vault key of epoch %d, the newest is %d", epoch.Epoch, epoch.Newest)
+	case errors.As(err, &epoch) && !epoch.Lost:
+		return chunk.Damaged(string(name), "it names the vault key of epoch %d, which there never was", epoch.Epoch)
 	case errors.Is(err, seal.ErrWrongKey):
 		return chunk.Damaged(string(name), "%v", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/seal"
@@ -127,50 +126,19 @@ func (v *Vault) nextState(ctx context.Context, point PointID) (t seal.Type, high
 // that cannot.
 func (r *repairing) formats(ctx context.Context) error {
 	v := r.v
-	names, err := formatGenerations(ctx, v.store)
-	if err != nil {
+	stock, err := v.formats(ctx)
+	if err != nil || len(stock.bad) == 0 && stock.sound >= copies {
 		return err
-	}
-	var f *seal.Format
-	var bad []blob.Name
-	sound := 0
-	for _, name := range slices.Backward(names) {
-		g, err := v.readFormat(ctx, name)
-		switch {
-		case errors.Is(err, blob.ErrNotExist): // it went meanwhile
-		case err == nil && f == nil:
-			f, sound = &g, 1
-		case err == nil:
-			sound++
-		case isDamage(err):
-			bad = append(bad, name)
-		default:
-			return err
-		}
-	}
-	if len(bad) == 0 && sound >= copies {
-		return nil
-	}
-	if f == nil { // it could be read when the vault was opened
-		f = new(v.format)
 	}
 	if err := v.mayWrite(ctx); err != nil {
 		return err
 	}
-	f.Generation, f.Epoch = 0, v.keys.Epoch()
-	if len(names) > 0 {
-		f.Generation = uint32(formatGeneration(names[len(names)-1]))
-	}
-	for ; sound < copies; sound++ {
-		f.Generation++
-		b, err := f.Encode(v.keys)
-		if err != nil {
-			return err
-		}
-		if err := putBytes(ctx, v.store, blob.Name(f.Name()), b); err != nil && !errors.Is(err, blob.ErrExist) {
+	for n := stock.sound; n < copies; n++ {
+		stock.last++
+		if err := v.putCopy(ctx, stock.newest, stock.last); err != nil {
 			return err
 		}
 	}
-	_, err = v.deleteUnlessRetained(ctx, bad)
+	_, err = v.deleteUnlessRetained(ctx, stock.bad)
 	return err
 }

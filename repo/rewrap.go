@@ -37,13 +37,20 @@ type RewrapOptions struct {
 // is cut leaves the vault readable, and the next one completes it. It returns how many keys it wrapped. For a store that
 // holds no vault the error wraps [ErrFormat], while another one is at work on the vault it wraps [ErrBusy].
 func Rewrap(ctx context.Context, s blob.Store, o RewrapOptions) (wrapped int, err error) {
-	f, raw, err := readFormat(ctx, s)
+	formats, _, err := readFormats(ctx, s)
 	if err != nil {
 		return 0, fmt.Errorf("rewrap keys: %w", err)
 	}
-	keys, err := readKeys(ctx, s, o.Open, f.UUID)
-	if err == nil {
-		err = f.Verify(keys, raw) // what opens might be of a creation that was begun again
+	var f seal.Format
+	for _, c := range formats {
+		f = c.format
+		var keys *seal.Keys
+		if keys, err = readKeys(ctx, s, o.Open, f.UUID); err == nil {
+			err = f.Verify(keys, c.raw) // what opens might be of a creation that was begun again
+		}
+		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrWrongKey) {
+			break
+		}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("rewrap keys: %w", err)

@@ -204,7 +204,7 @@ func TestOpen_TakesTheGenerationBeforeADamagedOne(t *testing.T) {
 			}
 			report, err := again.Check(t.Context(), repo.CheckOptions{Level: repo.CheckHeads})
 			named := slices.ContainsFunc(report.Damages, func(d repo.Damage) bool { return d.Object == string(name) })
-			if err != nil || named == (what == "missing" && name == "format.2") { // a vault whose creation was cut has none
+			if err != nil || named == (what == "missing") { // which opening it has healed
 				t.Errorf("Check with %s (%s) = %+v, %v", name, what, report.Damages, err)
 			}
 			again.Close()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Vault struct {
 	records map[uint32]seal.KeyRecord // those that opened it, by epoch
 	lone    []seal.KeyRecord          // those of them beside which there was no other one of their epoch
 	opening []error                   // damage met when it was opened
+	single  bool                      // it was opened with the only format object that was listed
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
 	measured   lastMeasure
@@ -166,6 +168,9 @@ func Open(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Options) 
 	if err := v.claimFor(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
+	if v.single {
+		v.pair(ctx)
+	}
 	v.pairKeys(ctx)
 	if err := v.catalog.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
@@ -209,23 +214,29 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	}
 	v := &Vault{
 		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
-		sessions: map[*session]bool{}, merge: maxMerge,
+		sessions: map[*session]bool{}, merge: maxMerge, single: len(formats)+len(damage) == 1,
 	}
+	var failed []error
 	for _, c := range formats {
-		v.format, v.opening = c.format, damage
+		v.format, v.opening = c.format, slices.Clone(damage)
 		if v.keys, err = v.readKeys(ctx, k); err == nil {
-			err = objectError(blob.Name(c.format.Name()), c.format.Verify(v.keys, c.raw))
+			err = objectError(c.name, c.format.Verify(v.keys, c.raw))
 		}
-		if err == nil || !errors.Is(err, ErrDamaged) {
+		if err == nil {
 			break
 		}
-		damage = append(damage, err)
-	}
-	if err != nil && !errors.Is(err, ErrDamaged) {
-		damage = []error{err}
+		failed = append(failed, err)
+		if errors.Is(err, ErrWrongKey) { // of a key object that an older one may fit
+			err = chunk.Damaged(string(c.name), "it is of vault %x, which has other keys", c.format.UUID)
+		} else if !errors.Is(err, ErrDamaged) {
+			break
+		}
+		if objectOf(err) == c.name {
+			damage = append(damage, err)
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open vault: %w", errors.Join(damage...))
+		return nil, fmt.Errorf("open vault: %w", unfit(failed, damage))
 	}
 	for _, d := range v.opening {
 		v.log.Warn("object is damaged; an older one was taken for it", "vault", fmt.Sprintf("%x", v.format.UUID), "error", d)
@@ -235,6 +246,20 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	}
 	v.chunker = chunk.New(v.keys.ChunkerKey(), v.format.Chunk)
 	return v, nil
+}
+
+// unfit returns why none of the format objects that can be read opens the vault: each reason once, and what is damaged of the others.
+func unfit(failed, damage []error) error {
+	if !errors.Is(failed[len(failed)-1], ErrDamaged) {
+		return failed[len(failed)-1]
+	}
+	var all []error
+	for _, err := range slices.Concat(failed, damage) {
+		if !slices.ContainsFunc(all, func(e error) bool { return e.Error() == err.Error() }) {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
 }
 
 // UUID returns the vault's UUID.

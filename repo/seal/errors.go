@@ -23,14 +23,11 @@ func (e *UnsupportedError) Error() string {
 type EpochError struct {
 	Object string
 	Epoch  uint32
-	Newest uint32 // epoch whose key is at hand
+	Lost   bool // the vault had such a key; otherwise it never had, and what names its epoch was changed
 }
 
 func (e *EpochError) Error() string {
 	return fmt.Sprintf("%s needs the vault key of epoch %d, which is not there", e.Object, e.Epoch)
 }
-
-// Lost reports whether the vault had such a key. Otherwise it never had, and what names its epoch was changed.
-func (e *EpochError) Lost() bool { return e.Epoch > 0 && e.Epoch < e.Newest }
 
 func wrongKey(object string) error { return fmt.Errorf("%s: %w", object, ErrWrongKey) }

@@ -131,6 +131,9 @@ func DecodeFormat(name string, b []byte) (Format, error) {
 		Compatible: le.Uint64(b[48:]), Created: time.Unix(0, int64(le.Uint64(b[56:]))).UTC(),
 		Chunk:    chunk.Params{Min: int(le.Uint32(b[68:])), Avg: int(le.Uint32(b[72:])), Max: int(le.Uint32(b[76:]))},
 		DataPack: le.Uint32(b[80:]), MetaPack: le.Uint32(b[84:]), ColdPack: le.Uint32(b[88:]), Epoch: le.Uint32(b[96:])}
+	if f.Name() != name {
+		return Format{}, chunk.Damaged(name, "it was written as %s", f.Name())
+	}
 	unsupported := func(feature string, v int) (Format, error) {
 		return Format{}, &UnsupportedError{Object: name, Feature: feature, Value: v}
 	}

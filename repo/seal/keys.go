@@ -108,17 +108,20 @@ type PackKey struct {
 func (k *Keys) PackKey(t Type, epoch uint32, id [16]byte, salt [32]byte) (PackKey, error) {
 	r, ok := k.epochs[epoch]
 	if !ok {
-		return PackKey{}, &EpochError{Object: fmt.Sprintf("pack %x", id), Epoch: epoch, Newest: k.current}
+		return PackKey{}, &EpochError{Object: fmt.Sprintf("pack %x", id), Epoch: epoch, Lost: k.lost(epoch)}
 	}
 	info := binary.LittleEndian.AppendUint32(append([]byte("lockfast v1 pack"), byte(t)), epoch)
 	return split(r.pack, salt, append(info, id[:]...)), nil
 }
 
+// lost reports whether the key of an epoch, which is not at hand, was there once.
+func (k *Keys) lost(epoch uint32) bool { return epoch > 0 && epoch < k.current }
+
 // objectKey derives the key of a sealed object.
 func (k *Keys) objectKey(name string, t Type, epoch uint32, salt [32]byte) (PackKey, error) {
 	r, ok := k.epochs[epoch]
 	if !ok {
-		return PackKey{}, &EpochError{Object: name, Epoch: epoch, Newest: k.current}
+		return PackKey{}, &EpochError{Object: name, Epoch: epoch, Lost: k.lost(epoch)}
 	}
 	info := binary.LittleEndian.AppendUint32(append([]byte("lockfast v1 object"), byte(t)), epoch)
 	return split(r.object, salt, info), nil

@@ -135,7 +135,7 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 func (k *Keys) formatMAC(epoch uint32, b []byte) ([]byte, error) {
 	r, ok := k.epochs[epoch]
 	if !ok {
-		return nil, &EpochError{Object: "format", Epoch: epoch, Newest: k.current}
+		return nil, &EpochError{Object: "format", Epoch: epoch, Lost: true} // its checksum is right
 	}
 	h, err := blake3.NewKeyed(r.format[:])
 	if err != nil {
