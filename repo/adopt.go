@@ -14,6 +14,7 @@ import (
 type Remains struct {
 	Objects []Object // packs and index segments, all live; also packs that are gone but that the index describes
 	Points  []PointID
+	Left    []PointID // of manifests of which packs were never there: writers left them that did not come to an end
 }
 
 // Remains lists packs, segments and recovery points from the objects alone, for a vault opened by [OpenReadOnly]. A point
@@ -52,6 +53,7 @@ func (v *Vault) Remains(ctx context.Context) (Remains, error) {
 		if ok {
 			out.Points = append(out.Points, id)
 		} else {
+			out.Left = append(out.Left, id)
 			v.log.Warn("manifest is left out, its packs were never there", "object", manifestName(id))
 		}
 	}

@@ -54,7 +54,7 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 		report[name] = strconv.FormatInt(n, 10)
 	}
 	if err != nil || len(r.Lost) == 0 {
-		return err
+		return advised(err)
 	}
 	text, err := json.Marshal(DescribeLost(ctx, v, r.Lost))
 	if err != nil {

@@ -6,7 +6,7 @@ import "github.com/lockfast/lockfast/repo"
 func (l *Ledger) Adopt(i repo.Remains) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := change{Objects: i.Objects}
+	c := change{Objects: i.Objects, Ended: i.Left}
 	for _, id := range i.Points {
 		c.Points = append(c.Points, repo.PointState{ID: id})
 	}
