@@ -14,6 +14,7 @@ import (
 type Remains struct {
 	Objects []Object // packs and index segments, all live; also packs that are gone but that the index describes
 	Points  []PointID
+	Left    []PointID // of manifests of which packs were never there: writers left them that did not come to an end
 }
 
 // Remains lists packs, segments and recovery points from the objects alone, for a vault opened by [OpenReadOnly] that has been
@@ -21,7 +22,7 @@ type Remains struct {
 // that it names is there or was: what is damaged in it is for a check to find. If packs are in no segment that can be read, it
 // publishes one that describes them, because a vault with a ledger looks into segments only.
 func (v *Vault) Remains(ctx context.Context) (Remains, error) {
-	if v.claim == 0 {
+	if v.claim.Load() == 0 {
 		return Remains{}, fmt.Errorf("list what remains: vault %x was not claimed: %w", v.UUID(), ErrReadOnly)
 	}
 	if err := v.catalog.refresh(ctx); err != nil {
@@ -64,6 +65,7 @@ func (v *Vault) Remains(ctx context.Context) (Remains, error) {
 		if ok {
 			out.Points = append(out.Points, id)
 		} else {
+			out.Left = append(out.Left, id)
 			v.log.Warn("manifest is left out, its packs were never there", "object", manifestName(id))
 		}
 	}

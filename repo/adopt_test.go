@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -9,15 +10,20 @@ import (
 	"github.com/lockfast/lockfast/repo/localledger"
 )
 
+// takeOver makes a vault whose ledger is lost that of l.
+func takeOver(ctx context.Context, s blob.Store, l *localledger.Ledger) error {
+	plain, err := repo.OpenReadOnly(ctx, s, testKey, repo.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.TakeOver(ctx, plain), plain.Close())
+}
+
 // adopted opens a vault whose ledger is lost, under a new one.
 func adopted(t *testing.T, s blob.Store) *repo.Vault {
 	t.Helper()
-	plain, err := repo.OpenReadOnly(t.Context(), s, testKey, repo.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	l := localledger.New(localledger.Options{})
-	if err := errors.Join(l.TakeOver(t.Context(), plain), plain.Close()); err != nil {
+	if err := takeOver(t.Context(), s, l); err != nil {
 		t.Fatal(err)
 	}
 	return open(t, s, l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lockfast/lockfast/blob"
@@ -18,7 +19,7 @@ func packID(id ID) pack.ID { return pack.ID(id) }
 // maxForeign bounds CheckReport.Foreign.
 const maxForeign = 100
 
-// foreign names objects that do not belong to the vault. What is listed first and asked for afterwards in the ledger is
+// foreign names objects that do not belong to the vault, and recovery points that the ledger has lost. What is listed first and asked for afterwards in the ledger is
 // never something that a backup is just making. A refset without a manifest is what is left of a point that was deleted while it
 // was read; reclaim sweeps it.
 func (c *check) foreign(ctx context.Context) error {
@@ -37,8 +38,24 @@ func (c *check) foreign(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var strangers []PointID
+	for id, name := range manifests {
+		if !owned(name) {
+			strangers = append(strangers, id)
+		}
+	}
+	over, lost, err := c.v.unrecorded(ctx, strangers, len(strangers))
+	if err != nil {
+		return err
+	}
+	for _, id := range lost {
+		c.damaged(manifestName(id), outdatedBy(id)).Points = []PointID{id}
+	}
 	for _, name := range names {
 		if owned(name) {
+			continue
+		}
+		if id, ok := pointOf(name); ok && (over[id] || slices.Contains(lost, id)) {
 			continue
 		}
 		proof := name
@@ -60,23 +77,27 @@ func (c *check) foreign(ctx context.Context) error {
 	return nil
 }
 
+// pointOf returns the recovery point whose manifest or refset has a name.
+func pointOf(name blob.Name) (PointID, bool) {
+	if id, _, ok := parseManifestName(name); ok {
+		return id, true
+	}
+	id, _, ok := parseRefsetName(name)
+	return id, ok
+}
+
 // owners returns what tells names that the vault knows. Without a ledger, every well-formed name is one.
 func (c *check) owners(ctx context.Context) (func(blob.Name) bool, error) {
 	if err := c.v.catalog.refresh(ctx); err != nil {
 		return nil, err
 	}
-	sessions := map[PointID]bool{}
+	var known map[PointID]bool
 	if c.v.ledger != nil {
 		snapshot, err := c.v.ledger.Snapshot(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read ledger: %w", err)
 		}
-		for _, p := range snapshot.Points {
-			sessions[p.ID] = true
-		}
-		for _, s := range snapshot.Sessions {
-			sessions[PointID(s.ID)] = true
-		}
+		known = snapshot.known()
 	}
 	free := c.v.ledger == nil
 	return func(name blob.Name) bool {
@@ -87,11 +108,8 @@ func (c *check) owners(ctx context.Context) (func(blob.Name) bool, error) {
 		if _, id, err := index.ParseSegmentName(string(name)); err == nil {
 			return free || c.v.catalog.knowsSegment(ID(id))
 		}
-		if id, _, ok := parseManifestName(name); ok {
-			return free || sessions[id]
-		}
-		if id, _, ok := parseRefsetName(name); ok {
-			return free || sessions[id]
+		if id, ok := pointOf(name); ok {
+			return free || known[id]
 		}
 		return isRootName(name)
 	}, nil

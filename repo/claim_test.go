@@ -64,7 +64,7 @@ func TestClaim_DamagedOneOfAnother(t *testing.T) {
 	}
 	v := open(t, s, l)
 	other := localledger.New(localledger.Options{})
-	if err := repo.TakeOver(t.Context(), s, other, testKey, repo.Options{}); err != nil {
+	if err := takeOver(t.Context(), s, other); err != nil {
 		t.Fatal(err)
 	}
 	for _, change := range []func([]byte) []byte{func(b []byte) []byte { return b }, flip(120), ruin} {
@@ -94,7 +94,7 @@ func TestClaim_TakenOverDuringTheRepair(t *testing.T) {
 	_, s, l := newVault(t)
 	overwrite(t, s, "c/1", ruin)
 	other := localledger.New(localledger.Options{})
-	v := open(t, beforePut{s, "c/2", func() error { return repo.TakeOver(t.Context(), s, other, testKey, repo.Options{}) }}, l)
+	v := open(t, beforePut{s, "c/2", func() error { return takeOver(t.Context(), s, other) }}, l)
 	if _, err := v.Repair(t.Context(), repo.RepairOptions{Check: true}); !errors.Is(err, repo.ErrClaimed) {
 		t.Errorf("Repair = %v, want ErrClaimed", err)
 	}

@@ -198,6 +198,11 @@ type Points interface {
 	// Remove drops the point's row, whose manifest is gone from the store. Removing what is absent does nothing.
 	Remove(ctx context.Context, id PointID) error
 
+	// Ended returns those of the ids, in any order, that were of recovery points or of writers and are over: points that
+	// were removed, and writers that were forgotten. A ledger remembers them for at least 90 days, so that what comes to
+	// the store late, of somebody who was fenced, is not taken for a recovery point that the ledger has lost.
+	Ended(ctx context.Context, ids []PointID) ([]PointID, error)
+
 	// Snapshot reads points and sessions in one transaction.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }

@@ -53,7 +53,8 @@ type ReclaimReport struct {
 // Reclaim frees what no recovery point needs: it sweeps what ended sessions left, removes packs that are dead, moves what
 // is live out of packs that are partly dead, merges small packs, and merges the index. Backups and restores may run
 // meanwhile; it waits until each has acknowledged that packs are to go. When it returns, everything is gone that could
-// go. The error wraps [ErrBusy] when another process reclaims. After an error, or a crash, the next Reclaim goes on.
+// go. The error wraps [ErrBusy] when another process reclaims, and [ErrOutdated], before anything was removed, when the
+// store holds a recovery point that the ledger has never heard of. After an error, or a crash, the next Reclaim goes on.
 //
 // On a full store it first removes what is wholly dead, for which nothing is written, and then moves a pack at a time.
 func (v *Vault) Reclaim(ctx context.Context, o ReclaimOptions) (ReclaimReport, error) {

@@ -91,6 +91,9 @@ func (r *repairing) run(ctx context.Context) error {
 	if err := r.v.writable(); err != nil {
 		return err
 	}
+	if err := r.v.Current(ctx); err != nil { // what to make of its objects is not known
+		return err
+	}
 	for _, from := range r.o.From {
 		if !r.v.keys.SameDomain(from.keys) {
 			return ErrDomain

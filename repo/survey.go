@@ -27,6 +27,7 @@ type FoundPoint struct {
 	Stats  PointStats // likewise
 	State  Found[PointRecord]
 	Cold   bool  // it is in cold storage
+	Moved  bool  // it is none any more: what is here was left over when it went to cold storage, under another id
 	Damage error // why its data cannot be read, wholly or in part; nil if nothing was noticed
 }
 
@@ -184,19 +185,27 @@ func (v *Vault) describedBy(ctx context.Context, segments []ID) map[ID]bool {
 	return out
 }
 
-// Survey calls told with every recovery point, ascending by id: those that have a manifest, and parents, which have only a
-// state. Those that are damaged are among them, so that a new ledger protects what is left of them.
+// Survey calls told with what was moved to cold storage and is left over, and then with every recovery point, ascending by
+// id: those that have a manifest, and parents, which have only a state. Those that are damaged are among them, so that a new ledger protects what is left of them.
 func (v *Vault) Survey(ctx context.Context, told func(FoundPoint) error) error {
 	listed, err := v.manifests(ctx)
-	if err == nil {
-		listed, err = v.withoutMoved(ctx, listed)
+	if err != nil {
+		return fmt.Errorf("list recovery points: %w", err)
 	}
+	present, err := v.withoutMoved(ctx, slices.Clone(listed))
 	if err != nil {
 		return fmt.Errorf("list recovery points: %w", err)
 	}
 	manifests := map[PointID]bool{}
-	for _, id := range listed {
+	for _, id := range present {
 		manifests[id] = true
+	}
+	for _, id := range listed {
+		if !manifests[id] {
+			if err := told(FoundPoint{ID: id, Moved: true}); err != nil {
+				return err
+			}
+		}
 	}
 	states, err := v.stateGenerations(ctx, "p/")
 	if err != nil {

@@ -3,12 +3,14 @@ package repo
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/lockfast/lockfast/blob"
 )
 
 // sweep removes what sessions left that ended without a recovery point, and what is left of deleted points. Packs that
-// such sessions registered are not its business: they leave as any pack does.
+// such sessions registered are not its business: they leave as any pack does. If the store holds a recovery point that the
+// ledger has never heard of, nothing is removed.
 func (r *reclaim) sweep(ctx context.Context) error {
 	states, err := r.v.stateGenerations(ctx, "p/") // they are written before their manifests
 	if err != nil {
@@ -28,18 +30,28 @@ func (r *reclaim) sweep(ctx context.Context) error {
 	}
 	need := snapshot.needed()
 	ended := map[SessionID]bool{}
-	known := map[PointID]bool{}
+	known := snapshot.known()
 	for _, s := range snapshot.Sessions {
 		if s.State == SessionActive {
 			need[PointID(s.ID)] = true
 		} else {
 			ended[s.ID] = true
 		}
-		known[PointID(s.ID)] = true
 	}
-	for _, p := range snapshot.Points {
-		known[p.ID] = true
+	var strangers []PointID
+	for id := range manifests {
+		if !known[id] {
+			strangers = append(strangers, id)
+		}
 	}
+	over, lost, err := r.v.unrecorded(ctx, strangers, 1)
+	if err != nil {
+		return err
+	}
+	if len(lost) > 0 {
+		return outdatedBy(lost[0])
+	}
+	maps.Copy(known, over)
 	if err := r.sweepReserved(ctx, ended); err != nil {
 		return err
 	}

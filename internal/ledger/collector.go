@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
@@ -127,8 +128,25 @@ func (v *Vault) Forget(ctx context.Context, id repo.SessionID, objects []repo.ID
 		if err != nil {
 			return err
 		}
+		if err := t.remember(ctx, sessions, over, now); err != nil {
+			return err
+		}
 		return deleteAll(ctx, t, "ledger_session WHERE vault = ? AND "+over+" AND id IN", sessions, t.vault, meta.Micros(now))
 	})
+}
+
+// remember keeps the ids of writers that a condition with a time and a list selects, and drops old ones.
+func (t *ledgerTx) remember(ctx context.Context, sessions []repo.SessionID, over string, now time.Time) error {
+	for some := range slices.Chunk(sessions, batch) {
+		args := append([]any{meta.Micros(now), t.vault, repo.SessionWriter, meta.Micros(now)}, anys(some)...)
+		_, err := t.Exec(ctx, `INSERT INTO ledger_ended (vault, id, ended) SELECT vault, id, CAST(? AS BIGINT) FROM ledger_session
+			WHERE vault = ? AND kind = ? AND `+over+" AND id IN ("+marks(len(some))+`) ON CONFLICT (vault, id) DO NOTHING`, args...)
+		if err != nil {
+			return fmt.Errorf("remember sessions: %w", err)
+		}
+	}
+	_, err := t.Exec(ctx, "DELETE FROM ledger_ended WHERE vault = ? AND ended < ?", t.vault, meta.Micros(now.Add(-keepEnded)))
+	return err
 }
 
 // forget leaves of retired objects what other nodes have to learn, and drops what they had time to.

@@ -46,6 +46,9 @@ const (
 	// keepFenced is how long the row of a fenced session whose owner may still
 	// be alive is kept.
 	keepFenced = 3 * 24 * time.Hour
+	// keepEnded is how long the id of a removed recovery point, or of a writer that
+	// was forgotten, is kept.
+	keepEnded = 100 * 24 * time.Hour
 )
 
 // Options are settings of all ledgers of a database.
@@ -95,7 +98,7 @@ func (d *DB) CreateTx(ctx context.Context, tx *meta.Tx, vault string) error {
 // DropTx removes the ledger of a vault whose objects are gone from the store.
 // Dropping what is absent does nothing.
 func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
-	for _, table := range []string{"ledger_damage", "ledger_verified", "ledger_point", "ledger_object", "ledger_session", "ledger_vault"} {
+	for _, table := range []string{"ledger_damage", "ledger_verified", "ledger_ended", "ledger_point", "ledger_object", "ledger_session", "ledger_vault"} {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE vault = ?", vault); err != nil {
 			return fmt.Errorf("drop ledger of vault %s: %w", vault, err)
 		}

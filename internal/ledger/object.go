@@ -175,11 +175,13 @@ func (t *ledgerTx) put(ctx context.Context, objects []repo.Object) error {
 // marks is n placeholders.
 func marks(n int) string { return "?" + strings.Repeat(", ?", n-1) }
 
-func anys[T repo.ID | repo.SessionID](list []T) []any {
+func anys[T repo.ID | repo.SessionID | repo.PointID](list []T) []any {
 	all := make([]any, len(list))
 	for i, v := range list {
 		switch v := any(v).(type) {
 		case repo.SessionID:
+			all[i] = string(v)
+		case repo.PointID:
 			all[i] = string(v)
 		case repo.ID:
 			all[i] = v[:]

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
@@ -122,9 +123,47 @@ func (d *DB) RemoveTx(ctx context.Context, tx *meta.Tx, vault string, id repo.Po
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
+		now, err := t.now(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = t.Exec(ctx, "INSERT INTO ledger_ended (vault, id, ended) VALUES (?, ?, ?) ON CONFLICT (vault, id) DO NOTHING",
+			vault, string(id), meta.Micros(now))
 		t.free()
+		return err
+	})
+}
+
+// Ended implements [repo.Points].
+func (v *Vault) Ended(ctx context.Context, ids []repo.PointID) (ended []repo.PointID, err error) {
+	err = v.view(ctx, func(ctx context.Context, t *ledgerTx) error {
+		ended = nil
+		for some := range slices.Chunk(ids, batch) {
+			if err := t.ended(ctx, some, &ended); err != nil {
+				return fmt.Errorf("read what has ended: %w", err)
+			}
+		}
 		return nil
 	})
+	return ended, err
+}
+
+// ended appends those of some ids that are over.
+func (t *ledgerTx) ended(ctx context.Context, some []repo.PointID, all *[]repo.PointID) error {
+	rows, err := t.Query(ctx, "SELECT id FROM ledger_ended WHERE vault = ? AND id IN ("+marks(len(some))+")",
+		append([]any{t.vault}, anys(some)...)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id repo.PointID
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		*all = append(*all, id)
+	}
+	return rows.Err()
 }
 
 // Snapshot implements [repo.Points].

@@ -76,6 +76,7 @@ func (r *Reclaimer) once(ctx context.Context, vaultUUID string, o repo.ReclaimOp
 	}
 	if v != nil {
 		report, err = v.Reclaim(ctx, o)
+		err = advised(err)
 	}
 	if freed, ok := due[vaultUUID]; ok && err == nil {
 		err = r.Store.o.Ledgers.Reclaimed(ctx, vaultUUID, freed)

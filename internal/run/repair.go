@@ -53,7 +53,7 @@ func (w *Tasks) repair(ctx context.Context, t task.Task, report map[string]strin
 		report[name] = strconv.FormatInt(n, 10)
 	}
 	if err != nil {
-		return err
+		return advised(err)
 	}
 	if err := mark(ctx, w.Vaults, t.VaultUUID, r.DamagedPoints, r.Busy == 0); err != nil || len(r.Lost) == 0 {
 		return err

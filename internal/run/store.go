@@ -386,6 +386,12 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 		s.o.Log.ErrorContext(ctx, "vault is left in the store: another server has taken it over", "vault", vaultUUID)
 		return nil
 	}
+	if err := s.current(ctx, vaultUUID); errors.Is(err, repo.ErrOutdated) {
+		s.o.Log.ErrorContext(ctx, "vault is left in the store", "vault", vaultUUID, "error", err)
+		return nil
+	} else if err != nil {
+		return err
+	}
 	if err := s.entry(vaultUUID).erase(); err != nil {
 		return err
 	}
@@ -402,6 +408,15 @@ func (s *Store) Erase(ctx context.Context, vaultUUID string) error {
 	return s.o.DB.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		return s.o.Ledgers.DropTx(ctx, tx, vaultUUID)
 	})
+}
+
+// current is [repo.Vault.Current] of a vault; nil for one that has nothing in the store, or cannot be opened, such as one
+// whose keys were destroyed.
+func (s *Store) current(ctx context.Context, vaultUUID string) error {
+	if v, err := s.Existing(ctx, vaultUUID); err == nil && v != nil {
+		return v.Current(ctx)
+	}
+	return nil
 }
 
 // Changeable returns why a vault cannot be changed now, see [repo.Vault.Changeable]; nil for one that has nothing in the store.

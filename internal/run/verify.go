@@ -3,7 +3,9 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,6 +56,18 @@ func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]strin
 	return lost(r, name)
 }
 
+// outdatedHint says what to do about a database that is older than the store.
+const outdatedHint = "nothing is removed from the vault until a new database is made with `lockfast store rebuild`, " +
+	"or the object r/ID of each such recovery point that is known to be garbage is removed from the store"
+
+// advised adds what to do to an error, if it says that the database is older than the store.
+func advised(err error) error {
+	if errors.Is(err, repo.ErrOutdated) {
+		return fmt.Errorf("%w; %s", err, outdatedHint)
+	}
+	return err
+}
+
 // lost is damage as an error, with what recovery points miss.
 func lost(r repo.CheckReport, name func(repo.PointID) string) error {
 	err := damage(r.Damages)
@@ -66,6 +80,9 @@ func lost(r repo.CheckReport, name func(repo.PointID) string) error {
 	}
 	if n := len(r.DamagedPoints) - maxDamages; n > 0 {
 		more += fmt.Sprintf("; and %d more recovery points", n)
+	}
+	if slices.ContainsFunc(r.Damages, func(d repo.Damage) bool { return errors.Is(d.Err, repo.ErrOutdated) }) {
+		more += "; " + outdatedHint
 	}
 	return fmt.Errorf("%w%s", err, more)
 }

@@ -107,6 +107,14 @@ func (s *Server) Unwritten(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// Erasing returns how many deleted vaults are not erased yet.
+func (s *Server) Erasing(ctx context.Context) (n int, err error) {
+	err = s.parts.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM river_job WHERE kind = 'vault_erase' AND state <> 'completed'").Scan(&n)
+	})
+	return n, err
+}
+
 // WithSystem returns options of a rebuild from a store on another file system.
 func (o RebuildOptions) WithSystem(s fs.System) RebuildOptions {
 	o.system = s

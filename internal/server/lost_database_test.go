@@ -6,9 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/server"
 )
@@ -108,5 +110,72 @@ func TestOpen_OnANewDatabase(t *testing.T) {
 				t.Errorf("ListBackupVaults = %v, %v, want none", vaults, err)
 			}
 		})
+	}
+}
+
+// TestServe_WithADatabaseOlderThanItsStore restores a copy of the database from before a backup. The backup is not lost by a
+// deletion, a reclaim, a repair or the end of the vault, and a rebuild brings it back.
+func TestServe_WithADatabaseOlderThanItsStore(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	o.Config.Store = filepath.Join(t.TempDir(), "store")
+	f := start(t, o)
+	o = f.options
+	f.vault("home")
+	first := f.backup("home", f.directory(map[string]string{"one": random(1, 1<<20)}))
+	f.written()
+	f.stop()
+	file := filepath.Join(o.Config.Data, "meta.db")
+	old, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = start(t, o)
+	second := f.backup("home", f.directory(map[string]string{"one": random(1, 1<<20), "two": "2"}))
+	f.written()
+	f.stop()
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Remove(file + suffix); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f = start(t, o)
+	refused := func(id string) {
+		t.Helper()
+		task := f.ended(id)
+		if why := aws.ToString(task.StatusMessage); task.State != lockfastapi.TaskStateFailed ||
+			!strings.Contains(why, "is in the store and not in the database, which is older than the store") || !strings.Contains(why, "store rebuild") {
+			t.Errorf("%s ended %s: %s, want it to say that the database is older than the store", task.Kind, task.State, why)
+		}
+	}
+	for level := range 4 {
+		refused(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home", Level: &level}).TaskId)
+	}
+	if err := f.delete("home", first); err != nil {
+		t.Fatal(err)
+	}
+	f.gone("home", first)
+	refused(own(f, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: "home"}).TaskId)
+	refused(own(f, lockfastapi.StartRepair, &lockfastapi.StartRepairInput{BackupVaultName: "home"}).TaskId)
+	if _, err := f.sdk.DeleteBackupVault(t.Context(), &backup.DeleteBackupVaultInput{BackupVaultName: aws.String("home")}); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(func() bool {
+		n, err := f.server.Erasing(t.Context())
+		return err == nil && n == 0
+	})
+	f.stop()
+	l := &lost{options: o}
+	r, report, err := l.rebuild(t, filepath.Join(t.TempDir(), "new"), "sqlite")
+	if err != nil || report.RecoveryPoints != 1 {
+		t.Fatalf("Rebuild = %+v, %v, want the second recovery point", report, err)
+	}
+	f = start(t, server.Options{Config: r.Config, Log: o.Log})
+	f.task(own(f, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: "home"}).TaskId)
+	if got := tree(t, f.restoredTo(second)); got["two"] == "" {
+		t.Errorf("restore = %v, want what was backed up", got)
 	}
 }

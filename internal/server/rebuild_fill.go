@@ -107,6 +107,9 @@ type found struct {
 // point records a recovery point. Of two with one ARN, which are of two attempts of one job, the later one was committed; the
 // other is left over.
 func (f *filling) point(ctx context.Context, v *lostVault, p repo.FoundPoint, seen map[string]found) error {
+	if p.Moved {
+		return f.p.ledgers.DiscardPointTx(ctx, f.tx, v.id, p.ID)
+	}
 	f.damaged(v.id, p.State.Damage...)
 	if p.Damage != nil {
 		f.damaged(v.id, fmt.Errorf("recovery point %s: %w", p.ID, p.Damage))

@@ -138,6 +138,43 @@ func testForget(k *kit) {
 	}
 }
 
+// testEnded: a removed point and a forgotten writer are told from ids that the ledger never gave, also after the next ones.
+func testEnded(k *kit) {
+	p, _ := k.point(1)
+	removed, _ := k.point(1)
+	w, running, r := k.writer(), k.writer(), k.open(repo.SessionOptions{Kind: repo.SessionReader, Pin: p})
+	all := []repo.PointID{"0123456789abcdef0123456789abcdef", p, removed, repo.PointID(w.ID), repo.PointID(running.ID), repo.PointID(r.ID)}
+	want := func(when string, want ...repo.PointID) {
+		k.Helper()
+		got, err := k.Ended(k.ctx, all)
+		k.must(err)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			k.Errorf("Ended %s = %v, want %v", when, got, want)
+		}
+	}
+	want("before anything")
+	k.must(k.Delete(k.ctx, removed))
+	k.must(k.Close(k.ctx, w.ID))
+	k.must(k.Close(k.ctx, r.ID))
+	want("while there are rows")
+	k.must(k.Remove(k.ctx, removed))
+	k.must(k.Remove(k.ctx, removed))
+	c := k.collector()
+	k.must(k.Forget(k.ctx, c.ID, nil, []repo.SessionID{w.ID, running.ID, c.ID}))
+	want("afterwards", removed, repo.PointID(w.ID))
+	k.must(k.Close(k.ctx, c.ID))
+	k.Advance(90 * 24 * time.Hour)
+	next := k.collector()
+	k.must(k.Forget(k.ctx, next.ID, nil, []repo.SessionID{c.ID}))
+	want("after 90 days", removed, repo.PointID(w.ID))
+	if k.Reopen != nil {
+		k.Ledger = k.Reopen()
+		want("after a restart", removed, repo.PointID(w.ID))
+	}
+}
+
 func testForgotten(k *kit) {
 	w, c := k.writer(), k.collector()
 	packs, segments := k.live(w, repo.ObjectData, 2), k.live(w, repo.ObjectSegment, 1)

@@ -53,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"RetireSegment", testRetireSegment},
 		{"ForgetDropsOnlyWhatEnded", testForget},
 		{"ForgottenObjectsAreTold", testForgotten},
+		{"WhatEndedIsRemembered", testEnded},
 		{"FencedSessionsChangeNothing", testFencedChangeNothing},
 		{"ClockThatJumps", testClockJumps},
 		{"CollectorMethodsNeedCollector", testNeedsCollector},

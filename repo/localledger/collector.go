@@ -116,6 +116,9 @@ func (l *Ledger) Forget(ctx context.Context, id repo.SessionID, objects []repo.I
 		if s, ok := l.rows.sessions[id]; ok && s.State != repo.SessionActive {
 			ended[id] = true
 			c.EndedSessions = append(c.EndedSessions, id)
+			if s.Kind == repo.SessionWriter {
+				c.Ended = append(c.Ended, repo.PointID(id))
+			}
 		}
 	}
 	for id, o := range l.rows.objects {

@@ -54,6 +54,7 @@ type rows struct {
 	// up to the horizon are not all there.
 	forgotten map[repo.ID]object
 	horizon   uint64
+	ended     map[repo.PointID]bool // points that were removed, and writers without one that were forgotten
 	damages   map[damageKey]repo.DamageRecord
 	verified  map[verifiedKey]repo.Verification
 }
@@ -74,6 +75,7 @@ type change struct {
 	GoneObjects   []repo.ID         `json:",omitempty"`
 	Points        []repo.PointState `json:",omitempty"`
 	RemovedPoints []repo.PointID    `json:",omitempty"`
+	Ended         []repo.PointID    `json:",omitempty"` // that have no row any more
 
 	Damages        []repo.DamageRecord `json:",omitempty"`
 	ClearedDamages []repo.DamageRecord `json:",omitempty"`
@@ -88,6 +90,7 @@ func newRows() rows {
 		sessions: map[repo.SessionID]repo.Session{},
 		objects:  map[repo.ID]object{},
 		points:   map[repo.PointID]repo.PointState{},
+		ended:    map[repo.PointID]bool{},
 		damages:  map[damageKey]repo.DamageRecord{},
 		verified: map[verifiedKey]repo.Verification{},
 
@@ -110,6 +113,9 @@ func (r *rows) apply(c change) {
 	}
 	for _, id := range c.EndedSessions {
 		delete(r.sessions, id)
+	}
+	for _, id := range c.Ended {
+		r.ended[id] = true
 	}
 	r.revision++
 	for _, o := range c.Objects {

@@ -3,6 +3,7 @@ package localledger
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/lockfast/lockfast/repo"
 )
@@ -64,7 +65,17 @@ func (l *Ledger) Remove(ctx context.Context, id repo.PointID) error {
 	if _, ok := l.rows.points[id]; !ok {
 		return nil
 	}
-	return l.do(change{RemovedPoints: []repo.PointID{id}})
+	return l.do(change{RemovedPoints: []repo.PointID{id}, Ended: []repo.PointID{id}})
+}
+
+// Ended implements [repo.Points].
+func (l *Ledger) Ended(ctx context.Context, ids []repo.PointID) ([]repo.PointID, error) {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return slices.DeleteFunc(slices.Clone(ids), func(id repo.PointID) bool { return !l.rows.ended[id] }), nil
 }
 
 // Snapshot implements [repo.Points].
