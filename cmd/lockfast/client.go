@@ -25,11 +25,14 @@ type client struct {
 	stop   func() error // ends a private server; nil for any other
 }
 
-// call calls an operation of the server.
+// call calls an operation of the server. An input that breaks the operation's rules is a usage error.
 func call[In, Out any](ctx context.Context, c *client, op wire.Operation[In, Out], in *In) (*Out, error) {
 	out, err := restjson.Call(ctx, c.rest, op, in)
 	if e, ok := errors.AsType[*wire.Error](err); ok {
 		return nil, &apiError{e}
+	}
+	if invalid, ok := errors.AsType[*wire.Invalid](err); ok { // nothing was sent
+		return nil, usageError{invalid}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the server at %s: %w", c.rest.URL, err)
