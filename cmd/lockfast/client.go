@@ -62,6 +62,14 @@ func isNotFound(err error) bool {
 	return ok && e.cause.Name == "ResourceNotFoundException"
 }
 
+// orList adds to the error about a vault that does not exist how to see those that do.
+func orList(err error) error {
+	if isNotFound(err) {
+		return fmt.Errorf("%w; `lockfast vault list` shows those there are", err)
+	}
+	return err
+}
+
 // each calls page with one page token after the other until there is none.
 func each(page func(token *string) (next *string, err error)) error {
 	var token *string

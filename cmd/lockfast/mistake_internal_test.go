@@ -58,3 +58,69 @@ func TestSeconds(t *testing.T) {
 		}
 	}
 }
+
+func TestErrors_SayWhatToDoNext(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	arn, _ := c.do(exitDone, "backup", home)
+	absent := "arn:aws:backup:us-east-1:000000000000:recovery-point:11111111-2222-3333-4444-555555555555"
+	to := filepath.Join(t.TempDir(), "to")
+	vaults := "Backup vault absent does not exist; `lockfast vault list` shows those there are"
+	points := "no recovery point " + absent + "; `lockfast list` shows those there are"
+	items := "The recovery point holds no item two. `lockfast ls " + arn + "` shows those there are"
+	for _, m := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"list", "--vault", "absent"}, vaults},
+		{[]string{"delete", arn, "--vault", "absent"}, vaults},
+		{[]string{"vault", "reclaim", "absent"}, vaults},
+		{[]string{"vault", "verify", "absent"}, vaults},
+		{[]string{"vault", "verify", "--status", "absent"}, vaults},
+		{[]string{"vault", "stats", "absent"}, vaults},
+		{[]string{"vault", "repair", "absent"}, vaults},
+		{[]string{"ls", absent}, points},
+		{[]string{"ls", absent, "one"}, points},
+		{[]string{"cat", absent, "one"}, points},
+		{[]string{"diff", arn, absent}, points},
+		{[]string{"diff", absent, arn}, points},
+		{[]string{"delete", absent}, points},
+		{[]string{"restore", absent, "--to", to}, points},
+		{[]string{"ls", arn, "two"}, items},
+		{[]string{"cat", arn, "two"}, items},
+		{[]string{"restore", arn, "--to", home}, home + ": target exists: directory not empty; choose a directory that is absent or empty"},
+	} {
+		if _, stderr := c.do(exitFailed, m.args...); !strings.Contains(stderr, m.want) {
+			t.Errorf("lockfast %s says %q, want %q", strings.Join(m.args, " "), stderr, m.want)
+		}
+	}
+}
+
+func TestErrors_OfADamagedDatabaseNameItAndTheRebuild(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"one": "1"})
+	c.do(exitDone, "backup", home)
+	file := filepath.Join(c.data, "meta.db")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "database " + file + " is damaged; `lockfast store rebuild` makes a new one from the store"
+	for name, damage := range map[string]func(b []byte){
+		"no header": func(b []byte) { copy(b, "no database any more") },
+		"pages":     func(b []byte) { clear(b[4096 : len(b)/2]) },
+	} {
+		b := append([]byte(nil), whole...)
+		damage(b)
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"list"}, {"serve", "--listen", "127.0.0.1:0"}} {
+			if _, stderr := c.do(exitFailed, args...); !strings.Contains(stderr, want) {
+				t.Errorf("%s: lockfast %s says %q, want %q", name, args[0], stderr, want)
+			}
+		}
+	}
+}
