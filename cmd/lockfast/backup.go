@@ -11,6 +11,7 @@ import (
 
 	"github.com/lockfast/lockfast/internal/backupapi"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/wire"
 )
 
 // defaultVault is the vault of a backup that names none.
@@ -46,6 +47,9 @@ backup of the directory is read and stored; every recovery point is complete all
 			if slices.Contains(args, "") { // a shell variable that is not set must not mean the working directory
 				return usagef("backup: a path is empty")
 			}
+			if err := checkVault(vault); err != nil {
+				return err
+			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
 				return a.backup(ctx, c, vault, args)
 			})
@@ -59,7 +63,16 @@ func (a *app) backup(ctx context.Context, c *client, vault string, paths []strin
 	if err := c.checkHere(); err != nil {
 		return err
 	}
-	if err := c.ensureVault(ctx, vault); err != nil {
+	there, err := c.hasVault(ctx, vault)
+	if err != nil {
+		return err
+	}
+	ensure := func() error { // not before there is something to back up
+		if there {
+			return nil
+		}
+		err := c.makeVault(ctx, vault)
+		there = err == nil
 		return err
 	}
 	done := map[string]bool{}
@@ -69,27 +82,52 @@ func (a *app) backup(ctx context.Context, c *client, vault string, paths []strin
 			return err
 		}
 		done[abs] = true
-		return a.backupOne(ctx, c, vault, abs)
+		return a.backupOne(ctx, c, vault, abs, ensure)
 	})
+}
+
+// checkVault catches names that no vault can have.
+func checkVault(name string) error {
+	if err := wire.Validate(backupapi.CreateBackupVault.Input, &backupapi.CreateBackupVaultInput{BackupVaultName: name}); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // ensureVault makes a vault unless it exists.
 func (c *client) ensureVault(ctx context.Context, name string) error {
-	_, err := call(ctx, c, backupapi.DescribeBackupVault, &backupapi.DescribeBackupVaultInput{BackupVaultName: name})
-	if !isNotFound(err) {
+	there, err := c.hasVault(ctx, name)
+	if there || err != nil {
 		return err
 	}
-	_, err = call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: name})
+	return c.makeVault(ctx, name)
+}
+
+func (c *client) hasVault(ctx context.Context, name string) (bool, error) {
+	_, err := call(ctx, c, backupapi.DescribeBackupVault, &backupapi.DescribeBackupVaultInput{BackupVaultName: name})
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// makeVault makes a vault that was not there.
+func (c *client) makeVault(ctx context.Context, name string) error {
+	_, err := call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: name})
 	if e, ok := errors.AsType[*apiError](err); ok && e.cause.Name == "AlreadyExistsException" {
 		return nil // another command was faster
 	}
 	return err
 }
 
-func (a *app) backupOne(ctx context.Context, c *client, vault, path string) error {
+// backupOne backs a directory up into a vault, which ensure makes if there is none.
+func (a *app) backupOne(ctx context.Context, c *client, vault, path string, ensure func() error) error {
 	r, err := call(ctx, c, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(path), Type: "EFS"})
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", path, err)
+	}
+	if err := ensure(); err != nil {
+		return err
 	}
 	job, err := call(ctx, c, backupapi.StartBackupJob, &backupapi.StartBackupJobInput{
 		BackupVaultName: vault, ResourceArn: r.ResourceArn, IamRoleArn: defaultRole(r.ResourceArn)})

@@ -65,7 +65,7 @@ func (a *app) ls(ctx context.Context, c *client, in *lockfastapi.ListItemsInput)
 		in.NextToken = token
 		out, err := call(ctx, c, lockfastapi.ListItems, in)
 		if err != nil {
-			return nil, err
+			return nil, c.orItem(ctx, err, in.RecoveryPointArn)
 		}
 		for i := range out.Items {
 			if err := a.printItem(&out.Items[i]); err != nil {
@@ -139,10 +139,11 @@ func newCat(a *app) *cobra.Command {
 				return err
 			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
-				out, err := call(ctx, c.at(args[0]), lockfastapi.GetItem,
+				c = c.at(args[0])
+				out, err := call(ctx, c, lockfastapi.GetItem,
 					&lockfastapi.GetItemInput{RecoveryPointArn: args[0], Path: args[1]})
 				if err != nil {
-					return err
+					return c.orItem(ctx, err, args[0])
 				}
 				defer out.Body.Close()
 				n, err := io.Copy(a.out.stdout, out.Body)
@@ -184,7 +185,7 @@ func (a *app) diff(ctx context.Context, c *client, older, newer string) error {
 		out, err := call(ctx, c, lockfastapi.CompareRecoveryPoints, &lockfastapi.CompareRecoveryPointsInput{
 			RecoveryPointArn: older, OtherRecoveryPointArn: newer, NextToken: token})
 		if err != nil {
-			return nil, err
+			return nil, c.orPoint(ctx, err, older, newer)
 		}
 		for i := range out.Changes {
 			if err := a.printChange(&out.Changes[i]); err != nil {

@@ -25,11 +25,14 @@ type client struct {
 	stop   func() error // ends a private server; nil for any other
 }
 
-// call calls an operation of the server.
+// call calls an operation of the server. An input that breaks the operation's rules is a usage error.
 func call[In, Out any](ctx context.Context, c *client, op wire.Operation[In, Out], in *In) (*Out, error) {
 	out, err := restjson.Call(ctx, c.rest, op, in)
 	if e, ok := errors.AsType[*wire.Error](err); ok {
 		return nil, &apiError{e}
+	}
+	if invalid, ok := errors.AsType[*wire.Invalid](err); ok { // nothing was sent
+		return nil, usageError{invalid}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the server at %s: %w", c.rest.URL, err)
@@ -57,6 +60,14 @@ func (e *apiError) Unwrap() error { return e.cause }
 func isNotFound(err error) bool {
 	e, ok := errors.AsType[*apiError](err)
 	return ok && e.cause.Name == "ResourceNotFoundException"
+}
+
+// orList adds to the error about a vault that does not exist how to see those that do.
+func orList(err error) error {
+	if isNotFound(err) {
+		return fmt.Errorf("%w; `lockfast vault list` shows those there are", err)
+	}
+	return err
 }
 
 // each calls page with one page token after the other until there is none.

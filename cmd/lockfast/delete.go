@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -219,6 +220,9 @@ func (a *app) printFreed(v *lockfastapi.VaultDeletion) error {
 	return err
 }
 
+// errNoPoint says that there is no such recovery point.
+var errNoPoint = errors.New("no recovery point")
+
 // findPoint finds a recovery point, in any vault if none is named.
 func (c *client) findPoint(ctx context.Context, arn, vault string) (*lockfastapi.RecoveryPoint, error) {
 	in := &lockfastapi.ListRecoveryPointsInput{RecoveryPointArn: &arn}
@@ -227,15 +231,37 @@ func (c *client) findPoint(ctx context.Context, arn, vault string) (*lockfastapi
 	}
 	out, err := call(ctx, c, lockfastapi.ListRecoveryPoints, in)
 	if err != nil {
-		return nil, err
+		return nil, orList(err)
 	}
 	if len(out.RecoveryPoints) == 0 && vault != "" {
-		return nil, fmt.Errorf("no recovery point %s in vault %s; `lockfast list` shows those there are", arn, vault)
+		return nil, fmt.Errorf("%w %s in vault %s; `lockfast list` shows those there are", errNoPoint, arn, vault)
 	}
 	if len(out.RecoveryPoints) == 0 {
-		return nil, fmt.Errorf("no recovery point %s; `lockfast list` shows those there are", arn)
+		return nil, fmt.Errorf("%w %s; `lockfast list` shows those there are", errNoPoint, arn)
 	}
 	return &out.RecoveryPoints[0], nil
+}
+
+// orPoint says of what was not found, if it is one of these recovery points, how to see those that exist.
+func (c *client) orPoint(ctx context.Context, err error, arns ...string) error {
+	if !isNotFound(err) {
+		return err
+	}
+	for _, arn := range arns {
+		if _, missing := c.findPoint(ctx, arn, ""); errors.Is(missing, errNoPoint) {
+			return missing
+		}
+	}
+	return err
+}
+
+// orItem is orPoint, or says how to see the items of a recovery point that has not the one asked for.
+func (c *client) orItem(ctx context.Context, err error, arn string) error {
+	err = c.orPoint(ctx, err, arn)
+	if isNotFound(err) {
+		return fmt.Errorf("%w `lockfast ls %s` shows those there are", err, arn)
+	}
+	return err
 }
 
 // awaitDeletion watches an accepted deletion: the recovery point goes, or stays as EXPIRED with the reason.

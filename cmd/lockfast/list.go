@@ -95,7 +95,7 @@ func (a *app) list(ctx context.Context, c *client, vault string) error {
 		in.NextToken = token
 		out, err := call(ctx, c, lockfastapi.ListRecoveryPoints, in)
 		if err != nil {
-			return nil, err
+			return nil, orList(err)
 		}
 		if !a.out.json {
 			all = append(all, out.RecoveryPoints...)

@@ -34,6 +34,11 @@ type progressLine struct {
 	ElapsedSec float64 `json:"elapsed_seconds"`
 }
 
+// seconds is a duration as JSON has it, to the millisecond.
+func seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
+}
+
 // line writes one JSON object.
 func (o *output) line(v any) error {
 	data, err := json.Marshal(v)

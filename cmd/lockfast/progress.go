@@ -58,7 +58,7 @@ func (p *progress) update(items, done, total int64) {
 	}
 	p.last = now
 	l := progressLine{Type: "progress", Subject: p.subject, Items: items, Done: done, Total: total,
-		ElapsedSec: now.Sub(p.start).Round(time.Millisecond).Seconds()}
+		ElapsedSec: seconds(now.Sub(p.start))}
 	if total > 0 {
 		l.Percent = min(100, float64(done*1000/total)/10)
 	}

@@ -81,7 +81,7 @@ func (a *app) rebuild(ctx context.Context, location, key string) error {
 
 func (a *app) printRebuilt(r server.RebuildReport) error {
 	if a.out.json {
-		return a.out.line(rebuiltLine{Type: "result", RebuildReport: r, ElapsedSec: r.Took.Seconds()})
+		return a.out.line(rebuiltLine{Type: "result", RebuildReport: r, ElapsedSec: seconds(r.Took)})
 	}
 	fmt.Fprintf(a.out.stdout, "%d vaults, %d recovery points, %d resources and %d keys rebuilt in %s\n", r.Vaults, r.RecoveryPoints,
 		r.Resources, r.Keys, r.Took.Round(time.Millisecond))

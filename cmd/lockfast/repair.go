@@ -51,7 +51,7 @@ func (a *app) repair(ctx context.Context, c *client, in *lockfastapi.StartRepair
 	vault := in.BackupVaultName
 	out, err := call(ctx, c, lockfastapi.StartRepair, in)
 	if err != nil {
-		return err
+		return orList(err)
 	}
 	task, err := a.await(ctx, c, out.TaskId, "repair "+vault)
 	if task == nil || err != nil && task.Report["lost"] == "" {

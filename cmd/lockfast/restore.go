@@ -106,7 +106,7 @@ func (a *app) restore(ctx context.Context, c *client, in *lockfastapi.RestoreToD
 	in.Directory = dir
 	job, err := call(ctx, c, lockfastapi.RestoreToDirectory, in)
 	if err != nil {
-		return fmt.Errorf("restore to %s: %w", dir, err)
+		return fmt.Errorf("restore to %s: %w", dir, c.orPoint(ctx, err, arn))
 	}
 	detail, err := a.follow(ctx, c, job.RestoreJobId, dir, nil)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/lockfast/lockfast/internal/server"
 )
@@ -61,6 +62,9 @@ func (a *app) loadConfig(flags *pflag.FlagSet) error {
 		name = filepath.Join(a.config.Data, "lockfast.yaml")
 	}
 	err := a.config.Load(name, flags)
+	if a.configFile == "" && errors.Is(err, unix.ENOTDIR) {
+		return fmt.Errorf("data directory %s: not a directory; choose another with --data", a.config.Data)
+	}
 	if err != nil && (a.configFile != "" || !errors.Is(err, fs.ErrNotExist)) {
 		return err
 	}

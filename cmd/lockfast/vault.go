@@ -174,7 +174,7 @@ there; a reclaim leaves it while much of its pack is needed. Both count in LIVE 
 func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer, header string) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 	if err != nil {
-		return err
+		return orList(err)
 	}
 	if a.out.json {
 		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,
@@ -197,7 +197,7 @@ that can be freed is freed. Backups and restores may run meanwhile.`,
 func (a *app) reclaim(ctx context.Context, c *client, vault string) error {
 	out, err := call(ctx, c, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: vault})
 	if err != nil {
-		return err
+		return orList(err)
 	}
 	task, err := a.await(ctx, c, out.TaskId, "reclaim "+vault)
 	if err != nil {
@@ -249,7 +249,7 @@ func (a *app) verify(ctx context.Context, c *client, vault string, level int) er
 	out, err := call(ctx, c, lockfastapi.StartVerification,
 		&lockfastapi.StartVerificationInput{BackupVaultName: vault, Level: &level})
 	if err != nil {
-		return err
+		return orList(err)
 	}
 	task, err := a.await(ctx, c, out.TaskId, "verify "+vault)
 	if task != nil && err != nil {
@@ -339,7 +339,7 @@ type verificationLine struct {
 func (a *app) verification(ctx context.Context, c *client, vault string) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultVerification, &lockfastapi.GetVaultVerificationInput{BackupVaultName: vault})
 	if err != nil {
-		return err
+		return orList(err)
 	}
 	if a.out.json {
 		err = a.out.line(verificationLine{Type: "result", Vault: vault, Days: u.Days, Objects: u.Objects, Bytes: u.Bytes,

@@ -24,11 +24,19 @@ const (
 	sqliteLocked     = 6
 	sqliteReadOnly   = 8
 	sqliteIO         = 10
+	sqliteCorrupt    = 11
 	sqliteFull       = 13
 	sqliteCantOpen   = 14
+	sqliteNotADB     = 26
 	sqlitePrimaryKey = 1555
 	sqliteUnique     = 2067
 )
+
+// IsDamaged reports whether err says that the file of an embedded database is no whole database any more.
+func IsDamaged(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == sqliteCorrupt || e.Code()&0xff == sqliteNotADB)
+}
 
 type sqliteDialect struct{}
 

@@ -162,6 +162,8 @@ func (r *restore) restore(ctx context.Context) (out resource.Outcome, err error)
 	}
 	if errors.Is(err, resource.ErrExist) && order.Into != "" && r.job.Attempts > 1 {
 		err = fmt.Errorf("the restore was interrupted and left a part in %s; remove it and start again: %w", order.Into, err)
+	} else if errors.Is(err, resource.ErrExist) && order.Into != "" {
+		err = fmt.Errorf("%w; choose a directory that is absent or empty", err)
 	}
 	return out, err
 }

@@ -3,13 +3,16 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob/fs"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/resource"
 )
 
@@ -78,7 +81,12 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.listener, err = listen(s.o.Config, s.o.Log); err != nil {
 		return err
 	}
-	if s.parts, err = build(ctx, s.o); err != nil {
+	s.parts, err = build(ctx, s.o)
+	if meta.IsDamaged(err) {
+		return fmt.Errorf("database %s is damaged; `lockfast store rebuild` makes a new one from the store: %w",
+			strings.TrimPrefix(s.o.Config.Metadata, "sqlite:"), err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.dir.Announce(s.Address()); err != nil {
