@@ -92,7 +92,7 @@ func endpoint(text string) (string, error) {
 		u.Fragment != "" {
 		return "", errors.New("endpoint is not of the form https://HOST:PORT")
 	}
-	return strings.TrimSuffix(text, "/"), nil
+	return strings.TrimRight(text, "/"), nil
 }
 
 // checkPrefix leaves room for the longest name in a key of 1024 bytes.

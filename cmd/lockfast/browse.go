@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,29 +102,41 @@ func printable(b []byte) string {
 	return string(b)
 }
 
-// fileMode turns type and permission bits into Go's form, which prints as ls does.
-func fileMode(it *lockfastapi.Item) fs.FileMode {
-	m := fs.FileMode(it.Mode & 0o777)
+// fileMode writes type and permission bits as ls(1) does.
+func fileMode(it *lockfastapi.Item) string {
+	text := []byte("?rwxrwxrwx")
 	switch it.Type {
+	case lockfastapi.ItemTypeFile:
+		text[0] = '-'
 	case lockfastapi.ItemTypeDir:
-		m |= fs.ModeDir
+		text[0] = 'd'
 	case lockfastapi.ItemTypeLink:
-		m |= fs.ModeSymlink
+		text[0] = 'l'
 	case lockfastapi.ItemTypeFifo:
-		m |= fs.ModeNamedPipe
+		text[0] = 'p'
 	case lockfastapi.ItemTypeChar:
-		m |= fs.ModeDevice | fs.ModeCharDevice
+		text[0] = 'c'
 	case lockfastapi.ItemTypeBlock:
-		m |= fs.ModeDevice
+		text[0] = 'b'
 	case lockfastapi.ItemTypeSocket:
-		m |= fs.ModeSocket
+		text[0] = 's'
 	}
-	for bit, mode := range map[int]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if it.Mode&bit != 0 {
-			m |= mode
+	for i := range 9 {
+		if it.Mode&(0o400>>i) == 0 {
+			text[1+i] = '-'
 		}
 	}
-	return m
+	for i, letter := range []byte("sst") { // in the place of the x of owner, group and others
+		x := &text[3*(i+1)]
+		switch {
+		case it.Mode&(0o4000>>i) == 0:
+		case *x == 'x':
+			*x = letter
+		default:
+			*x = letter - 'a' + 'A'
+		}
+	}
+	return string(text)
 }
 
 func newCat(a *app) *cobra.Command {

@@ -30,7 +30,15 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit(newRoot(&app{out: &output{}}))
+	root := newRoot(&app{out: &output{}})
+	root.InitDefaultHelpCmd() // as running it does
+	root.InitDefaultCompletionCmd()
+	visit(root)
+	for _, args := range [][]string{{"help"}, {"completion"}, {"completion", "bash"}} {
+		if c, _, err := root.Find(args); err != nil || c.Name() != args[len(args)-1] {
+			t.Errorf("there is no command %v, and its help is not looked at", args)
+		}
+	}
 }
 
 func TestUsageErrors(t *testing.T) {

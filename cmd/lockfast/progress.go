@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"time"
 
@@ -24,19 +25,24 @@ func (o *output) progress(subject string, bytes bool) *progress {
 	p.last = p.start
 	if f, ok := o.stderr.(*os.File); ok && !o.json && term.IsTerminal(int(f.Fd())) {
 		p.max = -1
-		p.bar = progressbar.NewOptions64(-1,
-			progressbar.OptionSetWriter(o.stderr),
-			progressbar.OptionSetDescription(subject),
-			progressbar.OptionShowBytes(bytes),
-			progressbar.OptionUseIECUnits(true),
-			progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(true),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish(),
-		)
+		p.bar = newBar(o.stderr, subject, bytes, 100*time.Millisecond)
 	}
 	return p
+}
+
+// newBar returns a bar whose end is not known yet, and which is drawn no more often than every pause.
+func newBar(w io.Writer, subject string, bytes bool, pause time.Duration) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(-1,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription(subject),
+		progressbar.OptionShowBytes(bytes),
+		progressbar.OptionUseIECUnits(true),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionFullWidth(),
+		progressbar.OptionThrottle(pause),
+		progressbar.OptionClearOnFinish(),
+	)
 }
 
 // update tells of new figures. total is 0 when it is unknown.

@@ -44,7 +44,25 @@ directory, else they run one privately for as long as they last.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(a), newBackup(a), newRestore(a), newCopy(a), newLs(a), newCat(a), newDiff(a), newList(a), newDelete(a),
 		newEvents(a), newTrail(a), newPlan(a), newResource(a), newVault(a), newKey(a), newAccount(a), newClock(a), newStore(a), newVersion(a))
+	exemplify(root)
 	return root
+}
+
+// exemplify gives the commands that cobra adds by itself examples, which all others have.
+func exemplify(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Example = "  lockfast help restore"
+		case "completion":
+			c.Example = "  lockfast completion bash > /etc/bash_completion.d/lockfast"
+			for _, shell := range c.Commands() {
+				shell.Example = "  lockfast completion " + shell.Name()
+			}
+		}
+	}
 }
 
 // hyphens lets a flag also be written like its key in the configuration file.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -74,9 +73,8 @@ func ReadCredentials(name, profile string) (AccessKey, error) {
 		return key, fmt.Errorf("read credentials: %w", err)
 	}
 	section := ""
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
+	for text := range bytes.Lines(data) {
+		line := strings.TrimSpace(string(text))
 		if name, ok := sectionOf(line); ok {
 			section = name
 			continue

@@ -3,15 +3,15 @@ package server_test
 import (
 	"encoding/json"
 	"os/exec"
+	"path"
 	"strings"
 	"testing"
 )
 
 const module = "github.com/lockfast/lockfast/"
 
-// layers is the table of docs/architecture.md: a package imports only from lower rows. A name that ends in /... stands
-// for the packages below it, too; the most specific name counts. Packages that only serve tests or the build are not
-// in it.
+// layers is the table of docs/architecture.md: a package imports only from lower rows. Packages that only serve tests or the
+// build are not in it.
 var layers = []struct {
 	row   int
 	names string
@@ -43,7 +43,7 @@ var layers = []struct {
 }
 
 // offside are packages that only tests and the build use; nothing else may import them.
-var offside = []string{"internal/gen", "internal/deps", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs",
+var offside = []string{"internal/gen", "internal/meta/metatest", "blob/blobtest", "blob/fs/crashfs",
 	"blob/s3/s3test", "repo/ledgertest", "repo/protocolcheck", "repo/vector", "resource/resourcetest", "bench", "e2e", "tools/reader"}
 
 func rowOf(name string) int {
@@ -66,13 +66,15 @@ func isOffside(name string) bool {
 	return false
 }
 
-// TestLayers checks that imports point downwards.
+// TestLayers checks that imports point downwards, and that every name in the tables is one of a package or, for those that are
+// offside, of what is above some.
 func TestLayers(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports", module+"...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	found := map[string]bool{}
 	dec := json.NewDecoder(strings.NewReader(string(out)))
 	for dec.More() {
 		var p struct {
@@ -83,6 +85,9 @@ func TestLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := strings.TrimPrefix(p.ImportPath, module)
+		for up := name; up != "."; up = path.Dir(up) {
+			found[up] = found[up] || up == name || isOffside(name)
+		}
 		if isOffside(name) {
 			continue
 		}
@@ -95,6 +100,18 @@ func TestLayers(t *testing.T) {
 			if ours && (isOffside(other) || rowOf(other) >= row) {
 				t.Errorf("%s imports %s, which is not below it", name, other)
 			}
+		}
+	}
+	for _, l := range layers {
+		for name := range strings.FieldsSeq(l.names) {
+			if !found[name] {
+				t.Errorf("package %s of the table of layers does not exist", name)
+			}
+		}
+	}
+	for _, name := range offside {
+		if !found[name] {
+			t.Errorf("there is no package %s that is offside", name)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func ParseSegmentName(name string) (level int, id SegmentID, err error) {
 	var hex string
 	if n, _ := fmt.Sscanf(name, "x/%d/%s", &level, &hex); n == 2 {
 		c, err := chunk.ParseID(hex)
-		if err == nil && SegmentName(level, SegmentID(c)) == name {
+		if err == nil && level >= 0 && SegmentName(level, SegmentID(c)) == name {
 			return level, SegmentID(c), nil
 		}
 	}
