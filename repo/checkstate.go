@@ -37,6 +37,9 @@ func (c *check) small(ctx context.Context) error {
 	}
 	for _, list := range keys {
 		for _, o := range list {
+			if o.err == nil && o.UUID != c.v.UUID() {
+				o.err = chunk.Damaged(o.Name(), "it is of another vault")
+			}
 			if err := c.noted(blob.Name(o.Name()), o.err); err != nil {
 				return err
 			}

@@ -87,7 +87,7 @@ func (c *check) hold(ctx context.Context, id PointID) (*Point, func(), error) {
 // tree walks a tree: nodes and lists have to be readable, and everything has to be in the refset, which may not have slots
 // without anything that the tree refers to.
 func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) error {
-	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}}
+	w := treeCheck{c: c, ctx: ctx, set: set, used: refset.NewBuilder(), visited: map[ID]bool{}, lost: map[ID]uint32{}}
 	changes := c.v.catalog.changes.Load()
 	err := tree.Walk(ctx, pointStore{c.v}, p.m.root, &w)
 	if err != nil && !isDamage(err) {
@@ -107,11 +107,14 @@ func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) err
 	}
 	if err != nil {
 		c.damagedPoint(string(manifestName(p.id)), p.id, fmt.Errorf("tree of recovery point %s: %w", p.id, err))
-		return nil
+		return c.lacks(ctx, p, w.lost)
 	}
 	if w.missing > 0 {
 		c.damagedPoint(string(refsetName(p.id, 1)), p.id,
 			chunk.Damaged("refset of recovery point "+string(p.id), "%d contents are not in it, the first is %s", w.missing, w.first))
+		if len(w.lost) > 0 {
+			return c.lacks(ctx, p, w.lost)
+		}
 		return nil
 	}
 	used, err := w.used.Set(c.v.catalog.slots)
@@ -125,6 +128,15 @@ func (c *check) tree(ctx context.Context, p *Point, set refset.Set, try int) err
 	return nil
 }
 
+// lacks names the entries of a point that cannot be restored, unless that was done when it was mended.
+func (c *check) lacks(ctx context.Context, p *Point, lost map[ID]uint32) error {
+	named := func(d DamagedPoint) bool { return d.ID == p.id }
+	if slices.ContainsFunc(c.report.DamagedPoints, named) {
+		return nil
+	}
+	return c.paths(ctx, p, lost)
+}
+
 // treeCheck compares what a tree refers to with a refset.
 type treeCheck struct {
 	c       *check
@@ -134,6 +146,7 @@ type treeCheck struct {
 	visited map[ID]bool // nodes and lists
 	missing int
 	first   ID
+	lost    map[ID]uint32 // of those that are missing, what no pack of the index holds; see [check.paths]
 }
 
 // Node implements [tree.Visitor].
@@ -156,14 +169,18 @@ func (t *treeCheck) Contents(b []byte) error {
 
 // use notes the slots of the refset that hold a content: several, when other bundles of the refset hold it too.
 func (t *treeCheck) use(id ID) {
-	found := false
+	found, stands := false, false
 	t.c.v.findWhere(id, func(loc index.Location) bool {
+		stands = true
 		if t.set.Has(loc.Pack, int(loc.Slot)) {
 			found = true
 			t.used.Add(loc.Pack, int(loc.Slot))
 		}
 		return false
 	})
+	if !stands {
+		t.lost[id] = index.NoPack
+	}
 	if !found {
 		if t.missing++; t.missing == 1 {
 			t.first = id
