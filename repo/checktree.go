@@ -118,15 +118,15 @@ func (c *check) tree(ctx context.Context, p *Point, set refset.Set, lost *lostCo
 			return c.tree(ctx, p, set, lost, try+1)
 		}
 	}
-	if err != nil {
-		lost.cut = true
-		c.damagedPoint(string(manifestName(p.id)), p.id, fmt.Errorf("tree of recovery point %s: %w", p.id, err))
-		return nil
-	}
 	for id := range w.nowhere {
 		if _, known := lost.ids[id]; !known {
 			lost.ids[id] = index.NoPack
 		}
+	}
+	if err != nil {
+		lost.cut = true
+		c.damagedPoint(string(manifestName(p.id)), p.id, fmt.Errorf("tree of recovery point %s: %w", p.id, err))
+		return nil
 	}
 	if w.missing > 0 {
 		c.damagedPoint(string(refsetName(p.id, 1)), p.id,

@@ -2,9 +2,15 @@ package repo
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockfast/lockfast/repo/chunk"
+	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
+	"github.com/lockfast/lockfast/repo/refset"
+	"github.com/lockfast/lockfast/repo/seal"
 	"github.com/lockfast/lockfast/repo/tree"
 )
 
@@ -115,4 +121,97 @@ func Misplaced(ctx context.Context, v *Vault) (PointID, error) {
 		}
 	}
 	return "", nil
+}
+
+// PrepareUnresolved prepares a recovery point as Prepare does, but for the contents that are in no pack, which it passes over.
+func PrepareUnresolved(ctx context.Context, w *Writer, f Facts) (Prepared, error) {
+	if err := w.drain(); err != nil {
+		return Prepared{}, err
+	}
+	w.copied = true // its tree is finished
+	if err := w.storeLastPacks(); err != nil {
+		return Prepared{}, err
+	}
+	if err := w.tree.resolveLater(false); err != nil {
+		return Prepared{}, err
+	}
+	w.tree.later = nil
+	return w.Prepare(ctx, f)
+}
+
+// Unindex takes contents out of the only index segment of a vault, which is to be opened anew afterwards.
+func Unindex(ctx context.Context, v *Vault, gone ...ID) error {
+	segments := v.catalog.liveSegments()
+	if len(segments) != 1 {
+		return fmt.Errorf("%d segments", len(segments))
+	}
+	b := index.NewBuilder()
+	for n, row := range v.catalog.packs() {
+		p, err := v.openPack(ctx, row)
+		if err != nil {
+			return err
+		}
+		info := index.PackInfo{Info: p.Info, Slots: len(p.Slots)}
+		for _, s := range p.Slots {
+			all := []ID{s.ID}
+			if s.Kind == chunk.Bundle {
+				all = nil
+			}
+			for _, part := range s.Parts {
+				all = append(all, part.ID)
+			}
+			for _, id := range all {
+				for loc := range v.catalog.set.Places(id) {
+					if loc.Pack == uint32(n) && !slices.Contains(gone, id) {
+						b.Add(id, info, loc)
+					}
+				}
+			}
+		}
+	}
+	built, err := b.BuildID(index.SegmentID(segments[0].ID))
+	if err != nil {
+		return err
+	}
+	name := segmentName(0, segments[0].ID)
+	if err := v.store.Delete(ctx, name); err != nil {
+		return err
+	}
+	_, err = v.putSealed(ctx, seal.TypeSegment, name, built.Plain)
+	return err
+}
+
+// RootOf returns the root of a recovery point's tree.
+func RootOf(p *Point) ID { return p.m.root }
+
+// PlaceOf returns the place of a content that stands in one pack.
+func PlaceOf(v *Vault, id ID) (packID pack.ID, slot int) {
+	for loc := range v.catalog.set.Places(id) {
+		return pack.ID(v.catalog.row(loc.Pack).id), int(loc.Slot)
+	}
+	return pack.ID{}, -1
+}
+
+// ChangeRefset writes a further generation of a recovery point's refset, without a slot or with a further one.
+func ChangeRefset(ctx context.Context, v *Vault, id PointID, in pack.ID, slot int, drop bool) error {
+	set, err := v.refset(ctx, id)
+	if err != nil {
+		return err
+	}
+	n, _ := v.catalog.known(in)
+	b := refset.NewBuilder()
+	for s := range set.Packs() {
+		for has := range s.Each() {
+			if !drop || s.Pack != n || has != slot {
+				b.Add(s.Pack, has)
+			}
+		}
+	}
+	if !drop {
+		b.Add(n, slot)
+	}
+	if set, err = b.Set(v.catalog.slots); err != nil {
+		return err
+	}
+	return v.putRefset(ctx, refsetName(id, 2), set)
 }
