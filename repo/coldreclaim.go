@@ -23,6 +23,14 @@ func (r *reclaim) packer(kind ObjectKind) *packer {
 	return r.w.data
 }
 
+// now is the time by which cold packs have their minimum time.
+func (r *reclaim) now() time.Time {
+	if r.o.Now.IsZero() {
+		return time.Now()
+	}
+	return r.o.Now
+}
+
 // coldFate is what becomes of a cold pack.
 type coldFate int
 
@@ -37,17 +45,15 @@ const leastCold = 5
 
 // weighCold decides about a live cold pack, of whose slots so many bytes are dead, and notes what of it is.
 func (r *reclaim) weighCold(x *victim, dead int64) coldFate {
-	now := r.o.Now
-	if now.IsZero() {
-		now = time.Now()
-	}
 	x.dead = dead + x.parts
+	goes := x.live.Total == 0 || leastCold*(x.size-x.dead) < x.size
 	switch {
-	case now.Sub(x.since) < r.o.ColdMinimum:
+	case r.now().Sub(x.since) < r.o.ColdMinimum:
+		if goes {
+			r.report.Next = earlier(r.report.Next, x.since.Add(r.o.ColdMinimum))
+		}
 		return coldStays
-	case x.live.Total == 0:
-		return coldGoes
-	case leastCold*(x.size-x.dead) < x.size:
+	case goes:
 		return coldGoes
 	case x.dead == 0 && x.size < r.packTarget(ObjectCold)/smallPack:
 		return coldMerges

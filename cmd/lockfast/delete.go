@@ -39,6 +39,7 @@ type freedResult struct {
 	RecoveryPoints    int64  `json:"recovery_points"`
 	FreedBytes        int64  `json:"freed_bytes"`
 	FreedPartBytes    int64  `json:"freed_part_bytes"`
+	RetainedBytes     int64  `json:"retained_bytes"`
 	PinnedBytes       int64  `json:"pinned_bytes"`
 	SharedBytes       int64  `json:"shared_bytes"`
 	SharedBundleBytes int64  `json:"shared_bundle_bytes"`
@@ -199,13 +200,16 @@ func (a *app) printDeletion(d *lockfastapi.PointDeletion) error {
 func (a *app) printFreed(v *lockfastapi.VaultDeletion) error {
 	if a.out.json {
 		return a.out.line(freedResult{Type: "result", Vault: v.BackupVaultName, DryRun: true, RecoveryPoints: v.RecoveryPoints,
-			FreedBytes: v.FreedBytes, FreedPartBytes: v.FreedPartBytes, PinnedBytes: v.PinnedBytes, SharedBytes: v.SharedBytes,
+			FreedBytes: v.FreedBytes, FreedPartBytes: v.FreedPartBytes, RetainedBytes: v.RetainedBytes, PinnedBytes: v.PinnedBytes, SharedBytes: v.SharedBytes,
 			SharedBundleBytes: v.SharedBundleBytes, ColdFreedBytes: v.ColdFreedBytes, ColdFreedParts: v.ColdFreedPartBytes})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: deleting %d recovery points frees %s", v.BackupVaultName, v.RecoveryPoints, size(v.FreedBytes))
 	if v.ColdFreedBytes > 0 {
 		fmt.Fprintf(&b, " (%s of it in cold storage, when little of what it stands in is needed)", size(v.ColdFreedBytes))
+	}
+	if v.RetainedBytes > 0 {
+		fmt.Fprintf(&b, " (%s of it when the store does not retain it any more)", size(v.RetainedBytes))
 	}
 	if v.PinnedBytes > 0 {
 		fmt.Fprintf(&b, ", and %s when the jobs have ended that use it", size(v.PinnedBytes))

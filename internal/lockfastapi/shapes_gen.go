@@ -187,6 +187,7 @@ var (
 		{Name: "MeasuredAt", Required: true, Shape: wire.PlainTimestamp},
 		{Name: "PhysicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+		{Name: "RetainedBytes", Required: true, Shape: wire.PlainLong},
 	}}
 	shapeGetVaultVerificationInput = &wire.Shape{Name: "GetVaultVerificationInput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultVerificationInput](), Members: []wire.Member{
 		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
@@ -527,6 +528,7 @@ var (
 		{Name: "FreedPartBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "PinnedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+		{Name: "RetainedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "SharedBundleBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "SharedBytes", Required: true, Shape: wire.PlainLong},
 	}}

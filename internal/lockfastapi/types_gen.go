@@ -247,6 +247,7 @@ type GetVaultUsageOutput struct {
 	MeasuredAt        time.Time // required
 	PhysicalBytes     int64     // required
 	RecoveryPoints    int64     // required
+	RetainedBytes     int64     // required
 }
 
 // GetVaultVerificationInput is the input of GetVaultVerification.
@@ -673,6 +674,7 @@ type VaultDeletion struct {
 	FreedPartBytes     int64  // required
 	PinnedBytes        int64  // required
 	RecoveryPoints     int64  // required
+	RetainedBytes      int64  // required
 	SharedBundleBytes  int64  // required
 	SharedBytes        int64  // required
 }

@@ -174,7 +174,7 @@ func (s *Service) wouldFree(ctx context.Context, d *deletion) ([]lockfastapi.Vau
 			return nil, fmt.Errorf("measure vault %s: %w", p.VaultName, err)
 		}
 		out = append(out, lockfastapi.VaultDeletion{BackupVaultName: p.VaultName, RecoveryPoints: points[p.VaultUUID],
-			FreedBytes: f.SlotBytes, FreedPartBytes: f.PartBytes, PinnedBytes: f.PinnedBytes, SharedBytes: f.SharedBytes,
+			FreedBytes: f.SlotBytes, RetainedBytes: f.RetainedBytes, FreedPartBytes: f.PartBytes, PinnedBytes: f.PinnedBytes, SharedBytes: f.SharedBytes,
 			SharedBundleBytes: f.BundleBytes, ColdFreedBytes: f.ColdBytes, ColdFreedPartBytes: f.ColdPartBytes, Epoch: int64(f.Epoch)})
 	}
 	return out, nil
