@@ -176,7 +176,7 @@ there; a reclaim leaves it while much of its pack is needed. Both count in LIVE 
 func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer, header string) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 	if err != nil {
-		return err
+		return fmt.Errorf("vault %s: %w", vault, err)
 	}
 	if a.out.json {
 		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,

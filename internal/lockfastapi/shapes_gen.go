@@ -531,6 +531,7 @@ var (
 		{Name: "RetainedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "SharedBundleBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "SharedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "Unknown", Shape: wire.PlainString},
 	}}
 	shapeVaultDeletions    = &wire.Shape{Name: "VaultDeletions", Kind: wire.List, Item: shapeVaultDeletion}
 	shapeVerificationDays  = &wire.Shape{Name: "VerificationDays", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(3650))}

@@ -677,4 +677,5 @@ type VaultDeletion struct {
 	RetainedBytes      int64  // required
 	SharedBundleBytes  int64  // required
 	SharedBytes        int64  // required
+	Unknown            *string
 }

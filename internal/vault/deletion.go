@@ -10,6 +10,7 @@ import (
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/repo"
 )
 
@@ -170,10 +171,14 @@ func (s *Service) wouldFree(ctx context.Context, d *deletion) ([]lockfastapi.Vau
 	out := []lockfastapi.VaultDeletion{}
 	for _, p := range vaults {
 		f, err := s.store.WouldFree(ctx, p.VaultUUID, stored[p.VaultUUID])
+		var unknown *string
+		if refused, ok := errors.AsType[wire.APIError](err); ok { // the others can be measured all the same
+			unknown, err = new(refused.Error()), nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("measure vault %s: %w", p.VaultName, err)
 		}
-		out = append(out, lockfastapi.VaultDeletion{BackupVaultName: p.VaultName, RecoveryPoints: points[p.VaultUUID],
+		out = append(out, lockfastapi.VaultDeletion{BackupVaultName: p.VaultName, Unknown: unknown, RecoveryPoints: points[p.VaultUUID],
 			FreedBytes: f.SlotBytes, RetainedBytes: f.RetainedBytes, FreedPartBytes: f.PartBytes, PinnedBytes: f.PinnedBytes, SharedBytes: f.SharedBytes,
 			SharedBundleBytes: f.BundleBytes, ColdFreedBytes: f.ColdBytes, ColdFreedPartBytes: f.ColdPartBytes, Epoch: int64(f.Epoch)})
 	}
