@@ -377,6 +377,7 @@ var (
 		{Name: "ResourceArn", Required: true, Shape: shapeArn},
 		{Name: "ResourceName", Shape: wire.PlainString},
 		{Name: "ResourceType", Required: true, Shape: wire.PlainString},
+		{Name: "SizesOutdated", Required: true, Shape: wire.PlainBoolean},
 		{Name: "Status", Required: true, Shape: wire.PlainString},
 		{Name: "StatusMessage", Shape: wire.PlainString},
 		{Name: "StorageClass", Required: true, Shape: wire.PlainString},

@@ -470,6 +470,7 @@ type RecoveryPoint struct {
 	ResourceArn               string // required
 	ResourceName              *string
 	ResourceType              string // required
+	SizesOutdated             bool   // required
 	Status                    string // required
 	StatusMessage             *string
 	StorageClass              string // required

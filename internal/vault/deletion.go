@@ -46,6 +46,10 @@ func (s *Service) DescribeDeletion(ctx context.Context, in *lockfastapi.Describe
 	out := &lockfastapi.DescribeDeletionOutput{}
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		out.RecoveryPoints = []lockfastapi.PointDeletion{}
+		outdated, err := outdatedVaults(ctx, tx, caller.From(ctx))
+		if err != nil {
+			return err
+		}
 		for _, p := range d.points {
 			why, err := s.refusal(ctx, tx, d, p)
 			if err != nil {
@@ -55,6 +59,7 @@ func (s *Service) DescribeDeletion(ctx context.Context, in *lockfastapi.Describe
 			if err != nil {
 				return err
 			}
+			sized.SizesOutdated = slices.Contains(outdated, p.VaultUUID)
 			out.RecoveryPoints = append(out.RecoveryPoints, lockfastapi.PointDeletion{RecoveryPoint: sized, Refusal: some(why)})
 		}
 		return nil
