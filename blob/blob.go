@@ -139,6 +139,10 @@ type Retainer interface {
 	// returns ErrNotExist for a blob that is not there, and [errors.ErrUnsupported] when the place where the store lies
 	// cannot retain.
 	Retain(ctx context.Context, name Name, until time.Time) error
+
+	// RetainedUntil returns when the retention of a blob ends, of which the time may have come; zero if there is none. It
+	// returns the errors of Retain.
+	RetainedUntil(ctx context.Context, name Name) (time.Time, error)
 }
 
 // AsRetainer returns the power of a store, or of the one that it wraps, to retain blobs. A wrapper tells by a method

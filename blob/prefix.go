@@ -121,3 +121,11 @@ func (s subRetainer) Retain(ctx context.Context, name Name, until time.Time) err
 	}
 	return s.inner.Retain(ctx, whole, until)
 }
+
+func (s subRetainer) RetainedUntil(ctx context.Context, name Name) (time.Time, error) {
+	whole, err := s.whole(name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.inner.RetainedUntil(ctx, whole)
+}

@@ -38,12 +38,14 @@ const leastCold = 5
 // weighCold decides about a live cold pack, of whose slots so many bytes are dead, and notes what of it is.
 func (r *reclaim) weighCold(x *victim, dead int64) coldFate {
 	x.dead = dead + x.parts
+	goes := x.live.Total == 0 || leastCold*(x.size-x.dead) < x.size
 	switch {
 	case r.o.ColdMinimum > 0 && time.Since(x.since) < r.o.ColdMinimum:
+		if goes {
+			r.report.Next = earlier(r.report.Next, x.since.Add(r.o.ColdMinimum))
+		}
 		return coldStays
-	case x.live.Total == 0:
-		return coldGoes
-	case leastCold*(x.size-x.dead) < x.size:
+	case goes:
 		return coldGoes
 	case x.dead == 0 && x.size < r.packTarget(ObjectCold)/smallPack:
 		return coldMerges

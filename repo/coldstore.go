@@ -180,6 +180,16 @@ func (s coldRetainer) Retain(ctx context.Context, name blob.Name, until time.Tim
 	return s.inMain.Retain(ctx, name, until)
 }
 
+// RetainedUntil implements [blob.Retainer].
+func (s coldRetainer) RetainedUntil(ctx context.Context, name blob.Name) (time.Time, error) {
+	if isColdPack(name) {
+		if until, err := s.inCold.RetainedUntil(ctx, name); !errors.Is(err, blob.ErrNotExist) {
+			return until, err
+		}
+	}
+	return s.inMain.RetainedUntil(ctx, name)
+}
+
 // Summer lets [blob.AsSummer] see through, if one of the stores keeps checksums.
 func (s coldStore) Summer() (blob.Summer, bool) {
 	main, ok := blob.AsSummer(s.main)

@@ -9,13 +9,14 @@ import (
 
 // Freed is what becomes of the data of some points if they are deleted, all together (docs/format.md section 16.5).
 type Freed struct {
-	Epoch       uint64 // gc epoch of the ledger
-	Points      int    // how many of them there are
-	SlotBytes   int64  // stored bytes of slots that nothing else needs: a reclaim frees them, but ColdBytes when it suits
-	PinnedBytes int64  // stored bytes of slots that sessions need, and no other points: free when these have ended
-	PartBytes   int64  // plain bytes of parts that nothing else needs, in bundles that stay: a reclaim of everything frees them
-	SharedBytes int64  // stored bytes of slots that other points need, too, and that stay
-	BundleBytes int64  // of SharedBytes, bundles with such parts
+	Epoch         uint64 // gc epoch of the ledger
+	Points        int    // how many of them there are
+	SlotBytes     int64  // stored bytes of slots that nothing else needs: a reclaim frees them, but ColdBytes when it suits
+	PinnedBytes   int64  // stored bytes of slots that sessions need, and no other points: free when these have ended
+	RetainedBytes int64  // of SlotBytes, those in packs that the store retains now: free when that has ended
+	PartBytes     int64  // plain bytes of parts that nothing else needs, in bundles that stay: a reclaim of everything frees them
+	SharedBytes   int64  // stored bytes of slots that other points need, too, and that stay
+	BundleBytes   int64  // of SharedBytes, bundles with such parts
 
 	ColdBytes     int64 // of SlotBytes, in cold packs: free when little of the pack is needed (docs/format.md section 16.4)
 	ColdPartBytes int64 // of PartBytes, likewise
@@ -77,6 +78,9 @@ func (f *whatIf) between(ctx context.Context, from, to uint32, window *lengthWin
 	free := refset.AndNot(only, whole)
 	f.SlotBytes += free.Bytes(window.of)
 	f.ColdBytes += refset.Only(free, f.v.catalog.isCold).Bytes(window.of)
+	if err := f.retains(ctx, free, window); err != nil {
+		return err
+	}
 	f.PinnedBytes += refset.Intersect(only, whole).Bytes(window.of)
 	f.SharedBytes += shared.Bytes(window.of)
 	f.live = refset.Union(f.live, stay)
@@ -84,6 +88,22 @@ func (f *whatIf) between(ctx context.Context, from, to uint32, window *lengthWin
 	f.shared = refset.Union(f.shared, shared)
 	f.window = window
 	return nil
+}
+
+// retains adds up what the store retains of slots.
+func (f *whatIf) retains(ctx context.Context, free refset.Set, window *lengthWindow) error {
+	var rows []packRow
+	for s := range free.Packs() {
+		rows = append(rows, f.v.catalog.row(s.Pack))
+	}
+	until, err := f.v.retainedUntil(ctx, rows)
+	if len(until) > 0 {
+		f.RetainedBytes += refset.Only(free, func(n uint32) bool {
+			_, retained := until[f.v.catalog.row(n).id]
+			return retained
+		}).Bytes(window.of)
+	}
+	return err
 }
 
 // parts adds up the parts that only the points name which go, in bundles that stay. Bundles that sessions need stay whole

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,6 +32,7 @@ type lastMeasure struct {
 	mu  sync.Mutex // one measure at a time in this process
 	of  [32]byte   // guarded by mu
 	was Measure    // guarded by mu
+	end time.Time  // guarded by mu: when something that is dead is not retained any more; zero = never
 
 	refsets int64 // bytes of refsets that are held at once, about; 0 is refsetMemory
 	slots   int   // slots whose lengths are held at once, about; 0 is windowSlots
@@ -88,10 +90,10 @@ func (a *account) moved(ctx context.Context) (bool, error) {
 
 func (v *Vault) measure(ctx context.Context, a *account) (Measure, error) {
 	now := a.fingerprint()
-	if now == v.measured.of {
+	if now == v.measured.of && (v.measured.end.IsZero() || time.Now().Before(v.measured.end)) {
 		return v.measured.was, nil
 	}
-	for _, step := range []func(context.Context) error{a.list, a.slots, a.parts} {
+	for _, step := range []func(context.Context) error{a.list, a.slots, a.parts, a.retained} {
 		if err := step(ctx); err != nil {
 			return Measure{}, err
 		}
@@ -100,7 +102,7 @@ func (v *Vault) measure(ctx context.Context, a *account) (Measure, error) {
 	for i, id := range a.points {
 		m.Sizes[id] = a.sizes[i]
 	}
-	v.measured.of, v.measured.was = now, m
+	v.measured.of, v.measured.was, v.measured.end = now, m, a.end
 	return m, nil
 }
 
@@ -126,6 +128,38 @@ type account struct {
 	whole  refset.Set // needed by sessions, which may need every part of a bundle
 	sizes  []Sizes    // by point
 	usage  Usage
+	dying  []deadPack // with something that nothing needs
+	end    time.Time  // when the first of them is not retained any more; zero if none is
+}
+
+// deadPack is a pack of which so many bytes are dead.
+type deadPack struct {
+	packRow
+	bytes int64
+}
+
+// retained adds up what is dead and retained by the store.
+func (a *account) retained(ctx context.Context) error {
+	rows := make([]packRow, len(a.dying))
+	for i, x := range a.dying {
+		rows[i] = x.packRow
+	}
+	until, err := a.v.retainedUntil(ctx, rows)
+	for _, x := range a.dying {
+		if end, ok := until[x.id]; ok {
+			a.usage.RetainedBytes += x.bytes
+			a.end = earlier(a.end, end)
+		}
+	}
+	return err
+}
+
+// earlier returns the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // account reads the ledger.
@@ -204,6 +238,7 @@ func (a *account) list(ctx context.Context) error {
 			row := a.v.catalog.row(n)
 			if row.state == ObjectRetired || row.state == ObjectReserved && ended[row.session] {
 				a.usage.dead(row.kind, info.Size)
+				a.dying = append(a.dying, deadPack{row, info.Size})
 			}
 		}
 	}
@@ -297,6 +332,9 @@ func (a *account) weigh(from, to uint32, live, locked refset.Set, window *length
 			dead = deadBytes(window.of(n), used)
 		}
 		a.usage.dead(row.kind, dead)
+		if dead > 0 {
+			a.dying = append(a.dying, deadPack{row, dead})
+		}
 		a.usage.live(row.kind, row.size-dead)
 	}
 	a.usage.LockedBytes += locked.Bytes(window.of)

@@ -47,7 +47,10 @@ type ReclaimReport struct {
 	DamagedPacks   int64 // could not be rewritten and stay; see Check
 	PacksRetained  int64 // dead ones that the store retains, not among those removed; a later reclaim removes them
 	BytesRetained  int64 // of them
-	BundlesSplit   int64 // bundles of which only the needed parts were kept
+	// Next is when a later reclaim finds more to free than this one, although nothing changes: the first retention or minimum
+	// time of a cold pack has ended that keeps something dead. Zero if nothing is kept so.
+	Next         time.Time
+	BundlesSplit int64 // bundles of which only the needed parts were kept
 }
 
 // Reclaim frees what no recovery point needs: it sweeps what ended sessions left, removes packs that are dead, moves what
@@ -81,7 +84,7 @@ func (r *ReclaimReport) add(o ReclaimReport) {
 	r.ObjectsSwept += o.ObjectsSwept
 	r.BundlesSplit += o.BundlesSplit
 	r.ForeignObjects, r.DamagedPacks = o.ForeignObjects, o.DamagedPacks
-	r.PacksRetained, r.BytesRetained = o.PacksRetained, o.BytesRetained
+	r.PacksRetained, r.BytesRetained, r.Next = o.PacksRetained, o.BytesRetained, o.Next
 }
 
 // collect runs something in a session that may condemn and retire packs.
@@ -134,6 +137,7 @@ type reclaim struct {
 
 	retiredNow map[ID]bool // packs that this reclaim retired
 	removed    map[ID]bool // packs whose objects it removed; false = the store retains them
+	kept       []packRow   // those that the store retains
 
 	mu       sync.Mutex            // guards what follows
 	moved    map[tierID]place      // where chunks went
@@ -206,11 +210,14 @@ func (r *reclaim) run(ctx context.Context) error {
 	switch err := r.mergeIndex(ctx); {
 	case errors.Is(err, blob.ErrNoSpace):
 		r.v.log.Warn("index is not merged", "error", err)
-		return nil
+		return r.due(ctx)
 	case err != nil:
 		return err
 	}
-	return r.removeRetired(ctx)
+	if err := r.removeRetired(ctx); err != nil {
+		return err
+	}
+	return r.due(ctx)
 }
 
 // afford leaves out victims that would need more space than the budget, but not the first one that needs any. A run that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -210,6 +211,7 @@ func (r *reclaim) removePacks(ctx context.Context, packs []packRow) error {
 			if err != nil {
 				r.report.PacksRetained++
 				r.report.BytesRetained += x.size
+				r.kept = append(r.kept, x)
 				if r.retiredNow[x.id] {
 					r.report.PacksRemoved--
 					r.report.BytesRemoved -= x.size
@@ -220,6 +222,22 @@ func (r *reclaim) removePacks(ctx context.Context, packs []packRow) error {
 		})
 	}
 	return g.Wait()
+}
+
+// retainedAgain is how long to wait for the end of a retention of which the store does not tell.
+const retainedAgain = 24 * time.Hour
+
+// due finds out when the first of the packs can be removed that the store retains.
+func (r *reclaim) due(ctx context.Context) error {
+	until, err := r.v.retainedUntil(ctx, r.kept)
+	for _, x := range r.kept {
+		end, ok := until[x.id]
+		if !ok {
+			end = time.Now().Add(retainedAgain)
+		}
+		r.report.Next = earlier(r.report.Next, end)
+	}
+	return err
 }
 
 // outlived reports whether a session that was opened before the epoch was active when refsets were rewritten: what it has

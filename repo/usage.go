@@ -13,6 +13,7 @@ type Usage struct {
 	LiveBytes     int64 // of packs that are needed by points, or by sessions that run, without dead slots
 	DeadBytes     int64 // of slots and of whole packs that nothing needs: what waits for a reclaim
 	DeadPartBytes int64 // plain bytes of parts that nothing needs in bundles that something needs: Reclaim frees them when asked to free everything
+	RetainedBytes int64 // of DeadBytes, those of packs that the store retains now: no reclaim frees them before that ends
 	LockedBytes   int64 // of LiveBytes, slots that only points need which are held
 	Points        int64
 	LogicalBytes  int64     // sum over the points

@@ -45,6 +45,7 @@ type Vault struct {
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
 	measured   lastMeasure
+	retentions retentions
 
 	allowing    sync.Mutex
 	coldAllowed bool // the format says so; guarded by allowing

@@ -26,6 +26,15 @@ func retain(t *testing.T, s blob.Store) {
 	if err != nil {
 		t.Fatalf("Retain = %v", err)
 	}
+	if got, err := r.RetainedUntil(t.Context(), "a/kept"); err != nil || got.Before(until) || got.After(until.Add(2*time.Second)) {
+		t.Errorf("RetainedUntil = %s, %v, want %s", got, err, until)
+	}
+	if got, err := r.RetainedUntil(t.Context(), "a/free"); err != nil || !got.IsZero() {
+		t.Errorf("RetainedUntil of what is not = %s, %v, want zero", got, err)
+	}
+	if _, err := r.RetainedUntil(t.Context(), "a/none"); !errors.Is(err, blob.ErrNotExist) {
+		t.Errorf("RetainedUntil of nothing = %v, want %v", err, blob.ErrNotExist)
+	}
 	refused := func(when string) {
 		t.Helper()
 		if err := s.Delete(t.Context(), "a/kept"); !errors.Is(err, blob.ErrRetained) {

@@ -199,6 +199,19 @@ func (s *Store) Retain(ctx context.Context, name blob.Name, until time.Time) err
 	return nil
 }
 
+// RetainedUntil implements [blob.Retainer].
+func (s *Store) RetainedUntil(ctx context.Context, name blob.Name) (time.Time, error) {
+	if err := check(ctx, name); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.blobs[name]; !ok {
+		return time.Time{}, fmt.Errorf("read the retention of %s: %w", name, blob.ErrNotExist)
+	}
+	return s.until[name], nil
+}
+
 // KeepSums has the store keep the checksum of what is put from now on. Overwrite leaves it as it is.
 func (s *Store) KeepSums() {
 	s.mu.Lock()

@@ -280,6 +280,15 @@ func (r retainer) Retain(ctx context.Context, name blob.Name, until time.Time) e
 	return r.s.do(ctx, func() error { return r.inner.Retain(ctx, name, until) })
 }
 
+// RetainedUntil implements [blob.Retainer].
+func (r retainer) RetainedUntil(ctx context.Context, name blob.Name) (until time.Time, err error) {
+	err = r.s.do(ctx, func() (err error) {
+		until, err = r.inner.RetainedUntil(ctx, name)
+		return err
+	})
+	return until, err
+}
+
 // Summer lets [blob.AsSummer] see through.
 func (s *Store) Summer() (blob.Summer, bool) {
 	inner, ok := blob.AsSummer(s.store)

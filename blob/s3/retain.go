@@ -32,6 +32,17 @@ func (s *Store) Retain(ctx context.Context, name blob.Name, until time.Time) err
 	return nil
 }
 
+// RetainedUntil implements [blob.Retainer].
+func (s *Store) RetainedUntil(ctx context.Context, name blob.Name) (until time.Time, err error) {
+	if err = s.check(ctx, name); err == nil {
+		until, err = s.retainedUntil(ctx, *s.key(name))
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the retention of %s: %w", name, err)
+	}
+	return until, nil
+}
+
 func (s *Store) retain(ctx context.Context, key string, until time.Time) error {
 	present, err := s.retainedUntil(ctx, key)
 	if err != nil || !present.Before(until) {

@@ -40,11 +40,13 @@ type freedResult struct {
 	RecoveryPoints    int64  `json:"recovery_points"`
 	FreedBytes        int64  `json:"freed_bytes"`
 	FreedPartBytes    int64  `json:"freed_part_bytes"`
+	RetainedBytes     int64  `json:"retained_bytes"`
 	PinnedBytes       int64  `json:"pinned_bytes"`
 	SharedBytes       int64  `json:"shared_bytes"`
 	SharedBundleBytes int64  `json:"shared_bundle_bytes"`
 	ColdFreedBytes    int64  `json:"cold_freed_bytes"`
 	ColdFreedParts    int64  `json:"cold_freed_part_bytes"`
+	Unknown           string `json:"unknown,omitempty"` // why it cannot be said what would be freed
 }
 
 func newDelete(a *app) *cobra.Command {
@@ -156,6 +158,15 @@ func (a *app) previewDeletion(ctx context.Context, c *client, arns []string, vau
 			return err
 		}
 	}
+	var unknown error
+	for _, v := range out.Vaults {
+		if v.Unknown != nil {
+			unknown = errors.Join(unknown, fmt.Errorf("vault %s cannot be measured: %s", v.BackupVaultName, *v.Unknown))
+		}
+	}
+	if unknown != nil {
+		return unknown
+	}
 	if refused > 0 {
 		return fmt.Errorf("%d of %d recovery points may not be deleted", refused, len(out.RecoveryPoints))
 	}
@@ -200,13 +211,19 @@ func (a *app) printDeletion(d *lockfastapi.PointDeletion) error {
 func (a *app) printFreed(v *lockfastapi.VaultDeletion) error {
 	if a.out.json {
 		return a.out.line(freedResult{Type: "result", Vault: v.BackupVaultName, DryRun: true, RecoveryPoints: v.RecoveryPoints,
-			FreedBytes: v.FreedBytes, FreedPartBytes: v.FreedPartBytes, PinnedBytes: v.PinnedBytes, SharedBytes: v.SharedBytes,
-			SharedBundleBytes: v.SharedBundleBytes, ColdFreedBytes: v.ColdFreedBytes, ColdFreedParts: v.ColdFreedPartBytes})
+			FreedBytes: v.FreedBytes, FreedPartBytes: v.FreedPartBytes, RetainedBytes: v.RetainedBytes, PinnedBytes: v.PinnedBytes, SharedBytes: v.SharedBytes,
+			SharedBundleBytes: v.SharedBundleBytes, ColdFreedBytes: v.ColdFreedBytes, ColdFreedParts: v.ColdFreedPartBytes, Unknown: deref(v.Unknown)})
+	}
+	if v.Unknown != nil {
+		return nil // said in the end
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: deleting %d recovery points frees %s", v.BackupVaultName, v.RecoveryPoints, size(v.FreedBytes))
 	if v.ColdFreedBytes > 0 {
 		fmt.Fprintf(&b, " (%s of it in cold storage, when little of what it stands in is needed)", size(v.ColdFreedBytes))
+	}
+	if v.RetainedBytes > 0 {
+		fmt.Fprintf(&b, " (%s of it when the store does not retain it any more)", size(v.RetainedBytes))
 	}
 	if v.PinnedBytes > 0 {
 		fmt.Fprintf(&b, ", and %s when the jobs have ended that use it", size(v.PinnedBytes))

@@ -29,6 +29,7 @@ type pointLine struct {
 	StoredBytes      *int64    `json:"stored_bytes"`
 	UniqueBytes      *int64    `json:"unique_bytes"`
 	UniquePartBytes  *int64    `json:"unique_part_bytes"`
+	SizesOutdated    bool      `json:"sizes_outdated"` // the vault has changed since unique_bytes and unique_part_bytes were computed
 	IsParent         bool      `json:"is_parent"`
 	ParentARN        string    `json:"parent_recovery_point_arn,omitempty"`
 	Member           string    `json:"composite_member_identifier,omitempty"`
@@ -72,7 +73,7 @@ LOGICAL is the size of the files, STORED what the data takes that they use in th
 point alone would free. A reclaim that is asked for frees PARTS in addition: small files, by their size before compression,
 in bundles with files that others need. CLASS is WARM, or COLD for what is in cold storage. The recovery point of a group has
 no data of its own and shows the sums of its members, which follow it, indented. Sizes show - until they are computed, some
-seconds after a change. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something,
+seconds after a change, and a ~ while UNIQUE and PARTS are those from before it. REASON says why a recovery point could not be deleted (EXPIRED), or lacks something,
 or since when verifications know that it is damaged, and which files it misses.`,
 		Example: `  lockfast list
   lockfast list --vault offsite --json`,
@@ -118,7 +119,7 @@ func (a *app) printLine(p *lockfastapi.RecoveryPoint) error {
 	return a.out.line(pointLine{Type: "result", RecoveryPointARN: p.RecoveryPointArn, ResourceARN: p.ResourceArn,
 		ResourceName: deref(p.ResourceName), Vault: p.BackupVaultName, Status: p.Status,
 		StatusMessage: deref(p.StatusMessage), Damage: damageOf(p), StorageClass: p.StorageClass, Created: p.CreationDate.UTC(), LogicalBytes: p.LogicalBytes,
-		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes, IsParent: p.IsParent,
+		StoredBytes: p.StoredBytes, UniqueBytes: p.UniqueBytes, UniquePartBytes: p.UniquePartBytes, SizesOutdated: p.SizesOutdated, IsParent: p.IsParent,
 		ParentARN: deref(p.ParentRecoveryPointArn), Member: deref(p.CompositeMemberIdentifier)})
 }
 
@@ -147,6 +148,14 @@ func printTable(w io.Writer, all []lockfastapi.RecoveryPoint) error {
 	return table.Flush()
 }
 
+// about is a size that other recovery points of the vault change, with ~ before it when it is outdated.
+func about(p *lockfastapi.RecoveryPoint, n *int64) string {
+	if n != nil && p.SizesOutdated {
+		return "~" + size(*n)
+	}
+	return sizeOr(n)
+}
+
 // printPoint prints a row of a table. It fails when the table is flushed, if it does.
 func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 	resource := deref(p.ResourceName)
@@ -154,6 +163,6 @@ func printPoint(table io.Writer, p *lockfastapi.RecoveryPoint, depth int) {
 		resource = p.ResourceArn
 	}
 	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t%s\n", local(p.CreationDate), p.Status, p.StorageClass,
-		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), sizeOr(p.UniqueBytes), sizeOr(p.UniquePartBytes), p.BackupVaultName,
+		sizeOr(p.LogicalBytes), sizeOr(p.StoredBytes), about(p, p.UniqueBytes), about(p, p.UniquePartBytes), p.BackupVaultName,
 		strings.Repeat("  ", depth), resource, p.RecoveryPointArn, reason(p))
 }

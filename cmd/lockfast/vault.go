@@ -39,6 +39,7 @@ type statsLine struct {
 	PhysicalBytes  int64     `json:"physical_bytes"`
 	LiveBytes      int64     `json:"live_bytes"`
 	DeadBytes      int64     `json:"dead_bytes"`
+	RetainedBytes  int64     `json:"retained_bytes"`
 	DeadPartBytes  int64     `json:"dead_part_bytes"`
 	LockedBytes    int64     `json:"locked_bytes"`
 	ColdLive       int64     `json:"cold_live_bytes"`
@@ -152,7 +153,8 @@ func newVaultStats(a *app) *cobra.Command {
 	var header string // above the first vault
 	cmd := overVaults(a, "stats", "Show what vaults store",
 		`Show what a vault stores, or every vault. LOGICAL is the size of the files in all recovery points, PHYSICAL what the vault
-takes. LIVE is needed, DEAD waits for a reclaim; the rest is the index and the like. PARTS are small files that no recovery
+takes. LIVE is needed, DEAD waits for a reclaim; the rest is the index and the like. RETAINED is what of DEAD the store lets nobody
+remove yet (store_retention). PARTS are small files that no recovery
 point needs, by their size before compression, in bundles with others: a reclaim that is asked for frees them. LOCKED is
 what only recovery points need that must not be deleted. COLD is what is live in cold storage, COLD DEAD what nothing needs
 there; a reclaim leaves it while much of its pack is needed. Both count in LIVE and DEAD.`,
@@ -164,7 +166,7 @@ there; a reclaim leaves it while much of its pack is needed. Both count in LIVE 
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		table.Init(a.out.stdout, 0, 0, 2, ' ', 0)
-		header = "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tPARTS\tLOCKED\tCOLD\tCOLD DEAD\n"
+		header = "VAULT\tRECOVERY POINTS\tLOGICAL\tPHYSICAL\tLIVE\tDEAD\tRETAINED\tPARTS\tLOCKED\tCOLD\tCOLD DEAD\n"
 		err := run(cmd, args)
 		return cmp.Or(err, table.Flush())
 	}
@@ -174,16 +176,16 @@ there; a reclaim leaves it while much of its pack is needed. Both count in LIVE 
 func (a *app) vaultStats(ctx context.Context, c *client, vault string, table io.Writer, header string) error {
 	u, err := call(ctx, c, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 	if err != nil {
-		return orList(err)
+		return fmt.Errorf("vault %s: %w", vault, orList(err))
 	}
 	if a.out.json {
 		return a.out.line(statsLine{Type: "result", Vault: vault, RecoveryPoints: u.RecoveryPoints,
-			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes,
+			LogicalBytes: u.LogicalBytes, PhysicalBytes: u.PhysicalBytes, LiveBytes: u.LiveBytes, DeadBytes: u.DeadBytes, RetainedBytes: u.RetainedBytes,
 			DeadPartBytes: u.DeadPartBytes, LockedBytes: u.LockedBytes,
 			ColdLive: u.ColdLiveBytes, ColdDead: u.ColdDeadBytes, ColdDeadPart: u.ColdDeadPartBytes, Epoch: u.Epoch, MeasuredAt: u.MeasuredAt.UTC()})
 	}
-	_, err = fmt.Fprintf(table, "%s%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", header, vault, u.RecoveryPoints, size(u.LogicalBytes),
-		size(u.PhysicalBytes), size(u.LiveBytes), size(u.DeadBytes), size(u.DeadPartBytes), size(u.LockedBytes), size(u.ColdLiveBytes), size(u.ColdDeadBytes))
+	_, err = fmt.Fprintf(table, "%s%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", header, vault, u.RecoveryPoints, size(u.LogicalBytes),
+		size(u.PhysicalBytes), size(u.LiveBytes), size(u.DeadBytes), size(u.RetainedBytes), size(u.DeadPartBytes), size(u.LockedBytes), size(u.ColdLiveBytes), size(u.ColdDeadBytes))
 	return err
 }
 

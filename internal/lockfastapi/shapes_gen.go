@@ -187,6 +187,7 @@ var (
 		{Name: "MeasuredAt", Required: true, Shape: wire.PlainTimestamp},
 		{Name: "PhysicalBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+		{Name: "RetainedBytes", Required: true, Shape: wire.PlainLong},
 	}}
 	shapeGetVaultVerificationInput = &wire.Shape{Name: "GetVaultVerificationInput", Kind: wire.Structure, Type: reflect.TypeFor[GetVaultVerificationInput](), Members: []wire.Member{
 		{Name: "BackupVaultName", Wire: "backupVaultName", In: wire.Label, Required: true, Shape: shapeBackupVaultName},
@@ -376,6 +377,7 @@ var (
 		{Name: "ResourceArn", Required: true, Shape: shapeArn},
 		{Name: "ResourceName", Shape: wire.PlainString},
 		{Name: "ResourceType", Required: true, Shape: wire.PlainString},
+		{Name: "SizesOutdated", Required: true, Shape: wire.PlainBoolean},
 		{Name: "Status", Required: true, Shape: wire.PlainString},
 		{Name: "StatusMessage", Shape: wire.PlainString},
 		{Name: "StorageClass", Required: true, Shape: wire.PlainString},
@@ -527,8 +529,10 @@ var (
 		{Name: "FreedPartBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "PinnedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "RecoveryPoints", Required: true, Shape: wire.PlainLong},
+		{Name: "RetainedBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "SharedBundleBytes", Required: true, Shape: wire.PlainLong},
 		{Name: "SharedBytes", Required: true, Shape: wire.PlainLong},
+		{Name: "Unknown", Shape: wire.PlainString},
 	}}
 	shapeVaultDeletions    = &wire.Shape{Name: "VaultDeletions", Kind: wire.List, Item: shapeVaultDeletion}
 	shapeVerificationDays  = &wire.Shape{Name: "VerificationDays", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(3650))}

@@ -247,6 +247,7 @@ type GetVaultUsageOutput struct {
 	MeasuredAt        time.Time // required
 	PhysicalBytes     int64     // required
 	RecoveryPoints    int64     // required
+	RetainedBytes     int64     // required
 }
 
 // GetVaultVerificationInput is the input of GetVaultVerification.
@@ -469,6 +470,7 @@ type RecoveryPoint struct {
 	ResourceArn               string // required
 	ResourceName              *string
 	ResourceType              string // required
+	SizesOutdated             bool   // required
 	Status                    string // required
 	StatusMessage             *string
 	StorageClass              string // required
@@ -673,6 +675,8 @@ type VaultDeletion struct {
 	FreedPartBytes     int64  // required
 	PinnedBytes        int64  // required
 	RecoveryPoints     int64  // required
+	RetainedBytes      int64  // required
 	SharedBundleBytes  int64  // required
 	SharedBytes        int64  // required
+	Unknown            *string
 }

@@ -37,6 +37,8 @@ func NewVaultMetrics(reg prometheus.Registerer, vaults *vault.Service, log *slog
 	add("physical_bytes", "Bytes of all objects of a vault.", func(u vault.Usage) float64 { return float64(u.PhysicalBytes) })
 	add("live_bytes", "Bytes of packs that recovery points or running jobs need.", func(u vault.Usage) float64 { return float64(u.LiveBytes) })
 	add("dead_bytes", "Bytes of packs that nothing needs, which wait for a reclaim.", func(u vault.Usage) float64 { return float64(u.DeadBytes) })
+	add("retained_bytes", "Dead bytes in packs that the store retained when they were measured, so that no reclaim frees them yet.",
+		func(u vault.Usage) float64 { return float64(u.RetainedBytes) })
 	add("dead_part_bytes", "Bytes, before compression, of small files that nothing needs in bundles that something needs.",
 		func(u vault.Usage) float64 { return float64(u.DeadPartBytes) })
 	add("locked_bytes", "Live bytes that only recovery points need which cannot be deleted now.",

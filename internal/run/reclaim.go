@@ -26,6 +26,7 @@ type Reclaimer struct {
 	ColdMinimum time.Duration
 
 	mu   sync.Mutex
+	next map[string]time.Time  // when a reclaim of a vault finds more to free; guarded by mu
 	due  map[string]dueTime    // vaults to reclaim in the background; guarded by mu
 	busy map[string]chan token // a channel of one token per vault; guarded by mu
 }
@@ -43,6 +44,8 @@ const (
 	busyRetry = time.Second
 	// failedRetry is the least time from a reclaim in the background that failed to the next one.
 	failedRetry = 30 * time.Second
+	// keptRetry is the least time from a reclaim to the next one for what could not be removed yet.
+	keptRetry = time.Minute
 )
 
 // Reclaim frees all that can be freed down to a threshold, after a reclaim of the vault that is running, here or on another
@@ -78,10 +81,48 @@ func (r *Reclaimer) once(ctx context.Context, vaultUUID string, o repo.ReclaimOp
 		report, err = v.Reclaim(ctx, o)
 		err = advised(err)
 	}
+	if err == nil {
+		r.remember(vaultUUID, report.Next)
+	}
 	if freed, ok := due[vaultUUID]; ok && err == nil {
 		err = r.Store.o.Ledgers.Reclaimed(ctx, vaultUUID, freed)
 	}
 	return report, err
+}
+
+// remember has a vault reclaimed at a time, when what the store retains or a minimum time keeps of it now is free; zero is
+// never. A vault that a server has left behind is due again when that server, or another one, starts.
+func (r *Reclaimer) remember(vaultUUID string, next time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.next = map[string]time.Time{}
+	}
+	if next.IsZero() {
+		delete(r.next, vaultUUID)
+		return
+	}
+	if soonest := time.Now().Add(keptRetry); next.Before(soonest) {
+		next = soonest
+	}
+	r.next[vaultUUID] = next
+}
+
+// ripen makes the vaults due whose remembered time has come, and forgets that.
+func (r *Reclaimer) ripen() {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, at := range r.next {
+		if now.Before(at) {
+			continue
+		}
+		if r.due == nil {
+			r.due = map[string]dueTime{}
+		}
+		r.due[id] = dueTime{time.Now(), true}
+		delete(r.next, id)
+	}
 }
 
 func (r *Reclaimer) slot(vaultUUID string) chan token {
@@ -123,6 +164,7 @@ func (r *Reclaimer) Run(ctx context.Context) error {
 		for id := range due {
 			r.schedule(id, r.Delay, false)
 		}
+		r.ripen()
 		for id, asked := range r.take(time.Now()) {
 			if _, still := due[id]; still || asked {
 				r.background(ctx, id)

@@ -90,6 +90,31 @@ func TestReclaimer_WaitsAndTakesABurstTogether(t *testing.T) {
 	})
 }
 
+func TestReclaimer_RemembersWhenMoreIsFree(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &Reclaimer{Log: quiet, Delay: time.Minute}
+		due := func() map[string]bool {
+			r.ripen()
+			return r.take(time.Now())
+		}
+		r.remember("v", time.Now().Add(48*time.Hour))
+		r.remember("settled", time.Now().Add(time.Hour))
+		r.remember("settled", time.Time{})
+		time.Sleep(47 * time.Hour)
+		if ids := due(); len(ids) != 0 {
+			t.Errorf("due before the time: %v", ids)
+		}
+		time.Sleep(time.Hour)
+		if ids := due(); len(ids) != 1 || !ids["v"] {
+			t.Errorf("due at the time = %v, want v", ids)
+		}
+		if ids := due(); len(ids) != 0 {
+			t.Errorf("due once more: %v", ids)
+		}
+	})
+}
+
 func TestFreeName(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 67_800_000, time.FixedZone("", 3600))

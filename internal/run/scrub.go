@@ -29,10 +29,16 @@ type Scrubber struct {
 	fresh map[string]bool // vaults that got a recovery point; guarded by mu
 }
 
-// scrubEvery is how often the scrubber looks for what is due. What the day allows it reads then.
-const scrubEvery = 10 * time.Minute
+const (
+	// scrubEvery is how often the scrubber looks for what is due. What the day allows it reads then.
+	scrubEvery = 10 * time.Minute
+	// scrubPause is how long a pack waits for jobs to end.
+	scrubPause = 10 * time.Second
+	// scrubTurn is how many packs of a vault are read beside jobs before it is the turn of another vault.
+	scrubTurn = 60
+)
 
-// Committed has something of a new recovery point read back, when no job runs.
+// Committed has something of a new recovery point read back soon.
 func (s *Scrubber) Committed(vaultUUID string) {
 	if s.Share == 0 {
 		return
@@ -45,18 +51,15 @@ func (s *Scrubber) Committed(vaultUUID string) {
 	s.fresh[vaultUUID] = true
 }
 
-// Run scrubs until ctx is done. While jobs run it waits.
+// Run scrubs until ctx is done: at leisure while jobs run, but not never, since on a busy server some always do.
 func (s *Scrubber) Run(ctx context.Context) error {
 	if s.Share == 0 {
 		return nil
 	}
 	next := time.Now().Add(scrubEvery)
 	for wait(ctx, time.Second) {
-		if s.Metrics.Busy() {
-			continue
-		}
 		for _, id := range s.take() {
-			s.scrub(ctx, id, repo.ScrubOptions{Fresh: true})
+			s.scrub(ctx, id, repo.ScrubOptions{Fresh: true, Yield: s.pace(ctx)})
 		}
 		if time.Now().Before(next) {
 			continue
@@ -67,10 +70,23 @@ func (s *Scrubber) Run(ctx context.Context) error {
 			s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
 		}
 		for _, id := range all {
-			s.scrub(ctx, id, repo.ScrubOptions{Share: s.Share, Rate: s.Rate, Yield: s.Metrics.Busy})
+			s.scrub(ctx, id, repo.ScrubOptions{Share: s.Share, Rate: s.Rate, Yield: s.pace(ctx)})
 		}
 	}
 	return nil
+}
+
+// pace returns what a scrub asks before each pack: whether to end.
+func (s *Scrubber) pace(ctx context.Context) func() bool {
+	beside := 0 // packs read while jobs run
+	return func() bool {
+		for end := time.Now().Add(scrubPause); s.Metrics.Busy() && time.Now().Before(end) && wait(ctx, time.Second); {
+		}
+		if s.Metrics.Busy() {
+			beside++
+		}
+		return ctx.Err() != nil || beside > scrubTurn
+	}
 }
 
 func (s *Scrubber) take() []string {

@@ -510,7 +510,7 @@ func (p *parts) background(ctx context.Context) error {
 		})
 	})
 	if p.o.Config.StoreRetention > 0 {
-		g.Go(func() error { // for packs whose locks have ended
+		g.Go(func() error { // for packs whose locks have ended, which a server that is no more has remembered
 			return run.Every(ctx, p.o.Log, 24*time.Hour, func(ctx context.Context) error {
 				p.reclaimAll(p.storedVaults(ctx))
 				return nil

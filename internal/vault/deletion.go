@@ -10,6 +10,7 @@ import (
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/repo"
 )
 
@@ -45,6 +46,10 @@ func (s *Service) DescribeDeletion(ctx context.Context, in *lockfastapi.Describe
 	out := &lockfastapi.DescribeDeletionOutput{}
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		out.RecoveryPoints = []lockfastapi.PointDeletion{}
+		outdated, err := outdatedVaults(ctx, tx, caller.From(ctx))
+		if err != nil {
+			return err
+		}
 		for _, p := range d.points {
 			why, err := s.refusal(ctx, tx, d, p)
 			if err != nil {
@@ -54,6 +59,7 @@ func (s *Service) DescribeDeletion(ctx context.Context, in *lockfastapi.Describe
 			if err != nil {
 				return err
 			}
+			sized.SizesOutdated = slices.Contains(outdated, p.VaultUUID)
 			out.RecoveryPoints = append(out.RecoveryPoints, lockfastapi.PointDeletion{RecoveryPoint: sized, Refusal: some(why)})
 		}
 		return nil
@@ -170,11 +176,15 @@ func (s *Service) wouldFree(ctx context.Context, d *deletion) ([]lockfastapi.Vau
 	out := []lockfastapi.VaultDeletion{}
 	for _, p := range vaults {
 		f, err := s.store.WouldFree(ctx, p.VaultUUID, stored[p.VaultUUID])
+		var unknown *string
+		if refused, ok := errors.AsType[wire.APIError](err); ok { // the others can be measured all the same
+			unknown, err = new(refused.Error()), nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("measure vault %s: %w", p.VaultName, err)
 		}
-		out = append(out, lockfastapi.VaultDeletion{BackupVaultName: p.VaultName, RecoveryPoints: points[p.VaultUUID],
-			FreedBytes: f.SlotBytes, FreedPartBytes: f.PartBytes, PinnedBytes: f.PinnedBytes, SharedBytes: f.SharedBytes,
+		out = append(out, lockfastapi.VaultDeletion{BackupVaultName: p.VaultName, Unknown: unknown, RecoveryPoints: points[p.VaultUUID],
+			FreedBytes: f.SlotBytes, RetainedBytes: f.RetainedBytes, FreedPartBytes: f.PartBytes, PinnedBytes: f.PinnedBytes, SharedBytes: f.SharedBytes,
 			SharedBundleBytes: f.BundleBytes, ColdFreedBytes: f.ColdBytes, ColdFreedPartBytes: f.ColdPartBytes, Epoch: int64(f.Epoch)})
 	}
 	return out, nil

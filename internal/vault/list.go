@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
@@ -179,11 +180,16 @@ func (s *Service) ListRecoveryPoints(ctx context.Context, in *lockfastapi.ListRe
 	out := &lockfastapi.ListRecoveryPointsOutput{RecoveryPoints: []lockfastapi.RecoveryPoint{}, NextToken: next}
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		out.RecoveryPoints = out.RecoveryPoints[:0]
+		outdated, err := outdatedVaults(ctx, tx, c)
+		if err != nil {
+			return err
+		}
 		for _, p := range points {
 			sized, err := s.sized(ctx, tx, p)
 			if err != nil {
 				return err
 			}
+			sized.SizesOutdated = slices.Contains(outdated, p.VaultUUID)
 			out.RecoveryPoints = append(out.RecoveryPoints, sized)
 		}
 		return nil

@@ -45,7 +45,7 @@ func (s *Service) GetVaultUsage(ctx context.Context, in *lockfastapi.GetVaultUsa
 	return &lockfastapi.GetVaultUsageOutput{
 		PhysicalBytes: m.PhysicalBytes, LiveBytes: m.LiveBytes, DeadBytes: m.DeadBytes, DeadPartBytes: m.DeadPartBytes,
 		LockedBytes: m.LockedBytes, RecoveryPoints: v.Points, LogicalBytes: m.LogicalBytes, Epoch: int64(m.Epoch), MeasuredAt: s.now(),
-		ColdLiveBytes: m.Cold.LiveBytes, ColdDeadBytes: m.Cold.DeadBytes, ColdDeadPartBytes: m.Cold.DeadPartBytes,
+		RetainedBytes: m.RetainedBytes, ColdLiveBytes: m.Cold.LiveBytes, ColdDeadBytes: m.Cold.DeadBytes, ColdDeadPartBytes: m.Cold.DeadPartBytes,
 	}, nil
 }
 
@@ -84,7 +84,7 @@ func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		all = nil
 		rows, err := tx.Query(ctx, `SELECT v.account, v.region, v.name, v.point_count, u.epoch, u.measured_at, u.physical_bytes, u.live_bytes,
-			u.dead_bytes, u.dead_part_bytes, u.locked_bytes, u.logical_bytes, u.cold_live_bytes, u.cold_dead_bytes, u.cold_dead_part_bytes
+			u.dead_bytes, u.dead_part_bytes, u.locked_bytes, u.logical_bytes, u.cold_live_bytes, u.cold_dead_bytes, u.cold_dead_part_bytes, u.retained_bytes
 			FROM vault_usage u JOIN vault v ON v.uuid = u.vault_uuid ORDER BY v.account, v.region, v.name`)
 		if err != nil {
 			return fmt.Errorf("list usage of vaults: %w", err)
@@ -93,7 +93,7 @@ func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 		for rows.Next() {
 			var u Usage
 			err := rows.Scan(&u.Account, &u.Region, &u.Vault, &u.Points, &u.Epoch, at{&u.MeasuredAt}, &u.PhysicalBytes, &u.LiveBytes,
-				&u.DeadBytes, &u.DeadPartBytes, &u.LockedBytes, &u.LogicalBytes, &u.Cold.LiveBytes, &u.Cold.DeadBytes, &u.Cold.DeadPartBytes)
+				&u.DeadBytes, &u.DeadPartBytes, &u.LockedBytes, &u.LogicalBytes, &u.Cold.LiveBytes, &u.Cold.DeadBytes, &u.Cold.DeadPartBytes, &u.RetainedBytes)
 			if err != nil {
 				return fmt.Errorf("list usage of vaults: %w", err)
 			}
@@ -152,14 +152,14 @@ func setSizes(ctx context.Context, tx *meta.Tx, points []Point) error {
 
 func (s *Service) setUsage(ctx context.Context, tx *meta.Tx, v Vault, m repo.Measure) error {
 	_, err := tx.Exec(ctx, `INSERT INTO vault_usage (vault_uuid, epoch, measured_at, physical_bytes, live_bytes, dead_bytes, dead_part_bytes,
-		locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		locked_bytes, logical_bytes, cold_live_bytes, cold_dead_bytes, cold_dead_part_bytes, retained_bytes, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (vault_uuid) DO UPDATE SET epoch = excluded.epoch, measured_at = excluded.measured_at,
 		physical_bytes = excluded.physical_bytes, live_bytes = excluded.live_bytes, dead_bytes = excluded.dead_bytes,
 		dead_part_bytes = excluded.dead_part_bytes, locked_bytes = excluded.locked_bytes, logical_bytes = excluded.logical_bytes,
 		cold_live_bytes = excluded.cold_live_bytes, cold_dead_bytes = excluded.cold_dead_bytes,
-		cold_dead_part_bytes = excluded.cold_dead_part_bytes, changes = excluded.changes`,
+		cold_dead_part_bytes = excluded.cold_dead_part_bytes, retained_bytes = excluded.retained_bytes, changes = excluded.changes`,
 		v.UUID, int64(m.Epoch), micros(s.now()), m.PhysicalBytes, m.LiveBytes, m.DeadBytes, m.DeadPartBytes, m.LockedBytes, m.LogicalBytes,
-		m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes, v.Changes)
+		m.Cold.LiveBytes, m.Cold.DeadBytes, m.Cold.DeadPartBytes, m.RetainedBytes, v.Changes)
 	if err != nil {
 		return fmt.Errorf("record usage of vault %s: %w", v.UUID, err)
 	}

@@ -36,6 +36,7 @@ type others struct {
 	inUse     map[string]bool
 	measure   repo.Measure
 	freed     map[string]repo.Freed // by vault and the recovery points' names in the store
+	unfreed   map[string]error      // by vault: why it cannot be measured
 	coverage  repo.Coverage
 	// unreachable is what is the matter with the store.
 	unreachable error
@@ -89,7 +90,7 @@ func (o *others) Measure(context.Context, string, func(repo.PointID) bool) (repo
 }
 
 func (o *others) WouldFree(_ context.Context, vaultUUID string, points []repo.PointID) (repo.Freed, error) {
-	return o.freed[fmt.Sprint(vaultUUID, points)], nil
+	return o.freed[fmt.Sprint(vaultUUID, points)], o.unfreed[vaultUUID]
 }
 
 func (o *others) Coverage(_ context.Context, _ string, within time.Duration) (repo.Coverage, error) {
