@@ -72,8 +72,8 @@ type DamagedPoint struct {
 
 // Damage is one damaged object and what it affects.
 type Damage struct {
-	Object string // name in the store
-	Err    error
+	Object string    // name in the store
+	Err    error     // what is wrong with it; its text does not begin with the name again
 	Points []PointID // that need what is damaged, ascending
 	Paths  [][]byte  // keys of entries in the first of them that miss what is damaged, at most 100
 }
@@ -179,7 +179,7 @@ func (c *check) damaged(name blob.Name, err error) *Damage {
 	defer c.mu.Unlock()
 	d := c.damages[string(name)]
 	if d == nil {
-		d = &Damage{Object: string(name), Err: err}
+		d = &Damage{Object: string(name), Err: withoutName(name, err)}
 		c.damages[string(name)] = d
 	}
 	return d
@@ -198,7 +198,7 @@ func (c *check) badSlot(n uint32, row packRow, slot int, err error) {
 		c.slots[n] = b
 	}
 	b.add(slot)
-	c.records[DamageRecord{Object: string(name), Pack: row.id, Slot: slot}] = err.Error()
+	c.records[DamageRecord{Object: string(name), Pack: row.id, Slot: slot}] = withoutName(name, err).Error()
 }
 
 // isDamage reports whether err is about the vault, not about reaching it.
@@ -269,11 +269,15 @@ func (c *check) segments(ctx context.Context) error {
 			continue
 		}
 		_, level, err := c.v.readSegment(ctx, o.ID)
+		if errors.Is(err, blob.ErrNotExist) {
+			c.segmentMissing(ctx, o.ID)
+			continue
+		}
 		if err != nil && !isDamage(err) {
 			return err
 		}
 		if err != nil && !c.v.catalog.segmentGone(ctx, o.ID) {
-			c.damaged(segmentName(level, o.ID), missingIsDamage(err))
+			c.damaged(segmentName(level, o.ID), err)
 		}
 	}
 	return nil
@@ -288,10 +292,23 @@ func (c *check) segmentName(ctx context.Context, id ID) error {
 			return err
 		}
 	}
-	if !c.v.catalog.segmentGone(ctx, id) {
-		c.damaged(segmentName(0, id), chunk.Damaged(string(segmentName(0, id)), "it is missing"))
-	}
+	c.segmentMissing(ctx, id)
 	return nil
+}
+
+// segmentMissing notes that a segment is not there, unless it was merged away.
+func (c *check) segmentMissing(ctx context.Context, id ID) {
+	if !c.v.catalog.segmentGone(ctx, id) {
+		name := segmentName(c.v.catalog.segmentLevel(id), id)
+		c.damaged(name, chunk.Damaged(string(name), "it is missing"))
+	}
+}
+
+// segmentLevel returns the level of a segment that was read when it was there, else 0.
+func (c *catalog) segmentLevel(id ID) int {
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	return c.segments[id]
 }
 
 // liveSegments returns the segments that should be there.
@@ -413,7 +430,10 @@ func (c *check) bytes(ctx context.Context, n uint32, row packRow, p *pack.Pack) 
 	for no, s := range p.Slots {
 		if buf, err = c.slot(op, no, s, b[s.Offset:s.Offset+s.Stored], buf); err != nil {
 			sound = false
-			c.badSlot(n, row, no, fmt.Errorf("%s slot %d: %w", p.Name(), no, err))
+			if name := fmt.Sprintf("%s slot %d", p.Name(), no); string(objectOf(err)) != name {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			c.badSlot(n, row, no, err)
 		}
 	}
 	if err := ctx.Err(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
@@ -121,6 +122,34 @@ func objectOf(err error) blob.Name {
 		return blob.Name(d.Object)
 	}
 	return unnamed
+}
+
+// unnamedError is an error whose text leaves out the object that the error is about.
+type unnamedError struct {
+	text string
+	err  error
+}
+
+func (e *unnamedError) Error() string { return e.text }
+func (e *unnamedError) Unwrap() error { return e.err }
+
+// withoutName returns an error about an object without the object's name, for where that stands before it.
+func withoutName(name blob.Name, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if d, ok := errors.AsType[*chunk.Damage](err); ok && d.Object == string(name) {
+		text = "damaged: " + d.What
+	} else if errors.Is(err, blob.ErrNotExist) && strings.Contains(text, string(name)) {
+		text = "damaged: it is missing"
+	} else if rest, ok := strings.CutPrefix(text, string(name)); ok {
+		text = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(rest, ":"), " "), "is ")
+	}
+	if text == err.Error() {
+		return err
+	}
+	return &unnamedError{text, err}
 }
 
 // noted notes damage of an object; what went away meanwhile is none.

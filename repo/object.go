@@ -175,7 +175,7 @@ func objectError(name blob.Name, err error) error {
 	case errors.As(err, &epoch) && !epoch.Lost:
 		return chunk.Damaged(string(name), "it names the vault key of epoch %d, which there never was", epoch.Epoch)
 	case errors.Is(err, seal.ErrWrongKey):
-		return chunk.Damaged(string(name), "%v", err)
+		return chunk.Damaged(string(name), "%v", seal.ErrWrongKey)
 	}
 	return err
 }

@@ -145,7 +145,7 @@ func (r *repairing) find(ctx context.Context) ([]Damage, error) {
 		}
 		for _, d := range records {
 			if !slices.ContainsFunc(known, func(k Damage) bool { return k.Object == d.Object }) {
-				known = append(known, Damage{Object: d.Object, Err: fmt.Errorf("%s is %w: %s", d.Object, ErrDamaged, d.Reason)})
+				known = append(known, Damage{Object: d.Object, Err: &unnamedError{d.Reason, ErrDamaged}})
 			}
 		}
 		if len(known) > 0 {

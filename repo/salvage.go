@@ -33,7 +33,7 @@ func (o *observed) note(name blob.Name, err error, points ...PointID) bool {
 		if o.damages == nil {
 			o.damages = map[blob.Name]*Damage{}
 		}
-		d, known = &Damage{Object: string(name), Err: err}, false
+		d, known = &Damage{Object: string(name), Err: withoutName(name, err)}, false
 		o.damages[name] = d
 	}
 	for _, id := range points {
@@ -95,7 +95,7 @@ const recordPatience = 5 * time.Second
 func (v *Vault) record(name blob.Name, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordPatience)
 	defer cancel()
-	d := DamageRecord{Object: string(name), Slot: WholeObject, Reason: err.Error()}
+	d := DamageRecord{Object: string(name), Slot: WholeObject, Reason: withoutName(name, err).Error()}
 	if _, id, perr := pack.ParseName(d.Object); perr == nil {
 		d.Pack = ID(id)
 	}

@@ -51,7 +51,7 @@ func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
 		if failed[i] != nil {
 			bad = true
 			c.damaged[ids[i]] = failed[i]
-			c.v.log.Warn("index segment is damaged, reading trailers instead", "object", segmentName(0, ids[i]), "error", failed[i])
+			c.v.log.Warn("index segment is damaged, reading trailers instead", "object", segmentName(levels[i], ids[i]), "error", failed[i])
 			continue
 		}
 		c.segments[ids[i]] = levels[i]
@@ -96,11 +96,10 @@ func (c *catalog) unload(ids []ID) {
 
 // readSegment reads a segment whose level is not known.
 func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, error) {
-	var err error
 	for _, level := range segmentLevels {
 		name := segmentName(level, id)
-		var plain []byte
-		if plain, err = v.getSealed(ctx, seal.TypeSegment, name, maxSegment); errors.Is(err, blob.ErrNotExist) {
+		plain, err := v.getSealed(ctx, seal.TypeSegment, name, maxSegment)
+		if errors.Is(err, blob.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return nil, level, err
@@ -108,7 +107,7 @@ func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, er
 		s, err := v.openSegment(string(name), plain)
 		return s, level, err
 	}
-	return nil, 0, err
+	return nil, 0, fmt.Errorf("read %s: %w", segmentName(0, id), blob.ErrNotExist)
 }
 
 // rebuild reads the trailers of the packs that no segment describes into a segment in memory. The caller holds
