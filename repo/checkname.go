@@ -121,7 +121,7 @@ func isRootName(name blob.Name) bool {
 	return strings.HasPrefix(string(name), "s/") || strings.HasPrefix(string(name), "j/")
 }
 
-// roots checks that what opening the vault needs is there, and the claim.
+// roots checks that what opening the vault needs is there: format, keys and claim.
 func (c *check) roots(ctx context.Context) error {
 	names, err := formatGenerations(ctx, c.v.store)
 	if err != nil {
@@ -130,15 +130,8 @@ func (c *check) roots(ctx context.Context) error {
 	if len(names) == 0 {
 		c.damaged("format", chunk.Damaged("format", "it is missing"))
 	}
-	keys, err := listKeyObjects(ctx, c.v.store)
-	if err != nil {
+	if err := c.keys(ctx); err != nil {
 		return err
-	}
-	for epoch := uint32(1); epoch <= c.v.keys.Epoch(); epoch++ {
-		if len(keys[epoch]) == 0 {
-			name := seal.KeyRecord{Epoch: epoch, Generation: 1}.Name()
-			c.damaged(blob.Name(name), chunk.Damaged(name, "it is missing"))
-		}
 	}
 	return c.claimed(ctx)
 }

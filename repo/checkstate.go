@@ -12,7 +12,7 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// small reads format and key objects and, from [CheckTrees] on, copy maps and states: all generations of those, so that damage is known
+// small reads format objects and, from [CheckTrees] on, copy maps and states: all generations of those, so that damage is known
 // while there still is an older one that can be read.
 func (c *check) small(ctx context.Context) error {
 	if c.o.Level < CheckHeads {
@@ -31,19 +31,8 @@ func (c *check) small(ctx context.Context) error {
 	if err := c.pair(ctx, names); err != nil {
 		return err
 	}
-	keys, err := listKeyObjects(ctx, c.v.store)
-	if err != nil {
-		return err
-	}
-	for _, list := range keys {
-		for _, o := range list {
-			if err := c.noted(blob.Name(o.Name()), o.err); err != nil {
-				return err
-			}
-		}
-	}
 	for _, d := range c.v.opening {
-		if formatGeneration(objectOf(d)) > 0 {
+		if _, _, key := parseKeyName(objectOf(d)); key || formatGeneration(objectOf(d)) > 0 {
 			continue // as it is now it was read above
 		}
 		_, err := c.v.store.Stat(ctx, objectOf(d))

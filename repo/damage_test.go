@@ -31,6 +31,8 @@ func copiesOf(name blob.Name) []blob.Name {
 	switch name {
 	case "format":
 		return []blob.Name{"format.2"}
+	case "k/1-1":
+		return []blob.Name{"k/1-2"}
 	}
 	return nil
 }

@@ -148,14 +148,17 @@ func (v *Vault) readKeys(ctx context.Context, k KeyWrapper) (*seal.Keys, error) 
 		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
 	}
 	secrets := map[uint32]seal.Secret{}
-	v.wrapping = nil
+	v.records, v.lone = map[uint32]seal.KeyRecord{}, nil
 	for _, epoch := range slices.Sorted(maps.Keys(all)) {
 		best, secret, domain, err := bestKeyObject(ctx, k, v.format.UUID, all[epoch])
 		if err != nil {
 			return nil, err
 		}
 		secrets[epoch], v.domain = secret, domain
-		v.wrapping = append(v.wrapping, WrappingKey{ID: best.KeyID, Links: best.Links})
+		v.records[epoch] = best.KeyRecord
+		if len(all[epoch]) == 1 {
+			v.lone = append(v.lone, best.KeyRecord)
+		}
 		for _, o := range all[epoch] {
 			if o.Generation <= best.Generation && o.err == nil {
 				continue

@@ -57,7 +57,7 @@ func listKeyObjects(ctx context.Context, s blob.Store) (map[uint32][]keyObject, 
 	return all, nil
 }
 
-// probeKeyObjects looks for a generation that a list does not show when the highest one that it shows is gone, and
+// probeKeyObjects looks for generations that a list does not show when the highest one that it shows is gone, or is alone, and
 // drops what is gone.
 func probeKeyObjects(ctx context.Context, s blob.Store, epoch uint32, list []keyObject) ([]keyObject, error) {
 	gone := func(o keyObject) bool { return errors.Is(o.err, blob.ErrNotExist) }
@@ -65,9 +65,15 @@ func probeKeyObjects(ctx context.Context, s blob.Store, epoch uint32, list []key
 	if len(list) > 0 {
 		highest = list[0].Generation
 	}
-	probe := len(list) == 0 || gone(list[0])
+	probes := uint32(0)
+	if len(list) == 0 || gone(list[0]) {
+		probes = keyProbes
+	}
 	list = slices.DeleteFunc(list, gone)
-	for g := highest + 1; probe && g <= highest+keyProbes; g++ {
+	if len(list) < copies {
+		probes = max(probes, 1)
+	}
+	for g := highest + 1; g <= highest+probes; g++ {
 		o, err := readKeyObject(ctx, s, epoch, g)
 		if err != nil {
 			return nil, err

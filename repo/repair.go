@@ -37,7 +37,7 @@ type RepairReport struct {
 	Segments  int64 // damaged index segments that were replaced
 	Refsets   int64 // refsets written anew
 	Manifests int64 // manifests written anew
-	States    int64 // states and format objects written anew, and copy maps removed
+	States    int64 // states, format and key objects written anew, and copy maps removed
 	Busy      int64 // damaged packs of sessions that still run; a later repair takes them
 
 	Slots      int64 // contents of damaged packs that were moved, and of these:
@@ -79,6 +79,7 @@ type repairing struct {
 	manifests []PointID
 	derive    map[PointID]bool    // whose refsets are damaged, or do not fit
 	lost      map[uint32]*badPack // by number of the pack
+	paired    bool                // the key objects were looked after, and are sound
 	settled   map[string]bool     // small objects that are sound again under their own names, or replaced
 	done      int64               // bytes of packs
 	total     int64

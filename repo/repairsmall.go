@@ -10,11 +10,11 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// small removes damaged copy maps, and writes damaged states and format objects anew: states by what their keeper knows, else
+// small removes damaged copy maps, and writes damaged states, format and key objects anew: states by what their keeper knows, else
 // by what can still be read of them, the object itself by its parity or another generation. A damaged claim is left
 // alone: a further one would shut out the servers that hold the vault. One that is missing is written again.
 func (r *repairing) small(ctx context.Context, damages []Damage) error {
-	v, formats := r.v, false
+	v, formats, keys := r.v, false, false
 	if len(damages) > 0 {
 		if err := v.mayWrite(ctx); err != nil {
 			return err
@@ -37,6 +37,12 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 			}
 			mended, formats = err == nil, true
 			r.settled[d.Object] = mended
+		} else if _, _, ok := parseKeyName(name); ok {
+			if !keys {
+				r.paired, err = r.keys(ctx)
+			}
+			mended, keys = err == nil && r.paired, true
+			r.settled[d.Object] = mended
 		} else if name == claimName(v.claim) {
 			mended, err = r.claim(ctx, name)
 			r.settled[d.Object] = mended
@@ -47,7 +53,7 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 		if mended {
 			r.report.States++
 		} else {
-			r.report.Lost = append(r.report.Lost, d) // of keys there is no second one
+			r.report.Lost = append(r.report.Lost, d)
 		}
 	}
 	return nil

@@ -32,8 +32,8 @@ type RewrapOptions struct {
 	Still func(ctx context.Context) error
 }
 
-// Rewrap wraps the keys of a vault anew unless they are current, and removes what wraps them otherwise: afterwards no key
-// but those of To is needed to open the vault. The vault may be in use, open or not; its keys stay the same. A Rewrap that
+// Rewrap wraps the keys of a vault anew unless they are current, in two objects that say the same, and removes what wraps them
+// otherwise: afterwards no key but those of To is needed to open the vault. The vault may be in use, open or not; its keys stay the same. A Rewrap that
 // is cut leaves the vault readable, and the next one completes it. It returns how many keys it wrapped. For a store that
 // holds no vault the error wraps [ErrFormat], while another one is at work on the vault it wraps [ErrBusy].
 func Rewrap(ctx context.Context, s blob.Store, o RewrapOptions) (wrapped int, err error) {
@@ -57,7 +57,7 @@ func Rewrap(ctx context.Context, s blob.Store, o RewrapOptions) (wrapped int, er
 		if err := w.run(ctx); err != nil {
 			return wrapped, fmt.Errorf("rewrap key of epoch %d: %w", epoch, err)
 		}
-		if w.made {
+		if w.wrapped {
 			wrapped++
 		}
 	}
@@ -67,10 +67,11 @@ func Rewrap(ctx context.Context, s blob.Store, o RewrapOptions) (wrapped int, er
 // rewrap is the work on one epoch.
 type rewrap struct {
 	RewrapOptions
-	store blob.Store
-	uuid  [16]byte
-	list  []keyObject
-	made  bool
+	store   blob.Store
+	uuid    [16]byte
+	list    []keyObject
+	made    []blob.Name
+	wrapped bool
 }
 
 func (w *rewrap) run(ctx context.Context) error {
@@ -78,22 +79,25 @@ func (w *rewrap) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := best.Generation
-	if keep != w.list[0].Generation || !w.To.Current(best.KeyID, best.Links, best.Wrapped) {
-		keep = w.list[0].Generation + 1
-		if err := w.write(ctx, best.KeyRecord, keep, secret); err != nil {
-			return err
+	r, keep := best.KeyRecord, map[uint32]bool{}
+	if w.To.Current(r.KeyID, r.Links, r.Wrapped) {
+		for _, o := range w.list {
+			if o.err == nil && len(keep) < copies && sameKeys(o.KeyRecord, r) {
+				keep[o.Generation] = true
+			}
 		}
+	} else if r, err = w.wrap(ctx, r, secret); err != nil {
+		return err
 	}
-	err = w.prove(ctx, best.Epoch, keep, secret)
+	err = w.pair(ctx, r, keep, secret)
 	if err == nil && w.Still != nil {
 		err = w.Still(ctx)
 	}
 	if err != nil {
-		return w.undo(ctx, best.Epoch, keep, err)
+		return w.undo(ctx, err)
 	}
 	for _, o := range w.list {
-		if o.Generation >= keep {
+		if keep[o.Generation] {
 			continue
 		}
 		if err := w.store.Delete(ctx, blob.Name(o.Name())); err != nil && !errors.Is(err, blob.ErrRetained) {
@@ -103,17 +107,45 @@ func (w *rewrap) run(ctx context.Context) error {
 	return nil
 }
 
-// write puts the next generation. The domain key goes along as it is, for it is sealed under the vault key.
-func (w *rewrap) write(ctx context.Context, r seal.KeyRecord, generation uint32, secret seal.Secret) (err error) {
-	r.Generation, r.KeyID, r.Links, r.Created = generation, w.To.KeyID(), w.To.Links(), time.Now().UTC()
+// wrap wraps the vault key. The domain key goes along as it is, for it is sealed under the vault key.
+func (w *rewrap) wrap(ctx context.Context, r seal.KeyRecord, secret seal.Secret) (_ seal.KeyRecord, err error) {
+	r.KeyID, r.Links, r.Created = w.To.KeyID(), w.To.Links(), time.Now().UTC()
 	if r.Wrapped, err = w.To.Wrap(ctx, secret[:], r.Bind()); err != nil {
-		return fmt.Errorf("wrap vault key: %w", err)
+		return r, fmt.Errorf("wrap vault key: %w", err)
 	}
-	err = putBytes(ctx, w.store, blob.Name(r.Name()), r.Encode())
+	w.wrapped = true
+	return r, nil
+}
+
+// pair proves the generations that are kept of what says r, and those that it puts until there are two.
+func (w *rewrap) pair(ctx context.Context, r seal.KeyRecord, keep map[uint32]bool, secret seal.Secret) error {
+	for generation := range keep {
+		if err := w.prove(ctx, r.Epoch, generation, secret); err != nil {
+			return err
+		}
+	}
+	for r.Generation = w.list[0].Generation; len(keep) < copies; {
+		r.Generation++
+		if err := w.write(ctx, r); err != nil {
+			return err
+		}
+		if err := w.prove(ctx, r.Epoch, r.Generation, secret); err != nil {
+			return err
+		}
+		keep[r.Generation] = true
+	}
+	return nil
+}
+
+func (w *rewrap) write(ctx context.Context, r seal.KeyRecord) error {
+	name := blob.Name(r.Name())
+	err := putBytes(ctx, w.store, name, r.Encode())
 	if errors.Is(err, blob.ErrExist) {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	w.made = err == nil
+	if err == nil {
+		w.made = append(w.made, name)
+	}
 	return err
 }
 
@@ -134,13 +166,12 @@ func (w *rewrap) prove(ctx context.Context, epoch, generation uint32, secret sea
 }
 
 // undo removes what was written, also when the context has ended.
-func (w *rewrap) undo(ctx context.Context, epoch, generation uint32, cause error) error {
-	if !w.made {
-		return cause
+func (w *rewrap) undo(ctx context.Context, cause error) error {
+	all := []error{cause}
+	for _, name := range w.made {
+		all = append(all, w.store.Delete(context.WithoutCancel(ctx), name))
 	}
-	w.made = false
-	name := blob.Name(seal.KeyRecord{Epoch: epoch, Generation: generation}.Name())
-	return errors.Join(cause, w.store.Delete(context.WithoutCancel(ctx), name))
+	return errors.Join(all...)
 }
 
 // Shred removes every key object of a vault, so that nobody can read its data any more, with whatever key. It may be

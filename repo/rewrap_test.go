@@ -113,7 +113,7 @@ func TestRewrap_NeedsTheOldKeyNoLonger(t *testing.T) {
 			t.Fatalf("Rewrap %d = %d, %v, want %d", i, n, err, want)
 		}
 	}
-	if diff := cmp.Diff([]blob.Name{"k/1-2"}, keyNames(t, s)); diff != "" {
+	if diff := cmp.Diff([]blob.Name{"k/1-3", "k/1-4"}, keyNames(t, s)); diff != "" {
 		t.Error(diff)
 	}
 	if err := opens(t, s, newer); err != nil {
@@ -131,8 +131,8 @@ func TestRewrap_CutAnywhere(t *testing.T) {
 	if _, err := repo.Rewrap(t.Context(), rec, rewrapTo(newer, nil)); err != nil {
 		t.Fatal(err)
 	}
-	if rec.Len() != 2 {
-		t.Fatalf("Rewrap made %d changes, want a put and a deletion", rec.Len())
+	if rec.Len() != 4 {
+		t.Fatalf("Rewrap made %d changes, want two puts and two deletions", rec.Len())
 	}
 	for n := range rec.Len() + 1 {
 		for _, mode := range []fault.Mode{fault.Applied, fault.Dropped, fault.Torn} {
@@ -143,7 +143,7 @@ func TestRewrap_CutAnywhere(t *testing.T) {
 			if _, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, nil)); err != nil {
 				t.Errorf("Rewrap after %s, mode %d = %v", rec.Step(n-1), mode, err)
 			}
-			if names := keyNames(t, s); len(names) != 1 {
+			if names := keyNames(t, s); len(names) != 2 {
 				t.Errorf("key objects after %s, mode %d: %v", rec.Step(n-1), mode, names)
 			}
 			if err := opens(t, s, newer); err != nil {
@@ -155,18 +155,24 @@ func TestRewrap_CutAnywhere(t *testing.T) {
 
 func TestRewrap_KeepsTheOldOneUntilTheNewOneIsProven(t *testing.T) {
 	t.Parallel()
+	before := []blob.Name{"k/1-1", "k/1-2"}
+	with := func(name blob.Name) []blob.Name { return append(slices.Clip(before), name) }
 	for _, test := range []struct {
 		name  string
 		rule  fault.Rule
 		still error
 		left  []blob.Name
 	}{
-		{name: "put fails", rule: fault.Rule{Op: fault.Put, Name: "k/*"}, left: []blob.Name{"k/1-1"}},
-		{name: "put has an unknown end", rule: fault.Rule{Op: fault.Put, Name: "k/*", Kind: fault.FailAfter}, left: []blob.Name{"k/1-1", "k/1-2"}},
-		{name: "put stores other bytes", rule: fault.Rule{Op: fault.Put, Name: "k/*", Kind: fault.Flip, N: 900}, left: []blob.Name{"k/1-1"}},
-		{name: "read back fails", rule: fault.Rule{Op: fault.Get, Name: "k/1-2"}, left: []blob.Name{"k/1-1"}},
-		{name: "key destroyed meanwhile", still: errors.New("destroyed"), left: []blob.Name{"k/1-1"}},
-		{name: "deletion fails", rule: fault.Rule{Op: fault.Delete, Name: "k/1-1"}, left: []blob.Name{"k/1-1", "k/1-2"}},
+		{name: "put fails", rule: fault.Rule{Op: fault.Put, Name: "k/1-3"}, left: before},
+		{name: "second put fails", rule: fault.Rule{Op: fault.Put, Name: "k/1-4"}, left: before},
+		{name: "put has an unknown end", rule: fault.Rule{Op: fault.Put, Name: "k/1-3", Kind: fault.FailAfter}, left: with("k/1-3")},
+		{name: "second put has an unknown end", rule: fault.Rule{Op: fault.Put, Name: "k/1-4", Kind: fault.FailAfter}, left: with("k/1-4")},
+		{name: "put stores other bytes", rule: fault.Rule{Op: fault.Put, Name: "k/1-3", Kind: fault.Flip, N: 900}, left: before},
+		{name: "second put stores other bytes", rule: fault.Rule{Op: fault.Put, Name: "k/1-4", Kind: fault.Flip, N: 900}, left: before},
+		{name: "read back fails", rule: fault.Rule{Op: fault.Get, Name: "k/1-3"}, left: before},
+		{name: "second read back fails", rule: fault.Rule{Op: fault.Get, Name: "k/1-4"}, left: before},
+		{name: "key destroyed meanwhile", still: errors.New("destroyed"), left: before},
+		{name: "deletion fails", rule: fault.Rule{Op: fault.Delete, Name: "k/1-1"}, left: []blob.Name{"k/1-1", "k/1-3", "k/1-4"}},
 	} {
 		start, _, _ := linkedVault(t)
 		s := fault.New(start)

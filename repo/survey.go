@@ -238,7 +238,12 @@ type WrappingKey struct {
 }
 
 // WrappingKeys returns the keys that wrap the keys of the vault, one per epoch, ascending.
-func (v *Vault) WrappingKeys() []WrappingKey { return v.wrapping }
+func (v *Vault) WrappingKeys() (all []WrappingKey) {
+	for _, epoch := range slices.Sorted(maps.Keys(v.records)) {
+		all = append(all, WrappingKey{ID: v.records[epoch].KeyID, Links: v.records[epoch].Links})
+	}
+	return all
+}
 
 // DomainKey returns the key under which equal contents of the vaults of an account get equal ids, for the database that has to
 // know it when it makes further vaults. It is a secret.

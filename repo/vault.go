@@ -35,9 +35,10 @@ type Vault struct {
 	observed observed
 	claim    uint64 // highest claim at opening; 0 without a ledger
 
-	domain   seal.Secret
-	wrapping []WrappingKey
-	opening  []error // damage met when it was opened
+	domain  seal.Secret
+	records map[uint32]seal.KeyRecord // those that opened it, by epoch
+	lone    []seal.KeyRecord          // those of them beside which there was no other one of their epoch
+	opening []error                   // damage met when it was opened
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
 	measured   lastMeasure
@@ -95,7 +96,7 @@ func Create(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o CreateO
 	return Open(ctx, s, l, k, o.Options)
 }
 
-// copies is how many generations of the format object a new vault has, which say the same.
+// copies is how many generations that say the same are written of the format object and of key objects.
 const copies = 2
 
 // checkSizes reports sizes under which a chunk or a bundle would not fit a pack.
@@ -113,8 +114,8 @@ func checkSizes(f seal.Format) error {
 	return nil
 }
 
-// createKeys draws the keys of a new vault and stores them wrapped. A crashed Create may have left a key object that
-// nothing was sealed with; a later generation then carries the keys.
+// createKeys draws the keys of a new vault and stores them wrapped. A crashed Create may have left key objects that
+// nothing was sealed with; later generations then carry the keys.
 func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions, now time.Time) (*seal.Keys, error) {
 	var secret seal.Secret
 	if _, err := rand.Read(secret[:]); err != nil {
@@ -141,8 +142,11 @@ func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions
 	if r.Domain, err = seal.SealDomain(o.UUID, r.Epoch, secret, domain); err != nil {
 		return nil, err
 	}
-	if err := putBytes(ctx, s, blob.Name(r.Name()), r.Encode()); err != nil {
-		return nil, err
+	for range copies {
+		if err := putBytes(ctx, s, blob.Name(r.Name()), r.Encode()); err != nil {
+			return nil, err
+		}
+		r.Generation++
 	}
 	return seal.New(o.UUID, domain, map[uint32]seal.Secret{r.Epoch: secret})
 }
@@ -162,6 +166,7 @@ func Open(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Options) 
 	if err := v.claimFor(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
+	v.pairKeys(ctx)
 	if err := v.catalog.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}

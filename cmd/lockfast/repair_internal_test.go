@@ -208,9 +208,11 @@ func TestStoreCommandsPassOverAVaultThatCannotBeOpened(t *testing.T) {
 	}
 	slices.Sort(ids)
 	var kept, lost string
-	ruined := filepath.Join(store, ids[0], "k", "1-1")
-	if err := errors.Join(os.Remove(ruined), os.WriteFile(ruined, make([]byte, 300), 0o400)); err != nil {
-		t.Fatal(err)
+	for _, copied := range []string{"1-1", "1-2"} {
+		ruined := filepath.Join(store, ids[0], "k", copied)
+		if err := errors.Join(os.Remove(ruined), os.WriteFile(ruined, make([]byte, 300), 0o400)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, line := range all {
 		if line["vault"] == ids[0] {

@@ -63,12 +63,12 @@ func DecodeKeyRecord(name string, b []byte) (KeyRecord, error) {
 	if len(b) < keyRecordHead+4 {
 		return KeyRecord{}, chunk.Damaged(name, "%d bytes are too short", len(b))
 	}
-	if err := checkPreamble(name, b); err != nil {
-		return KeyRecord{}, err
-	}
 	body := b[:len(b)-4]
 	if crc32.Checksum(body, castagnoli()) != binary.LittleEndian.Uint32(b[len(body):]) {
 		return KeyRecord{}, chunk.Damaged(name, "checksum differs")
+	}
+	if err := checkPreamble(name, b); err != nil {
+		return KeyRecord{}, err
 	}
 	fields := uint64(binary.LittleEndian.Uint32(b[36:]))
 	if Type(b[8]) != TypeKey || b[11] != 0 || fields != uint64(len(body)-keyRecordHead) {

@@ -203,10 +203,12 @@ func (m *maker) rewrap(t *testing.T) {
 	try(t, err)
 	secret, err := m.key.Unwrap(t.Context(), r.Wrapped, r.Bind())
 	try(t, err)
-	r.Generation++
 	r.Wrapped, err = m.key.Wrap(t.Context(), secret, r.Bind())
-	data := r.Encode()
-	try(t, err, m.blobs.Put(t.Context(), blob.Name(r.Name()), bytes.NewReader(data), int64(len(data))))
+	try(t, err)
+	for r.Generation = 3; r.Generation <= 4; r.Generation++ { // after those that the vault was made with
+		data := r.Encode()
+		try(t, m.blobs.Put(t.Context(), blob.Name(r.Name()), bytes.NewReader(data), int64(len(data))))
+	}
 }
 
 // makeDefault makes a vault with chunks and packs of the usual sizes.

@@ -201,6 +201,27 @@ func TestReader_WithAnotherKey(t *testing.T) {
 	}
 }
 
+// TestReader_OneKeyObjectIsEnough flips a bit in the suite of the newest key object, which is reported.
+func TestReader_OneKeyObjectIsEnough(t *testing.T) {
+	t.Parallel()
+	source, store, key, id := fresh(t)
+	found, err := filepath.Glob(filepath.Join(store, "*-*", "k", "1-2"))
+	if try(t, err); len(found) != 1 {
+		t.Fatalf("key objects %v, want one", found)
+	}
+	data, err := os.ReadFile(found[0])
+	try(t, err)
+	data[10] ^= 1
+	try(t, os.Remove(found[0]), os.WriteFile(found[0], data, 0o444))
+	target := filepath.Join(t.TempDir(), "restored")
+	if _, stderr := run(t, 1, "restore", store, key, string(id), target); !strings.Contains(stderr, "damaged: k/1-2") {
+		t.Errorf("the reader does not name k/1-2:\n%s", stderr)
+	}
+	for _, d := range resourcetest.CompareTrees(t, source, target) {
+		t.Error(d)
+	}
+}
+
 func TestReader_WithoutIndex(t *testing.T) {
 	t.Parallel()
 	vault := filepath.Join(filepath.Dir(goldens(t)[0]), "v1-files")
