@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/lockfast/lockfast/blob"
@@ -114,9 +113,8 @@ func isRootName(name blob.Name) bool {
 	if _, _, ok := parseStateName(name); ok || isMapName(name) {
 		return true
 	}
-	if rest, ok := strings.CutPrefix(string(name), "c/"); ok {
-		n, err := strconv.ParseUint(rest, 10, 63)
-		return err == nil && n > 0 && strconv.FormatUint(n, 10) == rest
+	if _, ok := parseClaimName(name); ok {
+		return true
 	}
 	return strings.HasPrefix(string(name), "s/") || strings.HasPrefix(string(name), "j/")
 }
@@ -138,7 +136,7 @@ func (c *check) roots(ctx context.Context) error {
 
 // claimed checks the newest claim.
 func (c *check) claimed(ctx context.Context) error {
-	n := c.v.claim
+	n := c.v.claim.Load()
 	if n == 0 {
 		var err error
 		if n, err = c.v.highestClaim(ctx); err != nil || n == 0 {

@@ -62,7 +62,6 @@ func TestOpen_Refuses(t *testing.T) {
 		{name: "feature only for readers", object: "format", change: recrc(40, 128), want: repo.ErrDamaged, text: "format"},
 		{name: "damaged key object", object: "k/1-1", change: flip(60), want: repo.ErrDamaged, text: "k/1-"},
 		{name: "no key object", object: "k/1-1", change: vanish, want: repo.ErrDamaged, text: "k/"},
-		{name: "damaged claim", object: "c/1", change: ruin, want: repo.ErrDamaged, text: "c/1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -178,11 +178,17 @@ func (v *Vault) claimFor(ctx context.Context) error {
 		return fmt.Errorf("read identity of ledger: %w", err)
 	}
 	for range 3 {
-		if v.claim, err = v.highestClaim(ctx); err != nil {
+		n, err := v.highestClaim(ctx)
+		if err != nil {
 			return err
 		}
-		if v.claim > 0 {
-			return v.checkClaim(ctx, v.claim, identity)
+		if n > 0 {
+			damage, err := v.ours(ctx, n, identity)
+			if damage != nil {
+				v.log.Warn("claim is damaged; it is known to be of this database", "vault", fmt.Sprintf("%x", v.format.UUID), "error", damage)
+				v.opening = append(v.opening, damage)
+			}
+			return err
 		}
 		if err := v.putClaim(ctx, 1, identity); err != nil && !errors.Is(err, blob.ErrExist) {
 			return err
@@ -218,13 +224,57 @@ func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
 // the store that others rely on: their own session in the ledger does not protect two ledgers from each other.
 func (v *Vault) stillClaimed(ctx context.Context) error {
 	n, err := v.highestClaim(ctx)
-	if err == nil && n > v.claim {
-		err = fmt.Errorf("vault %x belongs to another database now, whose claim c/%d is newer than c/%d: %w", v.UUID(), n, v.claim, ErrClaimed)
+	known := v.claim.Load()
+	if err != nil || n <= known {
+		return err
+	}
+	err = ErrClaimed
+	if v.ledger != nil { // which may have claimed the vault again for a repair
+		identity, ierr := v.ledger.Identity(ctx)
+		if ierr != nil {
+			return fmt.Errorf("read identity of ledger: %w", ierr)
+		}
+		_, err = v.ours(ctx, n, identity)
+	}
+	if errors.Is(err, ErrClaimed) || unreadable(err) {
+		err = fmt.Errorf("vault %x belongs to another database now, whose claim c/%d is newer than c/%d: %w", v.UUID(), n, known, ErrClaimed)
 	}
 	return err
 }
 
+// unreadable reports whether the bytes of an object are at fault.
+func unreadable(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) }
+
+// ours makes sure that the newest claim is of the ledger. One that is damaged, as the first result says, is if the ledger noted its
+// number: no number is claimed twice (docs/format.md section 15).
+func (v *Vault) ours(ctx context.Context, n uint64, identity [16]byte) (damage, err error) {
+	noted, err := v.ledger.Claimed(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read claim of ledger: %w", err)
+	}
+	err = v.checkClaim(ctx, n, identity)
+	if unreadable(err) && noted == n {
+		damage, err = err, nil
+	}
+	if err == nil && noted != n {
+		if err = v.ledger.NoteClaim(ctx, n); err != nil {
+			err = fmt.Errorf("note claim in ledger: %w", err)
+		}
+	}
+	if err == nil {
+		v.claim.Store(n)
+	}
+	return damage, err
+}
+
 func claimName(n uint64) blob.Name { return blob.Name(fmt.Sprintf("c/%d", n)) }
+
+// parseClaimName is the inverse of claimName.
+func parseClaimName(name blob.Name) (n uint64, ok bool) {
+	rest, ok := strings.CutPrefix(string(name), "c/")
+	n, err := strconv.ParseUint(rest, 10, 63)
+	return n, ok && err == nil && n > 0 && claimName(n) == name
+}
 
 // checkClaim compares a claim with the identity of the ledger.
 func (v *Vault) checkClaim(ctx context.Context, n uint64, identity [16]byte) error {

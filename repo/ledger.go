@@ -130,6 +130,11 @@ type Ledger interface {
 	// Identity is drawn when the vault's rows are created and never changes. The vault's claim object carries it,
 	// so that two services with different databases cannot work on one vault.
 	Identity(ctx context.Context) ([16]byte, error)
+	// Claimed returns the number of the claim that NoteClaim was told of last, 0 if there is none. It tells who a claim
+	// that is damaged belongs to.
+	Claimed(ctx context.Context) (uint64, error)
+	// NoteClaim notes the number of a claim that was read and carries the identity. It is durable.
+	NoteClaim(ctx context.Context, n uint64) error
 }
 
 // Sessions is the part of a [Ledger] that keeps sessions.

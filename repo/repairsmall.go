@@ -11,8 +11,8 @@ import (
 )
 
 // small removes damaged copy maps, and writes damaged states, format and key objects anew: states by what their keeper knows, else
-// by what can still be read of them, the object itself by its parity or another generation. A damaged claim is left
-// alone: a further one would shut out the servers that hold the vault. One that is missing is written again.
+// by what can still be read of them, the object itself by its parity or another generation. A claim that is missing is written again,
+// one that is damaged is followed by another one.
 func (r *repairing) small(ctx context.Context, damages []Damage) error {
 	v, formats, keys := r.v, false, false
 	if len(damages) > 0 {
@@ -43,8 +43,8 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 			}
 			mended, keys = err == nil && r.paired, true
 			r.settled[d.Object] = mended
-		} else if name == claimName(v.claim) {
-			mended, err = r.claim(ctx, name)
+		} else if n, ok := parseClaimName(name); ok && n <= v.claim.Load() {
+			mended, err = r.claim(ctx, n)
 			r.settled[d.Object] = mended
 		}
 		if err != nil {
@@ -59,19 +59,41 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 	return nil
 }
 
-// claim writes the claim again that the vault was opened with. It reports false if it is there, and damaged.
-func (r *repairing) claim(ctx context.Context, name blob.Name) (bool, error) {
-	if _, err := r.v.store.Stat(ctx, name); !errors.Is(err, blob.ErrNotExist) {
-		return false, err
+// claim writes a claim again that is missing, or follows one that is damaged with another one. It is of the ledger, or older than one that is.
+// It reports false if there is a newer one of another ledger by now.
+func (r *repairing) claim(ctx context.Context, n uint64) (bool, error) {
+	v, name, next := r.v, claimName(n), n
+	if n == v.claim.Load() {
+		identity, err := v.ledger.Identity(ctx)
+		if err != nil {
+			return false, fmt.Errorf("read identity of ledger: %w", err)
+		}
+		if _, err := v.store.Stat(ctx, name); err == nil {
+			next = n + 1
+		} else if !errors.Is(err, blob.ErrNotExist) {
+			return false, fmt.Errorf("look for %s: %w", name, err)
+		}
+		err = v.putClaim(ctx, next, identity)
+		if err != nil && !errors.Is(err, blob.ErrExist) {
+			return false, err
+		}
+		made := err == nil
+		err = v.checkClaim(ctx, next, identity) // another ledger may have been faster
+		if made && unreadable(err) {
+			err = errors.Join(err, v.store.Delete(context.WithoutCancel(ctx), claimName(next)))
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := v.stillClaimed(ctx); err != nil { // which notes the new number
+			return false, err
+		}
 	}
-	identity, err := r.v.ledger.Identity(ctx)
-	if err != nil {
-		return false, fmt.Errorf("read identity of ledger: %w", err)
+	if n == v.claim.Load() {
+		return true, nil
 	}
-	if err := r.v.putClaim(ctx, r.v.claim, identity); err != nil && !errors.Is(err, blob.ErrExist) {
-		return false, err
-	}
-	return true, r.v.checkClaim(ctx, r.v.claim, identity) // another ledger may have been faster
+	_, err := v.deleteUnlessRetained(ctx, []blob.Name{name})
+	return err == nil, err
 }
 
 // state seals a state again as its next generation and removes the others. It reports false if no generation can be read.

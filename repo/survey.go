@@ -44,7 +44,7 @@ func (v *Vault) Claim(ctx context.Context, identity [16]byte) error {
 			return err
 		}
 		if err = v.putClaim(ctx, n+1, identity); err == nil {
-			v.claim = n + 1
+			v.claim.Store(n + 1)
 			return nil
 		}
 		if !errors.Is(err, blob.ErrExist) {
@@ -62,14 +62,14 @@ func (v *Vault) Resume(ctx context.Context, identity [16]byte) error {
 	if err := v.checkClaim(ctx, n, identity); err != nil {
 		return fmt.Errorf("resume claim: %w", err)
 	}
-	v.claim = n
+	v.claim.Store(n)
 	return nil
 }
 
 // Inventory lists the objects of a vault that has been claimed. If packs are in no segment that can be read, it publishes
 // one that describes them.
 func (v *Vault) Inventory(ctx context.Context) (Inventory, error) {
-	if v.claim == 0 {
+	if v.claim.Load() == 0 {
 		return Inventory{}, fmt.Errorf("take inventory: vault %x was not claimed: %w", v.UUID(), ErrReadOnly)
 	}
 	if err := v.describeAll(ctx); err != nil {

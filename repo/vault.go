@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockfast/lockfast/blob"
@@ -33,7 +34,7 @@ type Vault struct {
 	merge int // most entries of a segment that a reclaim makes
 
 	observed observed
-	claim    uint64 // highest claim at opening; 0 without a ledger
+	claim    atomic.Uint64 // number of the newest claim that is known to be of the ledger; 0 without one
 
 	domain  seal.Secret
 	records map[uint32]seal.KeyRecord // those that opened it, by epoch

@@ -251,12 +251,30 @@ func (v *Vault) Identity(ctx context.Context) (id [16]byte, err error) {
 	return id, err
 }
 
+// Claimed implements [repo.Ledger].
+func (v *Vault) Claimed(ctx context.Context) (n uint64, err error) {
+	err = v.view(ctx, func(_ context.Context, t *ledgerTx) error {
+		n = t.claim
+		return nil
+	})
+	return n, err
+}
+
+// NoteClaim implements [repo.Ledger].
+func (v *Vault) NoteClaim(ctx context.Context, n uint64) error {
+	return v.update(ctx, func(_ context.Context, t *ledgerTx) error {
+		t.claim, t.changed = n, true
+		return nil
+	})
+}
+
 // ledgerTx is a transaction on one vault. Its fields are the vault's row.
 type ledgerTx struct {
 	*meta.Tx
 	d        *DB
 	vault    string
 	identity [16]byte
+	claim    uint64
 	epoch    uint64
 	revision uint64
 	horizon  uint64 // revision up to which it is not known what was forgotten
@@ -289,8 +307,8 @@ func (d *DB) within(ctx context.Context, tx *meta.Tx, vault string, fn func(cont
 	if err := fn(ctx, t); err != nil || !t.changed {
 		return err
 	}
-	_, err = t.Exec(ctx, "UPDATE ledger_vault SET epoch = ?, revision = ?, horizon = ?, freed = ? WHERE vault = ?",
-		int64(t.epoch), int64(t.revision), int64(t.horizon), int64(t.freed), vault)
+	_, err = t.Exec(ctx, "UPDATE ledger_vault SET claim = ?, epoch = ?, revision = ?, horizon = ?, freed = ? WHERE vault = ?",
+		int64(t.claim), int64(t.epoch), int64(t.revision), int64(t.horizon), int64(t.freed), vault)
 	return err
 }
 
@@ -310,8 +328,8 @@ func (v *Vault) view(ctx context.Context, fn func(context.Context, *ledgerTx) er
 func (d *DB) begin(ctx context.Context, tx *meta.Tx, vault, lock string) (*ledgerTx, error) {
 	t := &ledgerTx{Tx: tx, d: d, vault: vault}
 	var identity []byte
-	row := tx.QueryRow(ctx, "SELECT identity, epoch, revision, horizon, freed FROM ledger_vault WHERE vault = ?"+lock, vault)
-	switch err := row.Scan(&identity, &t.epoch, &t.revision, &t.horizon, &t.freed); {
+	row := tx.QueryRow(ctx, "SELECT identity, claim, epoch, revision, horizon, freed FROM ledger_vault WHERE vault = ?"+lock, vault)
+	switch err := row.Scan(&identity, &t.claim, &t.epoch, &t.revision, &t.horizon, &t.freed); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, fmt.Errorf("ledger of vault %s: %w", vault, repo.ErrNotFound)
 	case err != nil:

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		test func(*kit)
 	}{
 		{"Identity", testIdentity},
+		{"Claim", testClaim},
 		{"SessionOfUnknownPoint", testUnknownPin},
 		{"SessionOfDeletedPoint", testDeletedPin},
 		{"LeaseRunsOut", testLease},

@@ -25,6 +25,25 @@ func testIdentity(k *kit) {
 	}
 }
 
+func testClaim(k *kit) {
+	is := func(want uint64) {
+		k.Helper()
+		n, err := k.Claimed(k.ctx)
+		if k.must(err); n != want {
+			k.Errorf("Claimed = %d, want %d", n, want)
+		}
+	}
+	is(0)
+	k.must(k.NoteClaim(k.ctx, 3))
+	is(3)
+	k.must(k.NoteClaim(k.ctx, 1))
+	is(1)
+	if k.Reopen != nil {
+		k.Ledger = k.Reopen()
+		is(1)
+	}
+}
+
 func testUnknownPin(k *kit) {
 	_, err := k.Open(k.ctx, repo.SessionOptions{Kind: repo.SessionReader, Pin: "00112233445566778899aabbccddeeff"})
 	k.wantErr("Open of an unknown point", err, repo.ErrNotFound)

@@ -160,7 +160,7 @@ func syncDirectory(path string) error {
 
 // asChange returns the change that makes these rows from none.
 func (r *rows) asChange() change {
-	c := change{Identity: &r.identity, Epoch: r.epoch}
+	c := change{Identity: &r.identity, Claim: &r.claim, Epoch: r.epoch}
 	for _, id := range sortedKeys(r.sessions) {
 		c.Sessions = append(c.Sessions, r.sessions[id])
 	}

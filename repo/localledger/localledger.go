@@ -44,6 +44,7 @@ var _ repo.Ledger = (*Ledger)(nil)
 // rows is the state of a ledger. A transaction computes a change and applies it.
 type rows struct {
 	identity [16]byte
+	claim    uint64
 	epoch    uint64
 	revision uint64
 	sessions map[repo.SessionID]repo.Session
@@ -65,6 +66,7 @@ type object struct {
 // change is what one transaction does to the rows. Sessions, objects and points given replace those of the same id.
 type change struct {
 	Identity      *[16]byte         `json:",omitempty"`
+	Claim         *uint64           `json:",omitempty"`
 	Epoch         uint64            `json:",omitempty"` // 0 = as before
 	Sessions      []repo.Session    `json:",omitempty"`
 	EndedSessions []repo.SessionID  `json:",omitempty"`
@@ -96,6 +98,9 @@ func newRows() rows {
 func (r *rows) apply(c change) {
 	if c.Identity != nil {
 		r.identity = *c.Identity
+	}
+	if c.Claim != nil {
+		r.claim = *c.Claim
 	}
 	if c.Epoch != 0 {
 		r.epoch = c.Epoch
@@ -230,6 +235,26 @@ func (l *Ledger) Identity(ctx context.Context) ([16]byte, error) {
 	}
 	defer unlock()
 	return l.rows.identity, nil
+}
+
+// Claimed implements [repo.Ledger].
+func (l *Ledger) Claimed(ctx context.Context) (uint64, error) {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	return l.rows.claim, nil
+}
+
+// NoteClaim implements [repo.Ledger].
+func (l *Ledger) NoteClaim(ctx context.Context, n uint64) error {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return l.do(change{Claim: &n})
 }
 
 func newSessionID() repo.SessionID {
