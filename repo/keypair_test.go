@@ -85,6 +85,44 @@ func TestKeys_BothDamagedWhileOpen(t *testing.T) {
 	open(t, s, l)
 }
 
+// TestKeys_OfAnotherCreationAreNotTaken: what a creation that was cut has left is sound and of other keys.
+func TestKeys_OfAnotherCreationAreNotTaken(t *testing.T) {
+	t.Parallel()
+	s, l := mem.New(), localledger.New(localledger.Options{})
+	if _, err := repo.Create(t.Context(), &limitedStore{Store: s, left: 1}, l, testKey, small()); !errors.Is(err, errLimit) {
+		t.Fatalf("Create cut after a key object = %v", err)
+	}
+	v := create(t, s, l, small())
+	overwrite(t, s, "k/1-2", ruin)
+	overwrite(t, s, "k/1-3", ruin)
+	if r := mustRepair(t, v, repo.RepairOptions{}); r.States != 2 || len(r.Lost) > 0 {
+		t.Errorf("Repair = %+v, want both written anew", r)
+	}
+	open(t, s, l)
+}
+
+// TestKeys_WrappedByAnOlderKeyStayAway: what opened a vault is not written again after its keys were wrapped anew.
+func TestKeys_WrappedByAnOlderKeyStayAway(t *testing.T) {
+	t.Parallel()
+	s, l, _ := linkedVault(t)
+	v, err := repo.Open(t.Context(), s, l, both, small().Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if _, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, nil)); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, s, "k/1-3", ruin)
+	overwrite(t, s, "k/1-4", ruin)
+	if r := mustRepair(t, v, repo.RepairOptions{}); r.States != 0 || len(r.Lost) != 2 {
+		t.Errorf("Repair = %+v, want both lost", r)
+	}
+	if diff := cmp.Diff([]blob.Name{"k/1-3", "k/1-4"}, keyNames(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestKeys_OfAShreddedVaultStayAway: an open vault does not bring keys back that were destroyed, or wrapped anew.
 func TestKeys_OfAShreddedVaultStayAway(t *testing.T) {
 	t.Parallel()
