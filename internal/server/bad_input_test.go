@@ -294,7 +294,7 @@ func TestBadInput_DamagedIndex(t *testing.T) {
 	f.stop()
 	damage(t, filepath.Join(dir, "store"), "x")
 	f = start(t, options(t, dir))
-	f.healthy(arn, good) // a damaged index is made anew from the packs
+	f.healthy(arn, good) // its parity is enough
 }
 
 func TestBadInput_WrongKeyFile(t *testing.T) {
