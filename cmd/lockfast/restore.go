@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/resource/directory"
 )
 
 // restoreResult is the JSON form of a finished restore.
@@ -26,13 +27,14 @@ type restoreResult struct {
 func newRestore(a *app) *cobra.Command {
 	var to, role string
 	var items []string
-	var intact bool
+	var escaped, intact bool
 	cmd := &cobra.Command{
 		Use:   "restore ARN --to DIR",
 		Short: "Restore a recovery point, or some items of it, into a directory",
 		Long: `Restore the contents of a recovery point directly into DIR, which must be absent or empty.
 
-With --item, only that file or directory is restored, under its own path below DIR.
+With --item, only that file or directory is restored, under its own path below DIR. Its name is taken byte
+for byte. With --escaped, it is written as "lockfast ls" prints it: a backslash as \\, a byte that is not UTF-8 as \xff.
 
 A restore that meets damage fails and names what is damaged. "lockfast vault repair" may put it right. With --intact,
 everything that is whole is restored, and what is damaged is left out and named; the exit status is 3 then.`,
@@ -48,15 +50,28 @@ everything that is whole is restored, and what is damaged is left out and named;
 			}
 			return a.with(cmd, func(ctx context.Context, c *client) error {
 				return a.restore(ctx, c, &lockfastapi.RestoreToDirectoryInput{
-					RecoveryPointArn: args[0], Directory: to, Items: items, IamRoleArn: optional(role), Intact: &intact})
+					RecoveryPointArn: args[0], Directory: to, Items: displayed(items, escaped), Escaped: new(true), IamRoleArn: optional(role), Intact: &intact})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "directory that receives the contents; absent or empty")
 	cmd.Flags().StringVar(&role, "role", "", "ARN of the role to restore with (default: the one that made the recovery point)")
 	cmd.Flags().StringArrayVar(&items, "item", nil, "path of a file or directory inside the recovery point; repeatable")
+	cmd.Flags().BoolVar(&escaped, "escaped", false, "items are written as ls prints them")
 	cmd.Flags().BoolVar(&intact, "intact", false, "restore what is whole of a damaged recovery point, and name the rest")
 	return cmd
+}
+
+// displayed returns paths in the form in which they travel, which holds any bytes.
+func displayed(items []string, already bool) []string {
+	if already {
+		return items
+	}
+	var out []string
+	for _, item := range items {
+		out = append(out, directory.Display([]byte(item)))
+	}
+	return out
 }
 
 // checkARN catches arguments that are not ARNs at all.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/resource/directory"
 )
 
 // maxMetadata is the most bytes that all keys and values of a restore's metadata may have together.
@@ -20,6 +21,7 @@ type efsMetadata struct {
 	name       string // for the new resource; may be empty
 	placement  string // for the new resource; empty = any
 	items      []string
+	escaped    bool // items are in the form of directory.Display
 	intact     bool // restore what is whole of a damaged recovery point
 }
 
@@ -38,6 +40,7 @@ func efsKeys() map[string]value {
 		"creationtoken":         {func(m *efsMetadata, v string) bool { m.name = v; return len(v) <= 64 }},
 		"availabilityzonename":  {func(m *efsMetadata, v string) bool { m.placement = v; return true }},
 		"itemstorestore":        {func(m *efsMetadata, v string) (ok bool) { m.items, ok = parseItems(v); return ok }},
+		"lockfast:escaped":      {func(m *efsMetadata, v string) (ok bool) { m.escaped, ok = parseBool(v); return ok }},
 		"lockfast:intact":       {func(m *efsMetadata, v string) (ok bool) { m.intact, ok = parseBool(v); return ok }},
 		"encrypted":             {isBool},
 		"singleazfilesystem":    {isBool},
@@ -87,6 +90,12 @@ func parseMetadata(metadata map[string]string) (efsMetadata, error) {
 			return m, backupapi.InvalidParameterValueExceptionf("Metadata has an invalid value for %s: %q", key, clip(v))
 		}
 	}
+	if m.items != nil {
+		var ok bool
+		if m.items, ok = cleanItems(m.items, m.escaped); !ok {
+			return m, backupapi.InvalidParameterValueExceptionf("Metadata has an invalid value for itemsToRestore: %q", clip(given["itemstorestore"]))
+		}
+	}
 	if size > maxMetadata {
 		return m, backupapi.InvalidParameterValueExceptionf("Metadata has %d bytes, more than %d", size, maxMetadata)
 	}
@@ -120,17 +129,21 @@ func clip(s string) string {
 // parseItems reads a JSON array of paths.
 func parseItems(text string) ([]string, bool) {
 	var raw []string
-	if json.Unmarshal([]byte(text), &raw) != nil || len(raw) == 0 {
-		return nil, false
-	}
-	return cleanItems(raw)
+	return raw, json.Unmarshal([]byte(text), &raw) == nil && len(raw) > 0
 }
 
-// cleanItems makes paths relative to the root of the resource. A path that leads out of it is not allowed. The root
-// itself stands for everything, so that naming it names nothing else.
-func cleanItems(raw []string) ([]string, bool) {
+// cleanItems makes paths relative to the root of the resource. A path that leads out of it is not allowed, nor one that is escaped
+// and malformed. The root itself stands for everything, so that naming it names nothing else.
+func cleanItems(raw []string, escaped bool) ([]string, bool) {
 	items := make([]string, 0, len(raw))
 	for _, p := range raw {
+		if escaped {
+			plain, err := directory.ParseDisplay(p)
+			if err != nil {
+				return nil, false
+			}
+			p = string(plain)
+		}
 		for part := range strings.SplitSeq(p, "/") {
 			if part == ".." {
 				return nil, false
@@ -141,6 +154,9 @@ func cleanItems(raw []string) ([]string, bool) {
 		}
 		if p = path.Clean("/" + p)[1:]; p == "" {
 			return nil, true
+		}
+		if escaped {
+			p = directory.Display([]byte(p))
 		}
 		items = append(items, p)
 	}

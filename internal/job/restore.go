@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/resource/directory"
 )
 
 // Restore is the row of a restore job.
@@ -42,8 +43,26 @@ type Target struct {
 	Into string `json:",omitempty"`
 	// Items limits the restore to some paths relative to the root of the source; nil restores everything.
 	Items []string `json:",omitempty"`
+	// Escaped says that Items are in the form of [directory.Display].
+	Escaped bool `json:",omitempty"`
 	// Intact asks for what is whole of a damaged recovery point.
 	Intact bool `json:",omitempty"`
+}
+
+// Paths returns Items as bytes.
+func (t Target) Paths() ([][]byte, error) {
+	var paths [][]byte
+	for _, item := range t.Items {
+		p := []byte(item)
+		if t.Escaped {
+			var err error
+			if p, err = directory.ParseDisplay(item); err != nil {
+				return nil, err
+			}
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
 }
 
 const restoreColumns = `id, account, region, vault_uuid, vault_name, point_arn, point_created_at, source_arn, resource_type, role_arn,

@@ -155,6 +155,8 @@ func TestStartRestoreJob_Targets(t *testing.T) {
 			{"by ARN", map[string]string{"newFileSystem": "false", "file-system-id": otherARN}, job.Target{Resource: otherARN}},
 			{"what is intact", with("lockfast:intact", "true"), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID", Intact: true}},
 			{"items", with("itemsToRestore", `["/a/b", "c//d/", "./e"]`), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID", Items: []string{"a/b", "c/d", "e"}}},
+			{"escaped items", with("itemsToRestore", `["/a\\xff//b", "a\\\\xff"]`, "lockfast:escaped", "true"), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID", Items: []string{`a\xff/b`, `a\\xff`}, Escaped: true}},
+			{"items that look escaped", with("itemsToRestore", `["a\\xff"]`), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID", Items: []string{`a\xff`}}},
 			{"the root as item", with("ItemsToRestore", `["a", "/"]`), job.Target{NewDirectory: "/srv/restore/restore-ID", Name: "restore-ID"}},
 		}
 		for _, tt := range tests {

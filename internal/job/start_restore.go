@@ -46,7 +46,7 @@ func (s *Service) StartRestoreJob(ctx context.Context, in *backupapi.StartRestor
 // target finds the place that the metadata asks for.
 func (s *Service) target(ctx context.Context, tx *meta.Tx, m efsMetadata, id string) (Target, error) {
 	c := caller.From(ctx)
-	t := Target{Items: m.items, Intact: m.intact}
+	t := Target{Items: m.items, Escaped: m.escaped && m.items != nil, Intact: m.intact}
 	if !m.newOne {
 		t.Resource = m.fileSystem
 		if !strings.HasPrefix(t.Resource, "arn:") {
@@ -82,13 +82,14 @@ func (s *Service) RestoreToDirectory(ctx context.Context, in *lockfastapi.Restor
 			return nil, err
 		}
 	}
-	items, ok := cleanItems(in.Items)
+	escaped := in.Escaped != nil && *in.Escaped
+	items, ok := cleanItems(in.Items, escaped)
 	if !ok {
-		return nil, backupapi.InvalidParameterValueExceptionf("Items holds a path that is empty or leads out of the resource")
+		return nil, backupapi.InvalidParameterValueExceptionf("Items holds a path that is empty, leads out of the resource or is malformed")
 	}
-	t := Target{Into: filepath.Clean(in.Directory), Items: items, Intact: in.Intact != nil && *in.Intact}
+	t := Target{Into: filepath.Clean(in.Directory), Items: items, Escaped: escaped, Intact: in.Intact != nil && *in.Intact}
 	if len(items) == 0 {
-		t.Items = nil
+		t.Items, t.Escaped = nil, false
 	}
 	id, err := s.startRestore(ctx, order{
 		request: request{"RestoreToDirectory", in.IdempotencyToken, restjson.Fingerprint(lockfastapi.RestoreToDirectory, in)},

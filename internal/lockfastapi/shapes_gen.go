@@ -435,6 +435,7 @@ var (
 	shapeResources               = &wire.Shape{Name: "Resources", Kind: wire.List, Item: shapeResource}
 	shapeRestoreToDirectoryInput = &wire.Shape{Name: "RestoreToDirectoryInput", Kind: wire.Structure, Type: reflect.TypeFor[RestoreToDirectoryInput](), Members: []wire.Member{
 		{Name: "Directory", Required: true, Shape: shapePath},
+		{Name: "Escaped", Shape: wire.PlainBoolean},
 		{Name: "IamRoleArn", Shape: shapeArn},
 		{Name: "IdempotencyToken", Shape: wire.PlainString},
 		{Name: "Intact", Shape: wire.PlainBoolean},

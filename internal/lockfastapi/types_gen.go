@@ -548,6 +548,7 @@ const (
 // RestoreToDirectoryInput is the input of RestoreToDirectory.
 type RestoreToDirectoryInput struct {
 	Directory        string // required
+	Escaped          *bool
 	IamRoleArn       *string
 	IdempotencyToken *string // idempotency token
 	Intact           *bool

@@ -170,8 +170,12 @@ func (r *restore) restore(ctx context.Context) (out resource.Outcome, err error)
 
 // anyItem refuses a restore of items of which the recovery point holds none.
 func anyItem(ctx context.Context, point *repo.Point, t job.Target) error {
-	for _, item := range t.Items {
-		key, err := directory.Key([]byte(item))
+	items, err := t.Paths()
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		key, err := directory.Key(item)
 		if err != nil {
 			return err
 		}
@@ -180,14 +184,14 @@ func anyItem(ctx context.Context, point *repo.Point, t job.Target) error {
 			return nil // the restore names it
 		}
 		if err != nil && !errors.Is(err, repo.ErrNotFound) {
-			return fmt.Errorf("look up %s: %w", directory.Display([]byte(item)), err)
+			return fmt.Errorf("look up %s: %w", directory.Display(item), err)
 		}
 		if err == nil {
 			return nil
 		}
 	}
-	if len(t.Items) > 0 {
-		return fmt.Errorf("none of the items to restore exists in the recovery point: %s", directory.Display([]byte(t.Items[0])))
+	if len(items) > 0 {
+		return fmt.Errorf("none of the items to restore exists in the recovery point: %s", directory.Display(items[0]))
 	}
 	return nil
 }
@@ -221,15 +225,15 @@ func (r *restore) order(ctx context.Context) (resource.Restore, error) {
 			r.progress = p
 		},
 	}
-	for _, item := range r.job.Target.Items {
-		o.Items = append(o.Items, []byte(item))
-	}
 	t := r.job.Target
+	var err error
+	if o.Items, err = t.Paths(); err != nil {
+		return o, err
+	}
 	if t.Into != "" {
 		o.Into = t.Into
 		return o, r.Jobs.RecordPath(ctx, r.lease, t.Into)
 	}
-	var err error
 	if o.Directory, err = r.directory(ctx); err != nil {
 		return o, err
 	}

@@ -294,15 +294,22 @@ func TestBadInput_DamagedIndex(t *testing.T) {
 	f.stop()
 	damage(t, filepath.Join(dir, "store"), "x")
 	f = start(t, options(t, dir))
-	f.healthy(arn, good) // a damaged index is made anew from the packs
+	f.healthy(arn, good) // its parity is enough
 }
 
 func TestBadInput_WrongKeyFile(t *testing.T) {
 	t.Parallel()
 	o := options(t, t.TempDir())
 	f := start(t, o)
+	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	good := f.backup("home", arn)
 	f.stop()
 	o.Config = f.options.Config
+	right, err := os.ReadFile(o.Config.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Remove(o.Config.KeyFile); err != nil {
 		t.Fatal(err)
 	}
@@ -315,6 +322,11 @@ func TestBadInput_WrongKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, o, o.Config.KeyFile)
+	if err := os.WriteFile(o.Config.KeyFile, right, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f = start(t, o)
+	f.healthy(arn, good)
 }
 
 // refused expects that a server does not open, with an error that contains some words.
@@ -337,8 +349,11 @@ func refused(t *testing.T, o server.Options, words ...string) {
 func TestBadInput_TwoServers(t *testing.T) {
 	t.Parallel()
 	f := start(t, options(t, t.TempDir()))
-	refused(t, f.options, f.options.Config.Data, "pid")
 	f.vault("home")
+	arn := f.directory(map[string]string{"one": "1"})
+	good := f.backup("home", arn)
+	refused(t, f.options, f.options.Config.Data, "pid")
+	f.healthy(arn, good)
 }
 
 func TestBadInput_PortInUse(t *testing.T) {

@@ -57,6 +57,32 @@ func Display(path []byte) string {
 	return b.String()
 }
 
+// ParseDisplay is the inverse of [Display]. It takes a path only in the one form that Display gives it.
+func ParseDisplay(text string) ([]byte, error) {
+	var path []byte
+	for rest := text; rest != ""; {
+		if rest[0] != '\\' {
+			end := strings.IndexByte(rest+"\\", '\\')
+			path, rest = append(path, rest[:end]...), rest[end:]
+			continue
+		}
+		r, multibyte, tail, err := strconv.UnquoteChar(rest, 0)
+		if err != nil {
+			return nil, fmt.Errorf("path %q has a malformed escape", text)
+		}
+		if multibyte {
+			path = utf8.AppendRune(path, r)
+		} else {
+			path = append(path, byte(r))
+		}
+		rest = tail
+	}
+	if again := Display(path); again != text {
+		return nil, fmt.Errorf("path %q is not as it is displayed, %q", text, again)
+	}
+	return path, nil
+}
+
 func plain(path []byte) bool {
 	for _, c := range path {
 		if c < 0x20 || c > 0x7e || c == '\\' {
