@@ -16,14 +16,16 @@ import (
 	"github.com/lockfast/lockfast/repo/tree"
 )
 
-const (
-	// copyWindow is how many contents are looked up before those that are missing are read, in the order of their packs.
-	// Each takes about 100 bytes.
-	copyWindow = 32 << 10
-	// copyCheckpoint is after how many bytes stored a copy publishes its index, so that one that starts again under the
-	// same job does not move them once more.
-	copyCheckpoint = 1 << 30
-)
+// copyWindow is how many contents are looked up before those that are missing are read, in the order of their packs.
+// Each takes about 100 bytes.
+const copyWindow = 32 << 10
+
+// copyCheckpoint returns after how many further bytes a copy that has stored so many publishes its index, so that one that
+// starts again under the same job does not move them once more: two packs, later a sixteenth of what it has, at most 1 GiB. So
+// a long copy makes about as many segments as with the highest alone.
+func (w *Writer) copyCheckpoint(stored int64) int64 {
+	return min(max(2*int64(w.v.format.DataPack), stored/16), 1<<30)
+}
 
 // CopyProgress is how far a copy has come.
 type CopyProgress struct {

@@ -72,7 +72,9 @@ type crosser struct {
 	entries []Entry
 	extents int // of entries
 	bytes   int // about what entries take
-	saved   int64
+
+	saving sync.Mutex // one save at a time, between lookups
+	saved  int64      // bytes moved when the map was saved; guarded by saving
 
 	claimed map[ID]bool // ids of contents of the window that nobody else stores
 
@@ -189,10 +191,18 @@ func (c *crosser) resolve(lists ...[]Extent) error {
 			}
 		}
 	}
-	if !c.ids.full() && c.w.copies.moved.Load()-c.saved < copyCheckpoint {
+	return c.checkpoint()
+}
+
+// checkpoint saves the map when enough was moved since the last time.
+func (c *crosser) checkpoint() error {
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	moved := c.w.copies.moved.Load()
+	if !c.ids.full() && moved-c.saved < c.w.copyCheckpoint(c.saved) {
 		return nil
 	}
-	c.saved = c.w.copies.moved.Load()
+	c.saved = moved
 	return c.ids.save(c.w.ctx)
 }
 
@@ -242,7 +252,7 @@ func (c *crosser) pack(ctx context.Context, pieces []piece) error {
 			return err
 		}
 	}
-	return nil
+	return c.checkpoint()
 }
 
 // run copies pieces that are read at once.

@@ -176,13 +176,17 @@ func (m *copyMap) full() bool {
 	return len(m.fresh) >= mapPairs
 }
 
-// save puts the pairs that are in no object yet into some. Nothing is added meanwhile.
+// save puts the pairs that are in no object yet into some. Pairs may be added meanwhile; it runs neither twice at once nor beside lookup.
 func (m *copyMap) save(ctx context.Context) error {
-	ids := slices.SortedFunc(maps.Keys(m.fresh), compareIDs)
+	m.mu.Lock()
+	fresh := m.fresh
+	m.fresh = map[ID]ID{}
+	m.mu.Unlock()
+	ids := slices.SortedFunc(maps.Keys(fresh), compareIDs)
 	for some := range slices.Chunk(ids, mapPairs) {
 		pairs := make([]byte, 0, len(some)*mapPair)
 		for _, id := range some {
-			to := m.fresh[id]
+			to := fresh[id]
 			pairs = append(append(pairs, id[:]...), to[:]...)
 		}
 		var id ID
@@ -196,7 +200,6 @@ func (m *copyMap) save(ctx context.Context) error {
 		m.names = append(m.names, name)
 		m.keep(name, pairs)
 	}
-	clear(m.fresh)
 	return nil
 }
 

@@ -304,7 +304,7 @@ func (w *Writer) registered(packed pack.Packed) error {
 	defer w.segmentMu.Unlock()
 	w.segment.AddPack(index.InfoOf(packed), packed.Slots)
 	fresh := w.stats.stored.Load() - w.indexed
-	if w.segment.Len() < checkpointEntries && (!w.copied || fresh < copyCheckpoint) {
+	if w.segment.Len() < checkpointEntries && (!w.copied || fresh < w.copyCheckpoint(w.indexed)) {
 		return nil
 	}
 	w.indexed += fresh
