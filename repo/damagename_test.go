@@ -68,7 +68,9 @@ func TestOpen_NamesTheKeyObjectOnce(t *testing.T) {
 	for name, change := range map[string]func([]byte) []byte{"ruined": ruin, "flipped": flip(60), "missing": vanish} {
 		v, s, _ := newVault(t)
 		v.Close()
-		overwrite(t, s, blob.Name("k/1-1"), change)
+		for _, name := range []blob.Name{"k/1-1", "k/1-2"} {
+			overwrite(t, s, name, change)
+		}
 		_, err := repo.OpenReadOnly(t.Context(), s, testKey, repo.Options{})
 		if !errors.Is(err, repo.ErrDamaged) || strings.Count(err.Error(), "k/") != 1 {
 			t.Errorf("OpenReadOnly with a key object that is %s = %q, want it named once", name, err)

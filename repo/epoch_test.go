@@ -1,139 +1,193 @@
 package repo_test
 
 import (
-	"fmt"
+	"bytes"
+	"context"
+	"errors"
+	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lockfast/lockfast/blob"
-	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
-	"github.com/lockfast/lockfast/repo/localledger"
-	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// epochs are changes of one bit of the epoch in a header: it was 1.
-func epochs() map[string]func([]byte) []byte {
-	out := map[string]func([]byte) []byte{}
-	for _, bit := range []int{0, 1, 6, 31} {
-		out[fmt.Sprintf("epoch bit %d", bit)] = func(b []byte) []byte {
-			b[12+bit/8] ^= 1 << (bit % 8)
-			return b
-		}
-	}
-	return out
+// heldLedger is the ledger of a node whose sessions cannot acknowledge once an object is in a state.
+type heldLedger struct {
+	repo.Ledger
+	state   repo.ObjectState
+	release chan struct{} // closed when they can again
 }
 
-// TestRepair_EpochInAHeader changes the epoch of every kind of object, with parity and without: it is damage of that object, which a
-// check names and a repair replaces.
-func TestRepair_EpochInAHeader(t *testing.T) {
+func (l *heldLedger) Acknowledge(ctx context.Context, id repo.SessionID, pins []byte) (uint64, error) {
+	if len(inState(ctx, l.Ledger, l.state)) > 0 {
+		select {
+		case <-l.release:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return l.Ledger.Acknowledge(ctx, id, pins)
+}
+
+// inState returns the objects of a ledger that are in a state.
+func inState(ctx context.Context, l repo.Ledger, state repo.ObjectState) []repo.Object {
+	objects, _, _ := l.Changes(ctx, 0)
+	return slices.DeleteFunc(objects, func(o repo.Object) bool { return o.State != state })
+}
+
+// watchedLedger is the ledger of a node that says when a reclaim waits for sessions while an object is in a state.
+type watchedLedger struct {
+	repo.Ledger
+	state repo.ObjectState
+	waits func()
+}
+
+func (l *watchedLedger) Waiting(ctx context.Context, epoch uint64) ([]repo.Session, error) {
+	sessions, err := l.Ledger.Waiting(ctx, epoch)
+	if len(sessions) > 0 && len(inState(ctx, l.Ledger, l.state)) > 0 {
+		l.waits()
+	}
+	return sessions, err
+}
+
+// halfNeeded has a vault of which one of two recovery points is deleted, so that packs have to be moved.
+func halfNeeded(t *testing.T, v *repo.Vault, l repo.Ledger) (stays repo.PointID, kept files) {
+	t.Helper()
+	g := newGenerator(3)
+	all := g.files(300)
+	kept = files{}
+	for key, data := range all {
+		if g.IntN(2) == 0 {
+			kept[key] = data
+		}
+	}
+	gone := mustBackup(t, v, "", all, nil)
+	stays = mustBackup(t, v, "", kept, nil)
+	if err := remove(t.Context(), v, l, gone); err != nil {
+		t.Fatal(err)
+	}
+	return stays, kept
+}
+
+// TestReclaim_WaitsForSessionsThatHoldAnOldEpoch has a reader on another node that does not acknowledge what was condemned, or
+// what was retired. Until it does, nothing is retired, or removed, and it reads everything where it was.
+func TestReclaim_WaitsForSessionsThatHoldAnOldEpoch(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"d", "m", "x", "r", "f", "v", "p"} {
-		for name, change := range epochs() {
-			t.Run(kind+" "+name, func(t *testing.T) {
-				t.Parallel()
-				testEpoch(t, small(), kind, change)
-			})
-		}
-		if kind == "r" || kind == "v" || kind == "p" {
-			continue // without parity it is lost
-		}
-		t.Run(kind+" without parity", func(t *testing.T) {
+	for name, state := range map[string]repo.ObjectState{"condemned": repo.ObjectCondemned, "retired": repo.ObjectRetired} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := small()
-			o.NoParity = true
-			testEpoch(t, o, kind, epochs()["epoch bit 6"])
+			v, s, l := newVault(t)
+			id, want := halfNeeded(t, v, l)
+			before := names(t, s)
+			waits, release := make(chan struct{}), make(chan struct{})
+			a := another(t, s, &watchedLedger{Ledger: l, state: state, waits: sync.OnceFunc(func() { close(waits) })})
+			b := another(t, s, &heldLedger{Ledger: l, state: state, release: release})
+			p := opened(t, b, id)
+			reclaimed := make(chan error, 1)
+			go func() {
+				_, err := a.Reclaim(t.Context(), repo.ReclaimOptions{})
+				reclaimed <- err
+			}()
+			looked := make(chan error, 1)
+			go func() { looked <- repo.LookAtEpoch(b, reclaimed) }()
+			select {
+			case <-waits:
+			case err := <-looked:
+				t.Fatalf("reclaim = %v, and has not waited for the reader", err)
+			}
+			for _, kind := range []string{"d", "m"} {
+				if after := names(t, s)[kind]; slices.ContainsFunc(before[kind], func(n blob.Name) bool { return !slices.Contains(after, n) }) {
+					t.Errorf("packs that a session may look for were removed: %v of %v are left", after, before[kind])
+				}
+			}
+			if n := len(inState(t.Context(), l, repo.ObjectRetired)); state == repo.ObjectCondemned && n > 0 {
+				t.Errorf("%d objects were retired that a session may rely on", n)
+			}
+			if got, err := fetch(t.Context(), p); err != nil || want.equal(got) != nil {
+				t.Errorf("restore by the reader = %v, %v", err, want.equal(got))
+			}
+			close(release)
+			if err := <-looked; err != nil {
+				t.Fatal(err)
+			}
+			if got, err := fetch(t.Context(), p); err != nil || want.equal(got) != nil {
+				t.Errorf("restore by the reader after the reclaim = %v, %v", err, want.equal(got))
+			}
+			if left := inState(t.Context(), l, state); state == repo.ObjectCondemned && len(left) > 0 {
+				t.Errorf("%d objects are left in state %d", len(left), state)
+			}
+			if after := names(t, s)["d"]; slices.Contains(after, before["d"][0]) {
+				t.Errorf("%s is left", before["d"][0])
+			}
 		})
 	}
 }
 
-func testEpoch(t *testing.T, o repo.CreateOptions, kind string, change func([]byte) []byte) {
-	s, l := mem.New(), localledger.New(localledger.Options{})
-	v := create(t, s, l, o)
-	have := newGenerator(51).files(40)
-	id := mustBackup(t, v, "", have, nil)
-	mustBackup(t, v, "", newGenerator(52).files(20), nil)
-	if _, err := v.PutVaultState(t.Context(), repo.VaultRecord{Generation: 1}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.PutPointState(t.Context(), id, repo.PointRecord{Generation: 2}); err != nil {
-		t.Fatal(err)
-	}
-	v.Close()
-	object := names(t, s)[kind][0]
-	overwrite(t, s, object, change)
+// lateStore stands still before it puts a refset.
+type lateStore struct {
+	blob.Store
+	reached, release chan struct{}
+}
 
-	lowest := repo.CheckHeads
-	if kind == "v" || kind == "p" {
-		lowest = repo.CheckTrees
+func (s *lateStore) Put(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
 	}
-	for level := lowest; level <= repo.CheckBytes; level++ {
-		v = open(t, s, l)
-		r, err := v.Check(t.Context(), repo.CheckOptions{Level: level})
-		if err != nil {
-			t.Fatalf("Check at level %d = %v", level, err)
-		}
-		if got := append(objects(r), healed(r)...); !slices.Equal(got, []string{string(object)}) {
-			t.Errorf("Check at level %d names %q, want %s", level, got, object)
-		}
-		v.Close()
+	if strings.HasPrefix(string(name), "f/") {
+		close(s.reached)
+		<-s.release
 	}
-	v = open(t, s, l)
-	if _, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 1}); err != nil {
-		t.Errorf("Scrub = %v", err)
+	return s.Store.Put(ctx, name, bytes.NewReader(b), size)
+}
+
+// TestReclaim_RemembersWhatAnOlderSessionMayName has a writer on another node that knows its refset and has not put it when a
+// reclaim moves what it names. Where that went stays known until the session is over, and no longer.
+func TestReclaim_RemembersWhatAnOlderSessionMayName(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	_, have := halfNeeded(t, v, l)
+	late := &lateStore{Store: s, reached: make(chan struct{}), release: make(chan struct{})}
+	b := another(t, late, l)
+	made := make(chan error, 1)
+	var id repo.PointID
+	go func() {
+		var err error
+		id, err = backup(t.Context(), b, "", have, nil) // relies on what the other point has
+		made <- err
+	}()
+	select {
+	case <-late.reached:
+	case err := <-made:
+		t.Fatalf("backup = %v, and has put no refset", err)
 	}
-	if r := mustRepair(t, v, repo.RepairOptions{}); len(r.Lost) > 0 {
-		t.Errorf("Repair = %+v, want nothing lost", r)
+	reclaimed := make(chan error, 1)
+	go func() {
+		_, err := v.Reclaim(t.Context(), repo.ReclaimOptions{})
+		reclaimed <- err
+	}()
+	if err := repo.LookAtEpoch(b, reclaimed); err != nil {
+		t.Fatal(err)
 	}
-	if err := sound(t.Context(), v); err != nil {
-		t.Errorf("after the repair: %v", err)
+	if len(inState(t.Context(), l, repo.ObjectRetired)) == 0 {
+		t.Error("nothing is known of where packs went that the writer may name")
 	}
-	if err := verify(t.Context(), v, id, have); err != nil {
+	close(late.release)
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	c := another(t, s, l)
+	if err := errors.Join(verify(t.Context(), c, id, have), sound(t.Context(), c)); err != nil {
 		t.Error(err)
 	}
-}
-
-func healed(r repo.CheckReport) (names []string) {
-	for _, d := range r.Healed {
-		names = append(names, d.Object)
+	mustReclaim(t, c)
+	if left := inState(t.Context(), l, repo.ObjectRetired); len(left) > 0 {
+		t.Errorf("%d retired objects are remembered after the session", len(left))
 	}
-	return names
-}
-
-func TestOpen_EpochInTheClaim(t *testing.T) {
-	t.Parallel()
-	v, s, l := newVault(t)
-	v.Close()
-	overwrite(t, s, "c/1", epochs()["epoch bit 1"])
-	v = open(t, s, l)
-	if got := objects(mustCheck(t, v, repo.CheckOptions{})); !slices.Equal(got, []string{"c/1"}) {
-		t.Errorf("Check names %q, want c/1", got)
-	}
-}
-
-// TestOpen_KeyOfAnEpochIsLost: a vault that lacks the key of an epoch before its newest has no damaged objects, and an error says what it
-// lacks.
-func TestOpen_KeyOfAnEpochIsLost(t *testing.T) {
-	t.Parallel()
-	v, s, l := newVault(t)
-	mustBackup(t, v, "", newGenerator(53).files(5), nil)
-	v.Close()
-	secret := seal.Secret{8}
-	later := seal.KeyRecord{Epoch: 2, Generation: 1, UUID: small().UUID}
-	var err error
-	if later.Wrapped, err = testKey.Wrap(t.Context(), secret[:], later.Bind()); err != nil {
-		t.Fatal(err)
-	}
-	if later.Domain, err = seal.SealDomain(later.UUID, later.Epoch, secret, small().DomainKey); err != nil {
-		t.Fatal(err)
-	}
-	put(t, s, blob.Name(later.Name()), later.Encode())
-	if err := s.Delete(t.Context(), "k/1-1"); err != nil {
-		t.Fatal(err)
-	}
-	_, err = repo.Open(t.Context(), s, l, testKey, repo.Options{})
-	if err == nil || !strings.Contains(err.Error(), "needs the vault key of epoch 1, which is not there") {
-		t.Errorf("Open without k/1-1 = %v, want the epoch named", err)
+	if err := errors.Join(verify(t.Context(), c, id, have), sound(t.Context(), c)); err != nil {
+		t.Error(err)
 	}
 }
