@@ -31,7 +31,7 @@ func TestVaultName_ThatIsMalformedIsAUsageError(t *testing.T) {
 		{"vault", "reclaim", "x!!"}, {"vault", "verify", "x!!"}, {"vault", "stats", "x!!"}, {"vault", "repair", "x!!"},
 	} {
 		_, stderr := c.do(exitUsage, args...)
-		if !strings.HasPrefix(stderr, "lockfast: Value 'x!!' at 'BackupVaultName'") || !strings.Contains(stderr, "--help") {
+		if !strings.Contains(stderr, "Value 'x!!' at 'BackupVaultName'") || !strings.Contains(stderr, "--help") {
 			t.Errorf("lockfast %s says %q", strings.Join(args, " "), stderr)
 		}
 	}

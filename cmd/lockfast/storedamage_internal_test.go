@@ -97,12 +97,12 @@ func TestStore_RuinedRefsetAndTree(t *testing.T) {
 	}
 }
 
-// TestStore_VaultWithoutKeys removes the only key object of one vault, and then of all: nobody can tell whether it was destroyed or is
+// TestStore_VaultWithoutKeys removes the key objects of one vault, and then of all: nobody can tell whether it was destroyed or is
 // lost, so nothing that verifies or repairs may succeed. What the other vault holds is listed and restored.
 func TestStore_VaultWithoutKeys(t *testing.T) {
 	c, store, key, all := storeOfThree(t)
 	vault := all[0]["vault"].(string)
-	if err := os.Remove(filepath.Join(store, vault, "k", "1-1")); err != nil {
+	if err := os.RemoveAll(filepath.Join(store, vault, "k")); err != nil {
 		t.Fatal(err)
 	}
 	for _, verb := range [][]string{{"verify"}, {"repair", "--take-over"}} {
