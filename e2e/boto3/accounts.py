@@ -14,7 +14,7 @@ import boto3
 import botocore.config
 
 from copies import ended, order, vault_arn
-from story import (ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, ROLE, VAULT, assert_same, back_up, gone, refused, restore,
+from common import (ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, ROLE, VAULT, assert_same, back_up, gone, refused, restore,
                    restored_directories, step, wait)
 
 THEM = "111111111111"

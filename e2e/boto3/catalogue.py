@@ -11,7 +11,7 @@ import sys
 import uuid
 import urllib.parse
 
-from story import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, back_up, gone, raw, refused, restore,
+from common import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, back_up, gone, raw, refused, restore,
                    restored_directories, step, wait)
 
 FILE_SYSTEM = RESOURCE.rsplit("/", 1)[1]

@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/aws-backup/latest/devguide/recov-point-create-a-copy
 import datetime
 import sys
 
-from story import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, assert_same, back_up, gone, refused, restore, restored_directories, step,
+from common import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, assert_same, back_up, gone, refused, restore, restored_directories, step,
                    wait)
 
 DAYS = {"MoveToColdStorageAfterDays": 30, "DeleteAfterDays": 120}

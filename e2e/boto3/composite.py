@@ -8,7 +8,7 @@ import shutil
 import sys
 import uuid
 
-from story import ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, gone, refused, restored_directories, step, wait
+from common import ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, assert_same, gone, refused, restored_directories, step, wait
 
 
 def point(arn):

@@ -10,7 +10,7 @@ import json
 import sys
 import uuid
 
-from story import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, SESSION, VAULT, ENDPOINT, assert_same, back_up, gone, refused, restore,
+from common import (ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, SESSION, VAULT, ENDPOINT, assert_same, back_up, gone, refused, restore,
                    restored_directories, step, wait)
 
 OFFSITE = VAULT + "-offsite"

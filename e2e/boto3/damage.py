@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from story import BACKUP, DATA, VAULT, assert_same, back_up, restore, restored_directories, step
+from common import BACKUP, DATA, VAULT, assert_same, back_up, restore, restored_directories, step
 
 BINARY, HOME = sys.argv[1:]
 

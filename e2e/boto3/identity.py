@@ -14,7 +14,7 @@ import uuid
 import boto3
 import botocore.config
 
-from story import ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, ROLE, STS, VAULT, assert_same, gone, raw, refused, restored_directories, step, wait
+from common import ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, ROLE, STS, VAULT, assert_same, gone, raw, refused, restored_directories, step, wait
 
 IAM = boto3.client("iam", endpoint_url=ENDPOINT, region_name="us-east-1")
 FILE_SYSTEM = RESOURCE.rsplit("/", 1)[1]

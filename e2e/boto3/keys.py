@@ -11,7 +11,7 @@ import uuid
 import boto3
 
 from identity import ROLE, allow, assert_same, client, restored_directories, user
-from story import ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, back_up, gone, refused, restore, step, wait
+from common import ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, back_up, gone, refused, restore, step, wait
 
 KMS = boto3.client("kms", endpoint_url=ENDPOINT, region_name="us-east-1")
 

@@ -17,7 +17,7 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.httpsession
 
-from story import ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, ROLE, SESSION, refused, step, wait
+from common import ACCOUNT, BACKUP, DATA, ENDPOINT, RESOURCE, ROLE, SESSION, refused, step, wait
 
 TAGGING = SESSION.client("resourcegroupstaggingapi", endpoint_url=ENDPOINT, region_name="us-east-1")
 IAM = SESSION.client("iam", endpoint_url=ENDPOINT, region_name="us-east-1")

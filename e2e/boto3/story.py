@@ -5,109 +5,26 @@ the part to go through, "work" or "end". The test compares what is restored. Res
 https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Operations.html
 """
 
-import http.client
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
 import uuid
 
-import boto3
-import botocore.auth
-import botocore.awsrequest
-import botocore.config
 import botocore.exceptions
 
-ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
-DATA = pathlib.Path(os.environ["DATA"])
-RESOURCE = os.environ["RESOURCE_ARN"]
-RESTORED = pathlib.Path(os.environ["RESTORED"])
-VAULT = os.environ["VAULT"]
-SESSION = boto3.session.Session()
-BACKUP = SESSION.client("backup", endpoint_url=ENDPOINT, region_name="us-east-1",
-                        config=botocore.config.Config(retries={"max_attempts": 1}))
-STS = SESSION.client("sts", endpoint_url=ENDPOINT, region_name="us-east-1")
-ACCOUNT = STS.get_caller_identity()["Account"]
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/service-role/AWSBackupDefaultServiceRole"
+from common import ACCOUNT, BACKUP, DATA, RESOURCE, ROLE, VAULT, back_up, gone, raw, refused, restore, step
 
 
-def step(text):
-    print("boto3:", text, flush=True)
-
-
-def refused(code, call, *, status=400, text=None, **kwargs):
-    """Calls and expects an error of AWS's shape with this code."""
-    try:
-        call(**kwargs)
-    except botocore.exceptions.ClientError as err:
-        answer = err.response
-        assert answer["Error"]["Code"] == code, answer
-        assert answer["ResponseMetadata"]["HTTPStatusCode"] == status, answer
-        assert answer["ResponseMetadata"].get("RequestId"), answer
-        assert answer["Error"]["Message"], answer
-        if text:
-            assert text in answer["Error"]["Message"], answer
-        return answer
-    raise AssertionError(f"{call} with {kwargs} succeeded, want {code}")
-
-
-def wait(read, done, what, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = read()
-        if done(value):
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {seconds} s; last: {value}")
-
-
-def gone(vault, arn):
-    def read():
-        try:
-            return BACKUP.describe_recovery_point(BackupVaultName=vault, RecoveryPointArn=arn)["Status"]
-        except BACKUP.exceptions.ResourceNotFoundException:
-            return None
-    wait(read, lambda status: status is None, f"deletion of {arn}")
-
-
-def back_up(vault=VAULT, **more):
-    started = BACKUP.start_backup_job(BackupVaultName=vault, ResourceArn=RESOURCE, IamRoleArn=ROLE, **more)
-    job = wait(lambda: BACKUP.describe_backup_job(BackupJobId=started["BackupJobId"]),
-               lambda j: j["State"] in ("COMPLETED", "FAILED", "ABORTED", "EXPIRED"), "backup job")
-    assert job["State"] == "COMPLETED", job
-    assert job["PercentDone"] == "100.0", job
-    assert job["RecoveryPointArn"] and job["CompletionDate"] >= job["CreationDate"], job
-    return job
-
-
-def restore(arn, name, **metadata):
+def restore_as(name, arn, **metadata):
     """Restores, and moves the directory that this makes to its name among what the test compares."""
-    started = BACKUP.start_restore_job(
-        RecoveryPointArn=arn, IamRoleArn=ROLE, ResourceType="EFS",
-        Metadata={"file-system-id": RESOURCE.rsplit("/", 1)[1], "newFileSystem": "false", "Encrypted": "false",
-                  "PerformanceMode": "generalPurpose", "CreationToken": str(uuid.uuid4()), **metadata})
-    job = wait(lambda: BACKUP.describe_restore_job(RestoreJobId=started["RestoreJobId"]),
-               lambda j: j["Status"] in ("COMPLETED", "FAILED", "ABORTED"), "restore job")
-    assert job["Status"] == "COMPLETED", job
+    job = restore(arn, **metadata)
     (made,) = DATA.glob("aws-backup-restore_*")
-    made.rename(RESTORED / name)
+    made.rename(pathlib.Path(os.environ["RESTORED"]) / name)
     return job
-
-
-def raw(method, path, body=b""):
-    """Sends a signed request with exactly this path: what no SDK would send."""
-    url = ENDPOINT + path
-    request = botocore.awsrequest.AWSRequest(method=method, url=url, data=body)
-    botocore.auth.SigV4Auth(SESSION.get_credentials(), "backup", "us-east-1").add_auth(request)
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
-    connection.request(method, path, body=body, headers=dict(request.headers.items()))
-    answer = connection.getresponse()
-    return answer.status, answer.headers, answer.read()
 
 
 def vaults():
@@ -174,13 +91,13 @@ def restores(first, second):
     step("restore both recovery points whole")
     metadata = BACKUP.get_recovery_point_restore_metadata(BackupVaultName=VAULT, RecoveryPointArn=second)
     assert metadata["RestoreMetadata"]["file-system-id"] == RESOURCE.rsplit("/", 1)[1], metadata
-    restore(first, "first")
-    job = restore(second, "second")
+    restore_as("first", first)
+    job = restore_as("second", second)
     if hasattr(BACKUP, "get_restore_job_metadata"):  # unknown to older clients
         assert BACKUP.get_restore_job_metadata(RestoreJobId=job["RestoreJobId"])["Metadata"]["newFileSystem"] == "false"
 
     step("restore one item of the first")
-    restore(first, "item", ItemsToRestore=json.dumps([os.environ["ITEM"]]))
+    restore_as("item", first, ItemsToRestore=json.dumps([os.environ["ITEM"]]))
     if hasattr(BACKUP, "list_restore_jobs_by_protected_resource"):
         by_resource = BACKUP.list_restore_jobs_by_protected_resource(ResourceArn=RESOURCE)["RestoreJobs"]
         assert job["RestoreJobId"] in [j["RestoreJobId"] for j in by_resource]
@@ -234,7 +151,7 @@ def end():
     step("the second restores without the first")
     (point,) = BACKUP.list_recovery_points_by_backup_vault(BackupVaultName=VAULT)["RecoveryPoints"]
     second = point["RecoveryPointArn"]
-    restore(second, "again")
+    restore_as("again", second)
 
     step("two deletions at once: one is accepted")
     results = []

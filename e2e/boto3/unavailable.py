@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/aws-backup/latest/devguide/API_DeleteRecoveryPoint.h
 
 import sys
 
-from story import BACKUP, refused
+from common import BACKUP, refused
 
 
 def main(vault, arn):
