@@ -503,6 +503,7 @@ func TestCrash_AtEveryStep(t *testing.T) {
 	if soak() > 0 {
 		stride = 1
 	}
+	const pairs = 4 // objects that a new vault begins with, two keys and two formats: one that is torn is damage that can be repaired
 	for mode := range cutModes {
 		for at := 1 + int(mode)%stride; at <= dry.steps+5; at += stride {
 			m := newMachine(at, mode)
@@ -510,10 +511,13 @@ func TestCrash_AtEveryStep(t *testing.T) {
 			if err != nil && !m.off {
 				t.Fatalf("cut at %d, mode %d: history = %v", at, mode, err)
 			}
-			if mode == cutTorn && at <= 4 {
-				continue // a torn key or format object is a damaged vault
+			if mode == cutTorn && (m.what == "put format" || m.what == "put c/1") {
+				continue // there is no other one yet: such a vault cannot be opened, and nothing is in it
 			}
 			v, err := m.restart(t.Context())
+			if err == nil && mode == cutTorn && at <= pairs {
+				_, err = v.Repair(t.Context(), repo.RepairOptions{Check: true, Level: repo.CheckHeads})
+			}
 			if err == nil {
 				err = m.inspect(t.Context(), v)
 				v.Close()
