@@ -15,9 +15,11 @@ standard error, the rest is done), 2 nothing could be done.
 
 import argparse
 import datetime
+import json
 import os
 import sys
 
+import state
 from index import Index
 from primitive import MALFORMED, Damaged
 from restore import DRIVERS
@@ -32,6 +34,7 @@ def _arguments():
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "list": "print one line per recovery point: id, time, driver, entries, bytes, state, resource, ARN, class",
+        "states": "print what the states of the vault and of its recovery points say, as JSON by the tags of section 14",
         "restore": "restore a recovery point to a directory that is empty or new",
         "verify": "open every object and compare every digest and id",
     }
@@ -85,17 +88,28 @@ def _points(vault):
     return sorted(points, key=lambda p: (p.created, p.id))
 
 
+def _line(point, created, *columns):
+    when = datetime.datetime.fromtimestamp(created // 10**9, datetime.timezone.utc)
+    print("\t".join((point, when.strftime("%Y-%m-%dT%H:%M:%SZ"), *(str(c) or "-" for c in columns))))
+
+
 def _list(vault, _arguments):
     for p in _points(vault):
-        when = datetime.datetime.fromtimestamp(p.created // 10**9, datetime.timezone.utc)
-        print("\t".join((
-            p.id, when.strftime("%Y-%m-%dT%H:%M:%SZ"), p.driver, str(p.entries), str(p.size),
-            p.state or "-", p.resource or "-", p.arn or "-",
-            "COLD" if p.warm else "WARM")))
+        _line(p.id, p.created, p.driver, p.entries, p.size, p.state, p.resource, p.arn, "COLD" if p.warm else "WARM")
         for path, reason in p.skipped:
             vault.report.note("%s: skipped by the backup: %s: %s" % (p.id, printable(path), printable(reason)))
         if p.further:
             vault.report.note("%s: %d further items were skipped by the backup" % (p.id, p.further))
+    for point, found in state.groups(vault):
+        _line(point, found.get(state.CREATED, 0), "", 0, found.get(state.SIZE, 0), found.get(state.STATUS, ""),
+              found.get(state.RESOURCE, ""), found.get(state.ARN, ""), "GROUP")
+    return True
+
+
+def _states(vault, _arguments):
+    found = {point: state.newest(vault, point) for point in (state.VAULT, *(p.id for p in _points(vault)))}
+    found.update(state.groups(vault))
+    print(json.dumps({point: values for point, values in found.items() if values}, indent=2))
     return True
 
 
@@ -122,7 +136,7 @@ def _verify(vault, _arguments):
 def main():
     arguments = _arguments()
     report, done = Report(sys.stderr), False
-    act = {"list": _list, "restore": _restore, "verify": _verify}[arguments.command]
+    act = {"list": _list, "states": _states, "restore": _restore, "verify": _verify}[arguments.command]
     try:
         key = RootKey(arguments.key)
         for path in _vaults(arguments.store):

@@ -3,6 +3,6 @@
 // and frozen, are read by both. It has no code of its own.
 //
 // A golden vault is a directory of repo/testdata/golden: store, what a backup store holds; test-root.key, a key that
-// protects nothing; listing.json, what each recovery point restores to. The test with -update makes those of the
-// makers in its table which are missing; it never writes an existing one anew.
+// protects nothing; listing.json, what each recovery point restores to; states.json, if there are states, what they say.
+// The test with -update makes those of the makers in its table which are missing; it never writes an existing one anew.
 package reader

@@ -34,13 +34,15 @@ var makers = map[string]func(t *testing.T, m *maker){
 	"v1-default": makeDefault,
 	"v1-parity":  makeParity,
 	"v1-cold":    makeCold,
+	"v1-server":  makeServer,
 }
 
 // maker makes one golden vault.
 type maker struct {
 	dir     string // source of the backups
 	store   string // directory of the store
-	key     *keys.Root
+	root    *keys.Root
+	key     repo.KeyWrapper // wraps the vault key; the root key itself, unless the maker says otherwise
 	blobs   blob.Store
 	ledger  *localledger.Ledger
 	vault   *repo.Vault
@@ -72,13 +74,13 @@ func TestGoldenVault_MakeMissing(t *testing.T) {
 func (m *maker) open(t *testing.T, target string) {
 	t.Helper()
 	try(t, os.MkdirAll(target, 0o755))
-	key, err := keys.Create(filepath.Join(target, "test-root.key"))
+	root, err := keys.Create(filepath.Join(target, "test-root.key"))
 	try(t, err)
 	m.store = filepath.Join(target, "store")
 	s, err := fs.Open(m.store, fs.Options{Create: true})
 	try(t, err)
 	t.Cleanup(func() { s.Close() })
-	m.key, m.blobs = key, s
+	m.root, m.key, m.blobs = root, root, s
 }
 
 func (m *maker) create(t *testing.T, o repo.CreateOptions) {
@@ -277,23 +279,26 @@ func makeCold(t *testing.T, m *maker) {
 	}
 	m.write(t, "list", 300<<10, 48)
 	b := m.backup(t, a)
-	m.moveToCold(t, a)
+	m.moveToCold(t, a, nil)
 	m.backup(t, b)
 	_, err := m.vault.Reclaim(t.Context(), repo.ReclaimOptions{})
 	try(t, err)
 }
 
-// moveToCold moves a recovery point to cold storage, where it has another id.
-func (m *maker) moveToCold(t *testing.T, id repo.PointID) {
+// moveToCold moves a recovery point to cold storage, where it has another id, and a first state if there is one.
+func (m *maker) moveToCold(t *testing.T, id repo.PointID, first *repo.PointRecord) repo.PointID {
 	t.Helper()
 	w, err := m.vault.NewWriter(t.Context(), repo.WriterOptions{Cold: id})
 	try(t, err)
 	defer w.Abort(t.Context())
 	try(t, w.MoveToCold(t.Context()))
-	cold, err := w.Commit(t.Context(), w.Source().Facts())
+	facts := w.Source().Facts()
+	facts.Record = first
+	cold, err := w.Commit(t.Context(), facts)
 	try(t, err, m.vault.DeletePoint(t.Context(), id), m.ledger.Remove(t.Context(), id))
 	m.listing[cold] = m.listing[id]
 	delete(m.listing, id)
+	return cold
 }
 
 func try(t *testing.T, errs ...error) {

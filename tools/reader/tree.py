@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import state
 from pack import DATA, LIST, NODE
 from primitive import Cursor, Damaged, pair, time, whole_integer
 
@@ -39,10 +40,8 @@ class Point:
         self.skipped = [pair(value) for value in values.get(15, ())]
         self.further = one(16, whole_integer, 0)
         self.warm = one(24, bytes.hex, "")
-        self.state, self.arn = "", ""
-        state, _ = vault.newest(vault.generations("state", self.id), vault.open_fields)
-        if state:
-            self.state, self.arn = (state.get(tag, [b""])[0].decode() for tag in (3, 4))
+        found = state.newest(vault, self.id) or {}
+        self.state, self.arn = found.get(state.STATUS, ""), found.get(state.ARN, "")
 
 
 def refset(vault, point, depth=0):

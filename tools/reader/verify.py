@@ -1,15 +1,19 @@
 """Checks everything in a vault that can be checked without its control database."""
 
+import state
 from index import Segment
 from pack import DATA, PART
-from primitive import Damaged
+from primitive import Damaged, time, whole_integer
 from tree import Tree, content, printable
 
 def verify(vault, index, points):
     """Opens every object, compares every digest and id, reads every recovery point."""
-    for kind in ("journal", "vault state", "state", "claim", "copy map", "stream", "refset", "manifest"):
+    for kind, act in (
+            ("journal", vault.open), ("stream", vault.open), ("refset", vault.open), ("manifest", vault.open),
+            ("vault state", lambda name: state.read(vault, name)), ("state", lambda name: state.read(vault, name)),
+            ("claim", lambda name: _claim(vault, name)), ("copy map", lambda name: _copy_map(vault.open(name)))):
         for name in vault.names[kind]:
-            _attempt(vault, name, vault.open)
+            _attempt(vault, name, act)
     described = {}
     for name in vault.names["segment"]:
         _attempt(vault, name, lambda name: _describe(described, Segment(name, vault.open(name))))
@@ -25,10 +29,20 @@ def verify(vault, index, points):
                          lambda _, chunk=chunk, length=length: index.fetch(chunk, DATA, length))
 
 def _attempt(vault, name, act):
-    try:
-        act(name)
-    except Damaged as err:
-        vault.report.damage(name, err)
+    vault.newest([name], act)
+
+def _claim(vault, name):
+    """Compares a claim with its name and vault (section 15)."""
+    values = vault.open_fields(name)
+    if values[1][0] != vault.uuid or whole_integer(values[2][0]) != int(name[2:]) or len(values[3][0]) != 16:
+        raise Damaged("is of another name or vault, or without an identity")
+    time(values[4][0])
+
+def _copy_map(pairs):
+    """Checks the form of a copy map (section 20)."""
+    first = [pairs[i:i + 16] for i in range(0, len(pairs), 32)]
+    if len(pairs) % 32 or not 1 <= len(first) <= 65536 or any(a >= b for a, b in zip(first, first[1:])):
+        raise Damaged("%d bytes are no pairs that ascend" % len(pairs))
 
 def _describe(described, segment):
     for name, *facts in segment.packs:
