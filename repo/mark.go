@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 
@@ -29,8 +30,12 @@ type marks struct {
 func (v *Vault) mark(ctx context.Context, parts *index.Marks) (marks, error) {
 	for try := 0; ; try++ {
 		m, err := v.markOnce(ctx, parts)
+		if err == nil || !errors.Is(err, blob.ErrNotExist) {
+			return m, err
+		}
 		// A point deleted between the two steps takes its refset along; then the ledger says so when asked again.
-		if err == nil || !errors.Is(err, blob.ErrNotExist) || try == 5 {
+		now, lerr := v.ledger.Snapshot(ctx)
+		if lerr != nil || try >= 5 && maps.Equal(now.needed(), m.snapshot.needed()) {
 			return m, err
 		}
 	}
