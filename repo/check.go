@@ -171,6 +171,7 @@ type check struct {
 	verified map[ID]bool    // packs that were found sound before
 	old      []DamageRecord // what the ledger knew before
 	named    int            // paths of damaged points
+	scrub    bool           // it is a part of a check, so what it does not find may still be damaged
 }
 
 // damaged notes damage; the first error of an object is kept.
@@ -259,26 +260,31 @@ func (c *check) removed(ctx context.Context, n uint32) bool {
 	return state != ObjectLive && state != ObjectCondemned
 }
 
-// segments reads all index segments again.
+// segments looks at all index segments again.
 func (c *check) segments(ctx context.Context) error {
 	for _, o := range c.v.catalog.liveSegments() {
-		if c.o.Level < CheckHeads {
-			if err := c.segmentName(ctx, o.ID); err != nil {
-				return err
-			}
-			continue
-		}
-		_, level, err := c.v.readSegment(ctx, o.ID)
-		if errors.Is(err, blob.ErrNotExist) {
-			c.segmentMissing(ctx, o.ID)
-			continue
-		}
-		if err != nil && !isDamage(err) {
+		if err := c.segment(ctx, o.ID); err != nil {
 			return err
 		}
-		if err != nil && !c.v.catalog.segmentGone(ctx, o.ID) {
-			c.damaged(segmentName(level, o.ID), err)
-		}
+	}
+	return nil
+}
+
+// segment looks at an index segment and, from [CheckHeads] on, reads it.
+func (c *check) segment(ctx context.Context, id ID) error {
+	if c.o.Level < CheckHeads {
+		return c.segmentName(ctx, id)
+	}
+	_, level, err := c.v.readSegment(ctx, id)
+	if errors.Is(err, blob.ErrNotExist) {
+		c.segmentMissing(ctx, id)
+		return nil
+	}
+	if err != nil && !isDamage(err) {
+		return err
+	}
+	if err != nil && !c.v.catalog.segmentGone(ctx, id) {
+		c.damaged(segmentName(level, id), err)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (c *check) record(ctx context.Context) error {
 // outdated reports whether a record is about something that is gone, or that this check found as it should be.
 func (c *check) outdated(d DamageRecord) bool {
 	if d.Pack.IsZero() {
-		return c.o.Level >= CheckTrees && c.damages[d.Object] == nil
+		return !c.scrub && c.o.Level >= CheckTrees && c.damages[d.Object] == nil
 	}
 	n, ok := c.v.catalog.known(packID(d.Pack))
 	if !ok || !readable(c.v.catalog.row(n).state) {

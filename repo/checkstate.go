@@ -19,6 +19,30 @@ func (c *check) small(ctx context.Context) error {
 	if c.o.Level < CheckHeads {
 		return nil
 	}
+	if err := c.formats(ctx); err != nil || c.o.Level < CheckTrees {
+		return err
+	}
+	if err := c.vaultState(ctx); err != nil {
+		return err
+	}
+	copyMaps, err := c.copyMaps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range copyMaps {
+		if err := c.copyMap(ctx, m.Name); err != nil {
+			return err
+		}
+	}
+	states, err := c.v.stateGenerations(ctx, "p/")
+	if err != nil {
+		return err
+	}
+	return c.pointStates(ctx, slices.Sorted(maps.Keys(states)), states)
+}
+
+// formats reads format objects, and looks again at what was damaged when the vault was opened.
+func (c *check) formats(ctx context.Context) error {
 	names, err := formatGenerations(ctx, c.v.store)
 	if err != nil {
 		return err
@@ -42,22 +66,22 @@ func (c *check) small(ctx context.Context) error {
 		}
 		c.damaged(objectOf(d), d)
 	}
-	if c.o.Level < CheckTrees {
-		return nil
-	}
-	vault, err := c.v.VaultState(ctx)
+	return nil
+}
+
+// vaultState reads the state of the vault.
+func (c *check) vaultState(ctx context.Context) error {
+	found, err := c.v.VaultState(ctx)
 	if err != nil {
 		return err
 	}
-	c.notedAll(vault.Damage)
-	if err := c.maps(ctx); err != nil {
-		return err
-	}
-	states, err := c.v.stateGenerations(ctx, "p/")
-	if err != nil {
-		return err
-	}
-	return inBatches(slices.Sorted(maps.Keys(states)), func(id PointID) (Found[PointRecord], error) {
+	c.notedAll(found.Damage)
+	return nil
+}
+
+// pointStates reads the states of some recovery points.
+func (c *check) pointStates(ctx context.Context, ids []PointID, states map[PointID][]uint64) error {
+	return inBatches(ids, func(id PointID) (Found[PointRecord], error) {
 		return c.v.newestPointState(ctx, id, states[id])
 	}, func(f Found[PointRecord]) error {
 		c.notedAll(f.Damage)
@@ -87,24 +111,26 @@ func (c *check) pair(ctx context.Context, names []blob.Name) error {
 	return nil
 }
 
-// maps reads copy maps.
-func (c *check) maps(ctx context.Context) error {
+// copyMaps lists the copy maps.
+func (c *check) copyMaps(ctx context.Context) (list []blob.Info, err error) {
 	for info, err := range c.v.store.List(ctx, "t/") {
 		if err != nil {
-			return fmt.Errorf("list copy maps: %w", err)
+			return nil, fmt.Errorf("list copy maps: %w", err)
 		}
-		if !isMapName(info.Name) {
-			continue
-		}
-		pairs, err := c.v.getSealed(ctx, seal.TypeCopyMap, info.Name, maxSmallObject)
-		if err == nil {
-			err = checkPairs(info.Name, pairs)
-		}
-		if err := c.noted(info.Name, err); err != nil {
-			return err
+		if isMapName(info.Name) {
+			list = append(list, info)
 		}
 	}
-	return nil
+	return list, nil
+}
+
+// copyMap reads a copy map.
+func (c *check) copyMap(ctx context.Context, name blob.Name) error {
+	pairs, err := c.v.getSealed(ctx, seal.TypeCopyMap, name, maxSmallObject)
+	if err == nil {
+		err = checkPairs(name, pairs)
+	}
+	return c.noted(name, err)
 }
 
 func (c *check) notedAll(damage []error) {

@@ -3,7 +3,9 @@ package repo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,16 +13,18 @@ import (
 
 // ScrubOptions tunes a scrub.
 type ScrubOptions struct {
-	Share float64     // of the bytes of all packs, that are read in 24 hours; a pack is due again after 1/Share days
-	Rate  int64       // bytes a second at most; 0 = as fast as they come
-	Yield func() bool // asked before each pack; true ends the scrub. May be nil
-	Fresh bool        // instead of all that: reads one random pack that no full check has read yet
+	Share     float64     // of the bytes of all packs but cold ones, that are read in 24 hours; a pack is due again after 1/Share days
+	ColdShare float64     // the same of cold packs
+	Rate      int64       // bytes a second at most, beyond one object; 0 = as fast as they come
+	Yield     func() bool // asked before each pack, and before some small objects; true ends the scrub. May be nil
+	Fresh     bool        // instead of all that: reads one random pack, but no cold one, that no full check has read yet
+	States    StateKeeper // tells of states that are missing; may be nil
 }
 
 // ScrubReport is what a scrub did.
 type ScrubReport struct {
 	Packs, Bytes  int64
-	Damages       []Damage
+	Damages       []Damage // that were not known before
 	DamagedPoints []DamagedPoint
 	Mended        int64
 }
@@ -35,49 +39,85 @@ type Coverage struct {
 }
 
 // Scrub reads the packs whose last full check is longest ago, as far as the share of a day allows that other scrubs and
-// checks have not used up. It leaves out cold packs. What it finds it treats as [Vault.Check] does. The ledger keeps how far it is, so it may be
-// called at any time, and on any number of nodes.
+// checks have not used up. The ledger keeps how far it is, so it may be called at any time, and on any number of nodes.
+// Once in 24 hours in the life of v it also looks at everything that is no pack, as a check at [CheckTrees] does, but
+// walks no trees; a later call goes on with what Yield or an error cut short. What it finds it treats as [Vault.Check]
+// does. A part that cannot be reached keeps nothing else from being read; then the report is there beside the error.
 func (v *Vault) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) {
 	if err := v.writable(); err != nil {
 		return ScrubReport{}, err
 	}
-	c := v.newCheck(CheckOptions{Level: CheckBytes})
-	if err := c.known(ctx); err != nil {
-		return ScrubReport{}, fmt.Errorf("scrub vault: %w", err)
+	v.scrubbing.Lock()
+	defer v.scrubbing.Unlock()
+	c := v.newCheck(CheckOptions{Level: CheckBytes, States: o.States})
+	c.scrub = true
+	err := c.known(ctx)
+	var due []duePack
+	var left allowance
+	if err == nil {
+		due, left, err = c.due(ctx, o)
 	}
-	due, budget, err := c.due(ctx, o)
 	if err != nil {
 		return ScrubReport{}, fmt.Errorf("scrub vault: %w", err)
 	}
+	if !o.Fresh {
+		err = c.scrubSmall(ctx, o, left.now)
+	}
+	err = errors.Join(err, c.scrubPacks(ctx, o, due, left))
+	if ferr := c.finish(ctx); ferr != nil {
+		v.small = smallScrub{} // what it found may not be recorded
+		err = errors.Join(err, ferr)
+	}
+	if err != nil {
+		err = fmt.Errorf("scrub vault: %w", err)
+	}
+	return ScrubReport{Packs: c.report.PacksRead, Bytes: c.report.BytesRead, Damages: c.report.Damages,
+		DamagedPoints: c.report.DamagedPoints, Mended: c.report.Mended}, err
+}
+
+// scrubPacks reads packs. One that cannot be reached ends that for those of its tier: the others may be in another store.
+func (c *check) scrubPacks(ctx context.Context, o ScrubOptions, due []duePack, left allowance) (failed error) {
 	for _, x := range due {
-		if budget <= 0 || o.Yield != nil && o.Yield() {
+		bytes := left.of(x.row)
+		if *bytes <= 0 {
+			continue
+		}
+		if o.Yield != nil && o.Yield() {
 			break
 		}
 		began := time.Now()
-		if err := c.checkPack(ctx, x.number, x.row); err != nil {
-			return ScrubReport{}, fmt.Errorf("scrub vault: %w", err)
+		err := c.checkPack(ctx, x.number, x.row)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			*bytes = 0
+			continue
 		}
-		budget -= x.row.size
-		if o.Rate > 0 {
-			rest := time.Duration(float64(x.row.size)/float64(o.Rate)*float64(time.Second)) - time.Since(began)
-			if err := pauseFor(ctx, rest); err != nil {
-				return ScrubReport{}, fmt.Errorf("scrub vault: %w", err)
-			}
+		*bytes -= x.row.size
+		if err := o.rest(ctx, x.row.size, began); err != nil {
+			return err
 		}
 	}
-	if err := c.finish(ctx); err != nil {
-		return ScrubReport{}, fmt.Errorf("scrub vault: %w", err)
-	}
-	return ScrubReport{Packs: c.report.PacksRead, Bytes: c.report.BytesRead, Damages: c.report.Damages,
-		DamagedPoints: c.report.DamagedPoints, Mended: c.report.Mended}, nil
+	return failed
 }
 
-// finish records what a scrub found, and looks at the recovery points if that is damage.
+// rest waits until reading some bytes since a time has not gone faster than it may.
+func (o ScrubOptions) rest(ctx context.Context, bytes int64, began time.Time) error {
+	if o.Rate == 0 {
+		return ctx.Err()
+	}
+	return pauseFor(ctx, time.Duration(float64(bytes)/float64(o.Rate)*float64(time.Second))-time.Since(began))
+}
+
+// finish records what a scrub found, and looks at the recovery points if that is damage that was not known.
 func (c *check) finish(ctx context.Context) error {
 	if err := c.noteSound(ctx, 1); err != nil {
 		return err
 	}
-	if len(c.damages) == 0 {
+	if err := c.finishSmall(ctx); err != nil {
+		return err
+	}
+	known := c.knownBefore()
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(c.damages)), func(name string) bool { return !known[name] }) {
 		return nil
 	}
 	if err := c.record(ctx); err != nil {
@@ -88,7 +128,21 @@ func (c *check) finish(ctx context.Context) error {
 		return err
 	}
 	c.sort()
+	c.report.Damages = slices.DeleteFunc(c.report.Damages, func(d Damage) bool { return known[d.Object] })
 	return nil
+}
+
+// knownBefore returns the damaged objects of which the ledger knew all that was found.
+func (c *check) knownBefore() map[string]bool {
+	known, records := map[string]bool{}, map[DamageRecord]bool{}
+	for _, d := range c.old {
+		known[d.Object] = true
+		records[DamageRecord{Object: d.Object, Pack: d.Pack, Slot: d.Slot}] = true
+	}
+	for d := range c.records {
+		known[d.Object] = known[d.Object] && records[d]
+	}
+	return known
 }
 
 // duePack is a pack to scrub.
@@ -98,38 +152,55 @@ type duePack struct {
 	at     time.Time // zero = never read
 }
 
-// due returns the packs to read, in order, and how many bytes may be read now.
-func (c *check) due(ctx context.Context, o ScrubOptions) ([]duePack, int64, error) {
+// allowance is how many bytes of packs may be read now.
+type allowance struct {
+	now        time.Time // by the ledger's clock
+	warm, cold int64
+}
+
+func (a *allowance) of(row packRow) *int64 {
+	if row.kind == ObjectCold {
+		return &a.cold
+	}
+	return &a.warm
+}
+
+// due returns the packs to read, in order, and how much of them may be read now.
+func (c *check) due(ctx context.Context, o ScrubOptions) ([]duePack, allowance, error) {
 	at, now, err := c.v.lastRead(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, allowance{}, err
 	}
 	var all []duePack
-	var total, today int64
+	var total, today allowance
 	for n, row := range c.v.catalog.packs() {
-		if row.state != ObjectLive || row.kind == ObjectCold { // reading from cold storage is slow, and may cost money
+		if row.state != ObjectLive || o.Fresh && row.kind == ObjectCold {
 			continue
 		}
-		total += row.size
+		*total.of(row) += row.size
 		last := at[row.id]
 		if now.Sub(last) < 24*time.Hour {
-			today += row.size
+			*today.of(row) += row.size
 		}
 		if row.bad != nil {
 			continue // known; a check looks at it again
 		}
-		if o.Fresh && last.IsZero() || !o.Fresh && o.Share > 0 && now.Sub(last).Hours() >= 24/o.Share {
+		share := o.Share
+		if row.kind == ObjectCold {
+			share = o.ColdShare
+		}
+		if o.Fresh && last.IsZero() || !o.Fresh && share > 0 && now.Sub(last).Hours() >= 24/share {
 			all = append(all, duePack{uint32(n), row, last})
 		}
 	}
 	if o.Fresh && len(all) > 0 {
 		n := rand.IntN(len(all))
-		return all[n : n+1], all[n].row.size, nil
+		return all[n : n+1], allowance{now: now, warm: all[n].row.size}, nil
 	}
 	slices.SortFunc(all, func(a, b duePack) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.number, b.number))
 	})
-	return all, int64(o.Share*float64(total)) - today, nil
+	return all, allowance{now, int64(o.Share*float64(total.warm)) - today.warm, int64(o.ColdShare*float64(total.cold)) - today.cold}, nil
 }
 
 // lastRead returns when each pack was last found sound by reading all of it, and the present time.

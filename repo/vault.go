@@ -44,6 +44,8 @@ type Vault struct {
 	single  bool                      // it was opened with the only format object that was listed
 
 	reclaiming sync.Mutex // one Reclaim at a time in this process
+	scrubbing  sync.Mutex // one Scrub at a time in this process
+	small      smallScrub // guarded by scrubbing
 	measured   lastMeasure
 	retentions retentions
 

@@ -137,3 +137,27 @@ func (v *Vault) Verifications(ctx context.Context) (all []repo.Verification, now
 	})
 	return all, now, err
 }
+
+// Damaged counts the objects that are known to be damaged and are still there, by vault. Vaults without any are left out.
+func (d *DB) Damaged(ctx context.Context) (counts map[string]int64, err error) {
+	err = d.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		counts = map[string]int64{}
+		rows, err := tx.Query(ctx, `SELECT f.vault, COUNT(DISTINCT f.object) FROM ledger_damage f
+			LEFT JOIN ledger_object o ON o.vault = f.vault AND o.id = f.pack
+			WHERE f.pack = ? OR o.state IN (?, ?) GROUP BY f.vault`, make([]byte, len(repo.ID{})), repo.ObjectLive, repo.ObjectCondemned)
+		if err != nil {
+			return fmt.Errorf("count damages: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var vault string
+			var n int64
+			if err := rows.Scan(&vault, &n); err != nil {
+				return fmt.Errorf("count damages: %w", err)
+			}
+			counts[vault] = n
+		}
+		return rows.Err()
+	})
+	return counts, err
+}

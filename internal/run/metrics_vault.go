@@ -2,11 +2,13 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/vault"
 )
 
@@ -14,9 +16,11 @@ import (
 // point. They are read from the records when they are asked for, so they survive a restart, and all servers on one
 // database show the same. It is a [prometheus.Collector].
 type VaultMetrics struct {
-	vaults *vault.Service
-	log    *slog.Logger
-	gauges []vaultGauge
+	vaults  *vault.Service
+	ledgers *ledger.DB
+	log     *slog.Logger
+	gauges  []vaultGauge
+	damaged *prometheus.Desc
 }
 
 type vaultGauge struct {
@@ -28,11 +32,13 @@ type vaultGauge struct {
 const metricsPatience = 5 * time.Second
 
 // NewVaultMetrics registers the metrics of vaults.
-func NewVaultMetrics(reg prometheus.Registerer, vaults *vault.Service, log *slog.Logger) *VaultMetrics {
-	m := &VaultMetrics{vaults: vaults, log: log}
+func NewVaultMetrics(reg prometheus.Registerer, vaults *vault.Service, ledgers *ledger.DB, log *slog.Logger) *VaultMetrics {
+	m := &VaultMetrics{vaults: vaults, ledgers: ledgers, log: log}
+	describe := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("lockfast_vault_"+name, help, []string{"account", "region", "vault"}, nil)
+	}
 	add := func(name, help string, value func(vault.Usage) float64) {
-		desc := prometheus.NewDesc("lockfast_vault_"+name, help, []string{"account", "region", "vault"}, nil)
-		m.gauges = append(m.gauges, vaultGauge{desc, value})
+		m.gauges = append(m.gauges, vaultGauge{describe(name, help), value})
 	}
 	add("physical_bytes", "Bytes of all objects of a vault.", func(u vault.Usage) float64 { return float64(u.PhysicalBytes) })
 	add("live_bytes", "Bytes of packs that recovery points or running jobs need.", func(u vault.Usage) float64 { return float64(u.LiveBytes) })
@@ -50,6 +56,7 @@ func NewVaultMetrics(reg prometheus.Registerer, vaults *vault.Service, log *slog
 	add("recovery_points", "Recovery points of a vault, whatever their status.", func(u vault.Usage) float64 { return float64(u.Points) })
 	add("measured_timestamp_seconds", "When the bytes of a vault were measured.",
 		func(u vault.Usage) float64 { return float64(u.MeasuredAt.UnixMicro()) / 1e6 })
+	m.damaged = describe("damaged_objects", "Objects of a vault that are known to be damaged.")
 	reg.MustRegister(m)
 	return m
 }
@@ -59,6 +66,7 @@ func (m *VaultMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, g := range m.gauges {
 		ch <- g.desc
 	}
+	ch <- m.damaged
 }
 
 // Collect implements [prometheus.Collector]. Without the database there are no metrics of vaults.
@@ -66,7 +74,8 @@ func (m *VaultMetrics) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), metricsPatience)
 	defer cancel()
 	all, err := m.vaults.Usages(ctx)
-	if err != nil {
+	damaged, derr := m.ledgers.Damaged(ctx)
+	if err := errors.Join(err, derr); err != nil {
 		m.log.Warn("metrics of vaults not read", "error", err)
 		return
 	}
@@ -74,5 +83,6 @@ func (m *VaultMetrics) Collect(ch chan<- prometheus.Metric) {
 		for _, g := range m.gauges {
 			ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(u), u.Account, u.Region, u.Vault)
 		}
+		ch <- prometheus.MustNewConstMetric(m.damaged, prometheus.GaugeValue, float64(damaged[u.UUID]), u.Account, u.Region, u.Vault)
 	}
 }

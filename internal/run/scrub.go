@@ -14,16 +14,19 @@ import (
 	"github.com/lockfast/lockfast/repo"
 )
 
-// Scrubber reads what is stored again, a share of it each day, and something of each new recovery point.
+// Scrubber reads what is stored again, a share of it and all small objects each day, and something of each new recovery point.
 type Scrubber struct {
 	Store   *Store
 	Vaults  *vault.Service
 	Ledgers *ledger.DB
+	States  *States
 	Metrics *Metrics
 	Sizes   *Sizes
 	Share   float64 // of a vault's bytes, each day; 0 turns it off
-	Rate    int64   // bytes a second at most; 0 = no limit
-	Log     *slog.Logger
+	// ColdShare is the same of its bytes in cold storage.
+	ColdShare float64
+	Rate      int64 // bytes a second at most; 0 = no limit
+	Log       *slog.Logger
 
 	mu    sync.Mutex
 	fresh map[string]bool // vaults that got a recovery point; guarded by mu
@@ -32,9 +35,9 @@ type Scrubber struct {
 const (
 	// scrubEvery is how often the scrubber looks for what is due. What the day allows it reads then.
 	scrubEvery = 10 * time.Minute
-	// scrubPause is how long a pack waits for jobs to end.
+	// scrubPause is how long a pack, or a part of the small objects, waits for jobs to end.
 	scrubPause = 10 * time.Second
-	// scrubTurn is how many packs of a vault are read beside jobs before it is the turn of another vault.
+	// scrubTurn is how many packs, and parts of the small objects, of a vault are read beside jobs before it is the turn of another vault.
 	scrubTurn = 60
 )
 
@@ -70,15 +73,16 @@ func (s *Scrubber) Run(ctx context.Context) error {
 			s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
 		}
 		for _, id := range all {
-			s.scrub(ctx, id, repo.ScrubOptions{Share: s.Share, Rate: s.Rate, Yield: s.pace(ctx)})
+			s.scrub(ctx, id, repo.ScrubOptions{Share: s.Share, ColdShare: s.ColdShare, Rate: s.Rate, Yield: s.pace(ctx),
+				States: stateKeeper{s.States, id}})
 		}
 	}
 	return nil
 }
 
-// pace returns what a scrub asks before each pack: whether to end.
+// pace returns what a scrub asks before each pack and part of the small objects: whether to end.
 func (s *Scrubber) pace(ctx context.Context) func() bool {
-	beside := 0 // packs read while jobs run
+	beside := 0 // read while jobs run
 	return func() bool {
 		for end := time.Now().Add(scrubPause); s.Metrics.Busy() && time.Now().Before(end) && wait(ctx, time.Second); {
 		}

@@ -235,6 +235,7 @@ func TestBadInput_DamagedPack(t *testing.T) {
 	if known() == 0 {
 		t.Error("GetVaultVerification after damage was found knows of none")
 	}
+	f.eventually(func() bool { return f.vaultMetrics("home")["damaged_objects"] == 1 })
 	changed := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(filepath.Join(home, "one"), changed, changed); err != nil {
 		t.Fatal(err)

@@ -398,12 +398,12 @@ func (c *Config) clock() (*time.Time, error) {
 	return &t, nil
 }
 
-// scrubShare is the share of a vault to read each day. Reading from a bucket may cost money.
-func (c Config) scrubShare() float64 {
+// scrubShare is the share of a vault to read each day of what is in a place. Reading from a bucket may cost money.
+func (c Config) scrubShare(place string) float64 {
 	switch {
 	case c.ScrubShare >= 0:
 		return c.ScrubShare
-	case inBucket(c.Store):
+	case inBucket(place):
 		return 1.0 / 300
 	}
 	return 1.0 / 30

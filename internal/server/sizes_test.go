@@ -40,7 +40,7 @@ func (f *fixture) measured(vault string) *lockfastapi.GetVaultUsageOutput {
 	f.eventually(func() bool {
 		u = own(f, lockfastapi.GetVaultUsage, &lockfastapi.GetVaultUsageInput{BackupVaultName: vault})
 		m := f.vaultMetrics(vault)
-		return len(m) == 12 && m["retained_bytes"] == u.RetainedBytes && m["cold_live_bytes"] == u.ColdLiveBytes && m["cold_dead_bytes"] == u.ColdDeadBytes &&
+		return len(m) == 13 && m["damaged_objects"] == 0 && m["retained_bytes"] == u.RetainedBytes && m["cold_live_bytes"] == u.ColdLiveBytes && m["cold_dead_bytes"] == u.ColdDeadBytes &&
 			m["physical_bytes"] == u.PhysicalBytes && m["live_bytes"] == u.LiveBytes && m["dead_bytes"] == u.DeadBytes &&
 			m["dead_part_bytes"] == u.DeadPartBytes && m["recovery_points"] == u.RecoveryPoints && m["locked_bytes"] == 0 &&
 			m["logical_bytes"] == u.LogicalBytes && m["measured_timestamp_seconds"] > 0

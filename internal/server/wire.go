@@ -371,11 +371,12 @@ func (p *parts) makeRunners(context.Context) error {
 		private = p.o.Now().Truncate(time.Microsecond) // as precise as the records
 	}
 	drivers := map[string]run.Driver{registry.EFS: {Driver: p.driver, Name: directory.Name}}
-	run.NewVaultMetrics(p.metrics, n.vaults, p.o.Log)
+	run.NewVaultMetrics(p.metrics, n.vaults, p.ledgers, p.o.Log)
 	r.sizes = &run.Sizes{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
 	p.links.sizes = r.sizes
-	r.scrubber = &run.Scrubber{Store: p.store, Vaults: n.vaults, Ledgers: p.ledgers, Metrics: metrics, Sizes: r.sizes, Share: c.scrubShare(), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	r.states = &run.States{Vaults: n.vaults, Store: p.store, Log: p.o.Log}
+	r.scrubber = &run.Scrubber{Store: p.store, Vaults: n.vaults, Ledgers: p.ledgers, States: r.states, Metrics: metrics, Sizes: r.sizes,
+		Share: c.scrubShare(c.Store), ColdShare: c.scrubShare(cmp.Or(c.ColdStore, c.Store)), Rate: c.ScrubRate << 20, Log: p.o.Log}
 	p.links.states = r.states
 	r.reclaimer = &run.Reclaimer{Store: p.store, Log: p.o.Log, Delay: c.ReclaimDelay, Threshold: c.ReclaimThreshold,
 		ColdMinimum: c.coldMinimum(), Reclaimed: r.sizes.Rearranged}

@@ -150,7 +150,7 @@ func TestUsages_AreThoseLastRecorded(t *testing.T) {
 			m := repo.Measure{Epoch: uint64(i), Usage: repo.Usage{PhysicalBytes: 10 + i, LiveBytes: 7, DeadBytes: 3, DeadPartBytes: 2, LockedBytes: 1, Points: 5, LogicalBytes: 9}}
 			f.measure(id, m)
 		}
-		want := []vault.Usage{{Account: account, Region: region, Vault: "home", Epoch: 1, MeasuredAt: f.clock.now().Truncate(time.Microsecond),
+		want := []vault.Usage{{Account: account, Region: region, Vault: "home", UUID: id, Epoch: 1, MeasuredAt: f.clock.now().Truncate(time.Microsecond),
 			Usage: repo.Usage{PhysicalBytes: 11, LiveBytes: 7, DeadBytes: 3, DeadPartBytes: 2, LockedBytes: 1, Points: 1, LogicalBytes: 9}}}
 		if got, err := f.Usages(f.ctx); err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("Usages = %v (-want +got):\n%s", err, cmp.Diff(want, got))

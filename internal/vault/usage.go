@@ -75,6 +75,7 @@ type Usage struct {
 	Account    string
 	Region     string
 	Vault      string // its name
+	UUID       string
 	Epoch      uint64
 	MeasuredAt time.Time
 }
@@ -83,7 +84,7 @@ type Usage struct {
 func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		all = nil
-		rows, err := tx.Query(ctx, `SELECT v.account, v.region, v.name, v.point_count, u.epoch, u.measured_at, u.physical_bytes, u.live_bytes,
+		rows, err := tx.Query(ctx, `SELECT v.account, v.region, v.name, v.uuid, v.point_count, u.epoch, u.measured_at, u.physical_bytes, u.live_bytes,
 			u.dead_bytes, u.dead_part_bytes, u.locked_bytes, u.logical_bytes, u.cold_live_bytes, u.cold_dead_bytes, u.cold_dead_part_bytes, u.retained_bytes
 			FROM vault_usage u JOIN vault v ON v.uuid = u.vault_uuid ORDER BY v.account, v.region, v.name`)
 		if err != nil {
@@ -92,7 +93,7 @@ func (s *Service) Usages(ctx context.Context) (all []Usage, err error) {
 		defer rows.Close()
 		for rows.Next() {
 			var u Usage
-			err := rows.Scan(&u.Account, &u.Region, &u.Vault, &u.Points, &u.Epoch, at{&u.MeasuredAt}, &u.PhysicalBytes, &u.LiveBytes,
+			err := rows.Scan(&u.Account, &u.Region, &u.Vault, &u.UUID, &u.Points, &u.Epoch, at{&u.MeasuredAt}, &u.PhysicalBytes, &u.LiveBytes,
 				&u.DeadBytes, &u.DeadPartBytes, &u.LockedBytes, &u.LogicalBytes, &u.Cold.LiveBytes, &u.Cold.DeadBytes, &u.Cold.DeadPartBytes, &u.RetainedBytes)
 			if err != nil {
 				return fmt.Errorf("list usage of vaults: %w", err)
