@@ -12,6 +12,7 @@ import (
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/field"
+	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
 	"github.com/lockfast/lockfast/repo/refset"
 	"github.com/lockfast/lockfast/repo/seal"
@@ -246,22 +247,39 @@ func (d *deriver) Contents(b []byte) error {
 	return d.ctx.Err()
 }
 
-// add adds the places of a content in packs that are not condemned; if there are none, those in condemned ones.
+// add adds the best places of a content.
 func (d *deriver) add(id ID) error {
-	states := *d.v.catalog.states.Load()
 	found := false
-	for _, want := range []ObjectState{ObjectLive, ObjectCondemned} {
-		for loc := range d.v.catalog.set.Places(id) {
-			if int(loc.Pack) < len(states) && states[loc.Pack] == want {
-				d.set.Add(loc.Pack, int(loc.Slot))
-				found = true
+	for loc := range d.v.bestPlaces(id, func(uint32) bool { return true }) {
+		d.set.Add(loc.Pack, int(loc.Slot))
+		found = true
+	}
+	if !found {
+		return chunk.Damaged(fmt.Sprintf("chunk %s", id), "it is in no pack of the index")
+	}
+	return nil
+}
+
+// bestPlaces yields the places of a content in packs that are not condemned; if there are none, those in condemned ones. accept
+// says of which packs.
+func (v *Vault) bestPlaces(id ID, accept func(n uint32) bool) iter.Seq[index.Location] {
+	return func(yield func(index.Location) bool) {
+		states := *v.catalog.states.Load()
+		found := false
+		for _, want := range []ObjectState{ObjectLive, ObjectCondemned} {
+			for loc := range v.catalog.set.Places(id) {
+				if int(loc.Pack) >= len(states) || states[loc.Pack] != want || !accept(loc.Pack) {
+					continue
+				}
+				if found = true; !yield(loc) {
+					return
+				}
+			}
+			if found {
+				return
 			}
 		}
-		if found {
-			return nil
-		}
 	}
-	return chunk.Damaged(fmt.Sprintf("chunk %s", id), "it is in no pack of the index")
 }
 
 // current translates records to packs that are there now.
@@ -271,6 +289,7 @@ func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 	if err != nil {
 		return refset.Set{}, err
 	}
+	c.learn(numbers, records)
 	if !retired {
 		set, _ := refset.FromRecords(records, c.known)
 		return set, nil
@@ -282,6 +301,17 @@ func (v *Vault) current(records []refset.Record) (refset.Set, error) {
 		}
 	}
 	return b.Set(c.slots)
+}
+
+// learn takes over from a refset how many slots packs have that no segment describes.
+func (c *catalog) learn(numbers []uint32, records []refset.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, n := range numbers {
+		if c.rows[n].slots == 0 {
+			c.rows[n].slots = records[i].Slots.Total
+		}
+	}
 }
 
 // errAbsent says that a refset names packs that are not there; [ErrDamaged] is wrapped beside it.

@@ -40,7 +40,7 @@ type RepairReport struct {
 	States    int64 // states, format and key objects written anew, and copy maps removed
 	Busy      int64 // damaged packs of sessions that still run; a later repair takes them
 
-	Slots      int64 // contents of damaged packs that were moved, and of these:
+	Slots      int64 // contents of damaged packs that were moved, or that were in no pack any more, and of these:
 	FromParity int64 // restored by parity
 	FromVault  int64 // read from another place in the vault
 	FromOther  int64 // read from another vault
@@ -82,6 +82,7 @@ type repairing struct {
 	derive    map[PointID]bool    // whose refsets are damaged, or do not fit
 	lost      map[uint32]*badPack // by number of the pack
 	paired    bool                // the key objects were looked after, and are sound
+	left      bool                // a recovery point needs contents of which no place is known, and no other vault has them
 	settled   map[string]bool     // small objects that are sound again under their own names, or replaced
 	done      int64               // bytes of packs
 	total     int64
@@ -117,6 +118,9 @@ func (r *repairing) run(ctx context.Context) error {
 		if err := r.manifest(ctx, id); err != nil {
 			return err
 		}
+	}
+	if err := r.regain(ctx); err != nil {
+		return err
 	}
 	for batch := range slices.Chunk(append(r.packs, noPack), repairBatch) {
 		if err := r.batch(ctx, batch); err != nil {
@@ -401,7 +405,7 @@ func (r *repairing) name(ctx context.Context) error {
 		name := packName(row.kind, row.id)
 		c.damaged(name, fmt.Errorf("%s is %w: %d of its contents are in no other place", name, ErrDamaged, len(bad.slots)))
 	}
-	if len(r.lost)+len(r.manifests)+len(r.derive) > 0 {
+	if len(r.lost)+len(r.manifests)+len(r.derive) > 0 || r.left {
 		if err := c.points(ctx); err != nil {
 			return err
 		}
@@ -414,9 +418,13 @@ func (r *repairing) name(ctx context.Context) error {
 	return nil
 }
 
+// anyLength says that the length of a content is not known.
+const anyLength = -1
+
 // elsewhere returns a content from another place in the vault than the pack skip, or from another vault. It returns nil
-// if there is none, and an error only if a place could not be reached.
+// if there is none, and an error only if a place could not be reached. The content may be shared.
 func (r *repairing) elsewhere(ctx context.Context, id ID, length int, skip uint32) (plain []byte, other bool, err error) {
+	fits := func(b []byte) bool { return length == anyLength || len(b) == length }
 	tried := map[uint32]bool{skip: true}
 	for {
 		loc, ok := r.v.catalog.findReadable(id, func(n uint32) bool { return tried[n] })
@@ -428,7 +436,7 @@ func (r *repairing) elsewhere(ctx context.Context, id ID, length int, skip uint3
 		if errors.Is(err, ErrDamaged) {
 			plain, err = r.v.mendContent(ctx, id, loc, err)
 		}
-		if err == nil && len(plain) == length {
+		if err == nil && fits(plain) {
 			return plain, false, nil
 		}
 		if err != nil && !isDamage(err) {
@@ -440,7 +448,7 @@ func (r *repairing) elsewhere(ctx context.Context, id ID, length int, skip uint3
 			continue
 		}
 		plain, err := from.chunk(ctx, id)
-		if err == nil && len(plain) == length {
+		if err == nil && fits(plain) {
 			return plain, true, nil
 		}
 		if err != nil && !isDamage(err) {
