@@ -148,6 +148,7 @@ func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 
 // lastPack is a pack that is still open at the end.
 type lastPack struct {
+	from   *packer
 	open   *openPack
 	packed pack.Packed
 	object Object
@@ -166,7 +167,7 @@ func (w *Writer) storeLastPacks() error {
 		if err != nil {
 			return fmt.Errorf("finish %s: %w", packName(p.kind, ID(open.ID())), err)
 		}
-		l := lastPack{open: open, packed: packed}
+		l := lastPack{from: p, open: open, packed: packed}
 		l.object = Object{ID: ID(packed.ID), Kind: p.kind, Size: packed.Size()}
 		last = append(last, l)
 		objects = append(objects, l.object)
@@ -199,6 +200,7 @@ func (w *Writer) storeLastPacks() error {
 		if err := w.registered(l.packed); err != nil {
 			return err
 		}
+		l.from.free <- l.open // more may follow
 	}
 	return nil
 }
