@@ -169,7 +169,7 @@ func withoutName(name blob.Name, err error) error {
 		text = "damaged: " + d.What
 	} else if errors.Is(err, blob.ErrNotExist) && strings.Contains(text, string(name)) {
 		text = "damaged: it is missing"
-	} else if rest, ok := strings.CutPrefix(text, string(name)); ok {
+	} else if rest, ok := strings.CutPrefix(text, string(name)); ok && strings.IndexAny(rest, ": ") == 0 {
 		text = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(rest, ":"), " "), "is ")
 	}
 	if text == err.Error() {

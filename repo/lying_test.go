@@ -79,6 +79,25 @@ func TestLists_ThatHideTheNewestRefset(t *testing.T) {
 	}
 }
 
+// TestLists_ThatHideATornRefset has a refset whose next generation was cut while it was written, and lists that show neither.
+func TestLists_ThatHideATornRefset(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	have := newGenerator(35).files(40)
+	id := mustBackup(t, v, "", have, nil)
+	v.Close()
+	first, second := blob.Name("f/"+string(id)), blob.Name("f/"+string(id)+".2")
+	put(t, s, second, raw(t, s, first)[:100])
+	v = reopen(t, hiding{s, map[blob.Name]bool{first: true, second: true}}, l)
+	if err := verify(t.Context(), v, id, have); err != nil {
+		t.Error(err)
+	}
+	mustReclaim(t, v)
+	if err := sound(t.Context(), v); err != nil {
+		t.Error(err)
+	}
+}
+
 // lie is a kind of list that a store may give.
 func (m *model) lie(s *fault.Store) {
 	s.Clear()

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -66,13 +67,16 @@ func (v *Vault) readNewest(ctx context.Context, id PointID, generations []int) (
 // refsetProbes is how many generations are looked for by name when a list is stale.
 const refsetProbes = 8
 
-// probeRefset reads the highest generation from n on, without a list.
+// probeRefset reads the highest generation from n on that can be read, without a list.
 func (v *Vault) probeRefset(ctx context.Context, id PointID, n int) (records []refset.Record, found int, err error) {
+	var damage error
 	for end := n + refsetProbes; n < end; n++ {
 		next, err := v.readRefset(ctx, id, n)
 		switch {
 		case err == nil:
 			records, found = next, n
+		case errors.Is(err, ErrDamaged):
+			damage = cmp.Or(damage, err)
 		case !errors.Is(err, blob.ErrNotExist):
 			return nil, 0, err
 		case found > 0:
@@ -80,7 +84,7 @@ func (v *Vault) probeRefset(ctx context.Context, id PointID, n int) (records []r
 		}
 	}
 	if found == 0 {
-		return nil, 0, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist)
+		return nil, 0, cmp.Or(damage, fmt.Errorf("%s: %w", refsetName(id, 1), blob.ErrNotExist))
 	}
 	return records, found, nil
 }
