@@ -333,20 +333,16 @@ func (s *countingStore) Get(ctx context.Context, name blob.Name, off, n int64) (
 	return s.Store.Get(ctx, name, off, n)
 }
 
-// TestCheck_BesideOtherWork checks at every level while backups, deletions and reclaims run: nothing false is reported.
-func TestCheck_BesideOtherWork(t *testing.T) {
-	t.Parallel()
-	v, _, l := newVault(t)
+// besideWork has two workers do something over and over while reclaims run, until stop is called; ctx is done as soon as one of them
+// fails. Afterwards no damage is known.
+func besideWork(t *testing.T, v *repo.Vault, l repo.Ledger, work func(worker int, seed uint64) error) (ctx context.Context, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	g, gctx := errgroup.WithContext(ctx)
 	for worker := range 2 {
 		g.Go(func() error {
 			for seed := uint64(0); gctx.Err() == nil; seed++ {
-				id, err := backup(t.Context(), v, "", newGenerator(seed%3+uint64(worker)).files(10), nil)
-				if err != nil {
-					return err
-				}
-				if err := remove(t.Context(), v, l, id); err != nil {
+				if err := work(worker, seed); err != nil {
 					return err
 				}
 			}
@@ -361,6 +357,29 @@ func TestCheck_BesideOtherWork(t *testing.T) {
 		}
 		return nil
 	})
+	return gctx, func() {
+		t.Helper()
+		cancel()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+		if known, err := l.Damages(t.Context()); err != nil || len(known) > 0 {
+			t.Errorf("Damages = %v, %v, want none", known, err)
+		}
+	}
+}
+
+// TestCheck_BesideOtherWork checks at every level while backups, deletions and reclaims run: nothing false is reported.
+func TestCheck_BesideOtherWork(t *testing.T) {
+	t.Parallel()
+	v, _, l := newVault(t)
+	_, stop := besideWork(t, v, l, func(worker int, seed uint64) error {
+		id, err := backup(t.Context(), v, "", newGenerator(seed%3+uint64(worker)).files(10), nil)
+		if err != nil {
+			return err
+		}
+		return remove(t.Context(), v, l, id)
+	})
 	for round := range 40 {
 		r, err := v.Check(t.Context(), repo.CheckOptions{Level: round % 4})
 		if err != nil {
@@ -371,13 +390,7 @@ func TestCheck_BesideOtherWork(t *testing.T) {
 			t.Errorf("Check at level %d beside other work = %+v", round%4, r)
 		}
 	}
-	cancel()
-	if err := g.Wait(); err != nil {
-		t.Error(err)
-	}
-	if known, err := l.Damages(t.Context()); err != nil || len(known) > 0 {
-		t.Errorf("Damages = %v, %v, want none", known, err)
-	}
+	stop()
 }
 
 // ledgerAt is a ledger in memory with a clock that the test moves.

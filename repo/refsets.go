@@ -102,15 +102,19 @@ func (v *Vault) readRefset(ctx context.Context, id PointID, generation int) ([]r
 
 // refset returns what a point needs, with packs that were retired replaced by where their slots went.
 func (v *Vault) refset(ctx context.Context, id PointID) (refset.Set, error) {
-	var set refset.Set
-	take := func(_ PointID, needs needs) (err error) {
-		set, err = v.currentOf(needs)
-		return err
-	}
 	generations, err := v.refsetGenerations(ctx, "f/"+string(id))
-	if err == nil {
-		err = v.takeRefset(ctx, id, generations[id], take)
+	if err != nil {
+		return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
 	}
+	return v.listedRefset(ctx, id, generations[id])
+}
+
+// listedRefset is refset for generations that a list showed.
+func (v *Vault) listedRefset(ctx context.Context, id PointID, generations []int) (set refset.Set, err error) {
+	err = v.takeRefset(ctx, id, generations, func(_ PointID, n needs) (err error) {
+		set, err = v.currentOf(n)
+		return err
+	})
 	if err != nil {
 		return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
 	}

@@ -67,7 +67,7 @@ func (r *repairing) undescribed(ctx context.Context) ([]PointID, error) {
 	}
 	var out []PointID
 	for id := range snapshot.needed() {
-		set, err := r.named(ctx, id, generations[id])
+		set, err := r.v.listedRefset(ctx, id, generations[id])
 		if err != nil && !isDamage(err) {
 			return nil, err
 		}
@@ -77,18 +77,6 @@ func (r *repairing) undescribed(ctx context.Context) ([]PointID, error) {
 	}
 	slices.Sort(out)
 	return out, nil
-}
-
-// named returns what a point's refset names. The error is damage if that is not known.
-func (r *repairing) named(ctx context.Context, id PointID, generations []int) (set refset.Set, err error) {
-	err = r.v.takeRefset(ctx, id, generations, func(_ PointID, n needs) (err error) {
-		set, err = r.v.currentOf(n)
-		return err
-	})
-	if err != nil {
-		return refset.Set{}, fmt.Errorf("refset of recovery point %s: %w", id, missingIsDamage(err))
-	}
-	return set, nil
 }
 
 // namesUndescribed reports whether a set has a pack that no segment describes.
@@ -344,7 +332,7 @@ func (g *regainer) refset(ctx context.Context, p *Point) error {
 	if err != nil {
 		return err
 	}
-	now, lost := g.named(ctx, p.id, generations[p.id])
+	now, lost := g.v.listedRefset(ctx, p.id, generations[p.id])
 	if lost != nil && !isDamage(lost) {
 		return lost
 	}

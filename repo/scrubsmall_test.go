@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/fault"
 	"github.com/lockfast/lockfast/blob/mem"
@@ -262,54 +260,34 @@ func TestScrub_BesideOtherWork(t *testing.T) {
 	v, _, l := newVault(t)
 	k := &keeper{}
 	var made atomic.Int64
-	ctx, cancel := context.WithCancel(t.Context())
-	g, gctx := errgroup.WithContext(ctx)
-	for worker := range 2 {
-		g.Go(func() error {
-			for seed := uint64(0); gctx.Err() == nil; seed++ {
-				id, err := backup(t.Context(), v, "", newGenerator(seed%3+uint64(worker)).files(10), nil)
-				if err != nil {
-					return err
-				}
-				if _, err := v.PutPointState(t.Context(), id, repo.PointRecord{Generation: 1}); err != nil {
-					return err
-				}
-				k.set(id, 1)
-				if _, err := v.PutPointState(t.Context(), id, repo.PointRecord{Generation: 2}); err != nil {
-					return err
-				}
-				k.set(id, 2)
-				if _, err := v.PutVaultState(t.Context(), repo.VaultRecord{Generation: seed + 1}); err != nil {
-					return err
-				}
-				k.drop(id)
-				if err := remove(t.Context(), v, l, id); err != nil {
-					return err
-				}
-				made.Add(1)
-			}
-			return nil
-		})
-	}
-	g.Go(func() error {
-		for gctx.Err() == nil {
-			if _, err := v.Reclaim(t.Context(), repo.ReclaimOptions{}); err != nil {
-				return err
-			}
+	busy, stop := besideWork(t, v, l, func(worker int, seed uint64) error {
+		id, err := backup(t.Context(), v, "", newGenerator(seed%3+uint64(worker)).files(10), nil)
+		if err != nil {
+			return err
 		}
+		if _, err := v.PutPointState(t.Context(), id, repo.PointRecord{Generation: 1}); err != nil {
+			return err
+		}
+		k.set(id, 1)
+		if _, err := v.PutPointState(t.Context(), id, repo.PointRecord{Generation: 2}); err != nil {
+			return err
+		}
+		k.set(id, 2)
+		if _, err := v.PutVaultState(t.Context(), repo.VaultRecord{Generation: seed + 1}); err != nil {
+			return err
+		}
+		k.drop(id)
+		if err := remove(t.Context(), v, l, id); err != nil {
+			return err
+		}
+		made.Add(1)
 		return nil
 	})
-	for made.Load() < 200 && gctx.Err() == nil {
+	for made.Load() < 200 && busy.Err() == nil {
 		v.ScrubAgain()
 		if got := mustScrub(t, v, repo.ScrubOptions{Share: 1, States: k}); got != nil {
 			t.Errorf("Scrub beside other work names %q", got)
 		}
 	}
-	cancel()
-	if err := g.Wait(); err != nil {
-		t.Error(err)
-	}
-	if known, err := l.Damages(t.Context()); err != nil || len(known) > 0 {
-		t.Errorf("Damages = %v, %v, want none", known, err)
-	}
+	stop()
 }
