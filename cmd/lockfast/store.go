@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/internal/keys"
+	work "github.com/lockfast/lockfast/internal/run"
 	"github.com/lockfast/lockfast/internal/server"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/resource"
@@ -369,7 +370,7 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 			all = errReported
 		}
 		for _, p := range report.DamagedPoints {
-			a.out.fail(fmt.Errorf("vault %s: %w", s.names[i], missing(p)))
+			a.out.fail(fmt.Errorf("vault %s: %s", s.names[i], work.Missing(string(p.ID), p, maxMissing)))
 			all = errReported
 		}
 		if len(report.Damages) > 0 {
@@ -392,21 +393,6 @@ func (a *app) storeVerify(ctx context.Context, s *store, level int) error {
 
 // maxMissing is how many paths of a damaged recovery point are named.
 const maxMissing = 100
-
-// missing says what of a recovery point cannot be restored.
-func missing(p repo.DamagedPoint) error {
-	var items []string
-	for _, key := range p.Paths[:min(len(p.Paths), maxMissing)] {
-		items = append(items, directory.Display(directory.Path(key)))
-	}
-	if more := int64(len(p.Paths)-len(items)) + p.More; more > 0 {
-		items = append(items, fmt.Sprintf("and %d more", more))
-	}
-	if p.Unknown {
-		items = append(items, "what a part of its tree names that cannot be read")
-	}
-	return fmt.Errorf("recovery point %s misses %s", p.ID, strings.Join(items, ", "))
-}
 
 // errFound ends a search.
 var errFound = errors.New("found")

@@ -120,7 +120,7 @@ func (r *Reclaimer) ripen() {
 		if r.due == nil {
 			r.due = map[string]dueTime{}
 		}
-		r.due[id] = dueTime{time.Now(), true}
+		r.due[id] = dueTime{now, true}
 		delete(r.next, id)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/lockfast/lockfast/internal/task"
 	"github.com/lockfast/lockfast/repo"
-	"github.com/lockfast/lockfast/resource/directory"
 )
 
 // How many damaged objects, recovery points and paths of each a message names.
@@ -76,7 +75,7 @@ func lost(r repo.CheckReport, name func(repo.PointID) string) error {
 	}
 	var more string
 	for _, p := range r.DamagedPoints[:min(len(r.DamagedPoints), maxDamages)] {
-		more += "; " + missing(name(p.ID), p)
+		more += "; " + Missing(name(p.ID), p, maxDamagedItems)
 	}
 	if n := len(r.DamagedPoints) - maxDamages; n > 0 {
 		more += fmt.Sprintf("; and %d more recovery points", n)
@@ -101,12 +100,9 @@ func damage(all []repo.Damage) error {
 	return fmt.Errorf("%d damaged objects: %s", len(all), strings.Join(names, ", "))
 }
 
-// missing says what of a recovery point cannot be restored.
-func missing(point string, p repo.DamagedPoint) string {
-	var items []string
-	for _, key := range p.Paths[:min(len(p.Paths), maxDamagedItems)] {
-		items = append(items, directory.Display(directory.Path(key)))
-	}
+// Missing says what of a recovery point cannot be restored; it names so many paths at most.
+func Missing(point string, p repo.DamagedPoint, most int) string {
+	items := displayed(p.Paths[:min(len(p.Paths), most)])
 	if more := int64(len(p.Paths)-len(items)) + p.More; more > 0 {
 		items = append(items, fmt.Sprintf("and %d more", more))
 	}
