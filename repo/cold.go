@@ -65,7 +65,7 @@ func (w *Writer) contents() *packer {
 	if w.source != nil {
 		return w.cold
 	}
-	return w.data
+	return w.dataPacker()
 }
 
 // level is how hard contents are compressed.

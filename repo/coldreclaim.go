@@ -20,7 +20,7 @@ func (r *reclaim) packer(kind ObjectKind) *packer {
 	case ObjectCold:
 		return r.w.cold
 	}
-	return r.w.data
+	return r.w.dataPacker()
 }
 
 // coldFate is what becomes of a cold pack.

@@ -312,7 +312,7 @@ func (s *packCopier) slot(ctx context.Context, pieces []piece, encoded []byte) e
 	if s.w.source != nil && !meta {
 		return s.recompress(pack.Slot{ID: loc.Chunk, Kind: loc.Kind, Codec: loc.Codec, Plain: loc.Plain}, encoded)
 	}
-	to := s.w.data
+	to := s.w.dataPacker()
 	if meta {
 		to = s.w.meta
 	}
@@ -346,7 +346,7 @@ func (s *packCopier) bundle(ctx context.Context, pieces []piece, encoded []byte)
 	if s.w.source != nil {
 		return s.recompress(slot, encoded)
 	}
-	stored, err := s.w.data.add(ctx, slot, encoded)
+	stored, err := s.w.dataPacker().add(ctx, slot, encoded)
 	if err == nil {
 		s.w.storeParts(stored, slot.Parts)
 	}

@@ -39,6 +39,7 @@ const (
 type machine struct {
 	store  blob.Store
 	ledger *localledger.Ledger
+	packs  int // data packs that a backup fills at once; 0 = 1
 
 	mu       sync.Mutex
 	steps    int // changes so far
@@ -225,9 +226,11 @@ func (l machineLedger) Forget(ctx context.Context, id repo.SessionID, o []repo.I
 // open opens the machine's vault, making it if there is none.
 func (m *machine) open(ctx context.Context) (*repo.Vault, error) {
 	l := machineLedger{m.ledger, m}
-	v, err := repo.Create(ctx, machineStore{m}, l, testKey, small())
+	o := small()
+	o.Options.DataPacks = m.packs
+	v, err := repo.Create(ctx, machineStore{m}, l, testKey, o)
 	if errors.Is(err, blob.ErrExist) {
-		return repo.Open(ctx, machineStore{m}, l, testKey, repo.Options{Workers: 2})
+		return repo.Open(ctx, machineStore{m}, l, testKey, o.Options)
 	}
 	return v, err
 }

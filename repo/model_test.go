@@ -64,6 +64,7 @@ type line struct {
 
 func randomHistory(ctx context.Context, seed uint64) error {
 	m := &model{machine: newMachine(0, cutBefore), generator: newGenerator(seed), lines: map[int]line{}}
+	m.packs = 1 + m.IntN(2)
 	var err error
 	if m.v, err = m.machine.open(ctx); err != nil {
 		return err

@@ -53,6 +53,10 @@ type Options struct {
 	// DataParity protects whole data packs, not only their trailers, for about 6 % more space. It is worth that where one
 	// disk holds the store. Vaults made without parity are not changed by it.
 	DataParity bool
+	// DataPacks is how many data packs a backup or a copy fills at once, 1 or 2; 0 = 1. With two, each content goes into
+	// either of them at random, so that the ranges of packs that a restore reads tell less of the sizes of neighbouring
+	// contents to who runs the store. It costs the memory of a further pack.
+	DataPacks int
 	// OnDamage, if not nil, is told once of each object that a read found damaged and got around: what was asked for was
 	// served, and the object waits for [Vault.Repair]. It is called by the read, and has to return soon.
 	OnDamage func(object string, err error)
@@ -72,6 +76,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Readers <= 0 {
 		o.Readers = min(localReaders, o.Workers+1)
+	}
+	if o.DataPacks <= 0 {
+		o.DataPacks = 1
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/lockfast/lockfast/repo/index"
@@ -11,7 +13,7 @@ import (
 )
 
 // packer fills packs of one type. A full pack is finished, stored and registered in the background while the next one
-// fills; the number of buffers bounds how many are under way.
+// fills; the number of buffers, which packers may share, bounds how many are under way.
 type packer struct {
 	w      *Writer
 	kind   ObjectKind
@@ -46,13 +48,24 @@ func (o *openPack) finish() (pack.Packed, error) {
 	return o.filler.(*pack.Writer).Finish(), nil
 }
 
-func newPacker(w *Writer, kind ObjectKind, target, buffers int) *packer {
-	p := &packer{w: w, kind: kind, target: target, free: make(chan *openPack, buffers)}
+// newPackers makes n packers that share some buffers, more than n.
+func newPackers(w *Writer, kind ObjectKind, target, n, buffers int) []*packer {
+	free := make(chan *openPack, buffers)
 	for range buffers {
-		p.free <- nil
+		free <- nil
 	}
-	return p
+	packers := make([]*packer, n)
+	for i := range packers {
+		packers[i] = &packer{w: w, kind: kind, target: target, free: free}
+	}
+	return packers
 }
+
+// packers returns all that a writer has.
+func (w *Writer) packers() []*packer { return append(slices.Clone(w.data), w.meta, w.cold) }
+
+// dataPacker returns a packer for the next content, which of them nobody can foretell.
+func (w *Writer) dataPacker() *packer { return w.data[rand.IntN(len(w.data))] }
 
 // add puts a chunk into the open pack and returns where it is.
 func (p *packer) add(ctx context.Context, s pack.Slot, stored []byte) (index.Location, error) {

@@ -158,7 +158,7 @@ type lastPack struct {
 func (w *Writer) storeLastPacks() error {
 	var last []lastPack
 	var objects []Object
-	for _, p := range []*packer{w.data, w.meta, w.cold} {
+	for _, p := range w.packers() {
 		open := p.take()
 		if open == nil {
 			continue

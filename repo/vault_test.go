@@ -3,12 +3,15 @@ package repo_test
 import (
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/localledger"
 )
 
 func TestBackup_RestoresEveryVersion(t *testing.T) {
@@ -256,5 +259,35 @@ func TestWriter_ThatWasFencedCannotCommit(t *testing.T) {
 	}
 	if snapshot, err := l.Snapshot(t.Context()); err != nil || len(snapshot.Points) != 0 {
 		t.Errorf("Snapshot = %+v, %v, want no points", snapshot, err)
+	}
+}
+
+// TestWriter_TwoDataPacks: with the option, contents are spread over two packs that fill side by side.
+func TestWriter_TwoDataPacks(t *testing.T) {
+	t.Parallel()
+	for n, full := range map[int]int{1: 1, 2: 2} {
+		s, o := mem.New(), small()
+		o.Options.DataPacks = n
+		v := create(t, s, localledger.New(localledger.Options{}), o)
+		have := files{"few": randomBytes(400_000)} // of a pack of 512 KiB
+		id := mustBackup(t, v, "", have, nil)
+		var sizes []int64
+		for _, name := range names(t, s)["d"] {
+			info, err := s.Stat(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes = append(sizes, info.Size)
+		}
+		if len(sizes) != full || slices.Min(sizes) < 80_000 {
+			t.Errorf("with %d open packs, data packs of %v bytes, want %d with a fair share each", n, sizes, full)
+		}
+		have["more"] = randomBytes(3_000_000) // packs become full, and wait for each other
+		if err := verify(t.Context(), v, id, files{"few": have["few"]}); err != nil {
+			t.Error(err)
+		}
+		if err := verify(t.Context(), v, mustBackup(t, v, id, have, nil), have); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -52,7 +52,7 @@ type Writer struct {
 	buffers *buffers
 	streams *buffers
 	bundle  bundler
-	data    *packer
+	data    []*packer // filled side by side
 	meta    *packer
 	cold    *packer
 	source  *Point       // to be moved to cold storage; nil for other writers
@@ -151,7 +151,7 @@ func (w *Writer) readPin(ctx context.Context, o WriterOptions) (err error) {
 
 // workers returns how many goroutines of a writer compress and seal.
 func (v *Vault) workers() int {
-	packs := 2*int64(v.format.DataPack) + 2*int64(v.format.MetaPack)
+	packs := int64(v.opts.DataPacks+1)*int64(v.format.DataPack) + 2*int64(v.format.MetaPack)
 	return max(1, min(v.opts.Workers, int((v.opts.MemoryLimit-packs)/memoryPerWorker)))
 }
 
@@ -165,9 +165,9 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 	w.bundle.target = min(bundleTarget, f.Chunk.Avg)
 	w.buffers = newBuffers(max(f.Chunk.Max, w.bundle.target+chunk.MaxPart), 2*v.workers()+2)
 	w.streams = newBuffers(2*f.Chunk.Max, 2)
-	w.data = newPacker(w, ObjectData, int(f.DataPack), 2)
-	w.meta = newPacker(w, ObjectMeta, int(f.MetaPack), 2)
-	w.cold = newPacker(w, ObjectCold, int(f.ColdPack), 2)
+	w.data = newPackers(w, ObjectData, int(f.DataPack), v.opts.DataPacks, v.opts.DataPacks+1)
+	w.meta = newPackers(w, ObjectMeta, int(f.MetaPack), 1, 2)[0]
+	w.cold = newPackers(w, ObjectCold, int(f.ColdPack), 1, 2)[0]
 	w.tree = TreeWriter{w: w, refs: refset.NewBuilder(), lists: map[ID]bool{}}
 	w.tree.builder = tree.NewBuilder(treeStore{&w.tree}, v.keys.Boundary, tree.BuilderOptions{Leaf: w.tree.leaf})
 	return w
@@ -296,8 +296,8 @@ func (w *Writer) finish(to writerState) bool {
 func (w *Writer) stop() {
 	close(w.tasks)
 	w.workers.Wait()
-	w.data.uploads.Wait()
-	w.meta.uploads.Wait()
-	w.cold.uploads.Wait()
+	for _, p := range w.packers() {
+		p.uploads.Wait()
+	}
 	w.cold.close()
 }

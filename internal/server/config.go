@@ -55,6 +55,7 @@ type Config struct {
 	ScrubRate         int64         `yaml:"scrub_rate"`         // MiB a second that this reads at most; 0 = no limit
 	SLRFallback       bool          `yaml:"slr_fallback"`       // the service-linked role may delete what its role cannot
 	DataParity        bool          `yaml:"data_parity"`        // protects contents against bad sectors, not only what describes them
+	DataPacks         int           `yaml:"data_packs"`         // that a backup fills at once: 1 or 2
 	TrailDays         int           `yaml:"trail_days"`         // days for which API calls are kept in the trail; 0 = for ever
 	ScheduleJitter    time.Duration `yaml:"schedule_jitter"`    // over how much time jobs that a rule makes are spread
 	Clock             string        `yaml:"clock"`              // where the clock of policy starts; empty is real time
@@ -100,6 +101,7 @@ func DefaultConfig() Config {
 		ColdMinimumDays:   -1,
 		ScrubShare:        -1,
 		ScrubRate:         32,
+		DataPacks:         1,
 		TrailDays:         90,
 	}
 }
@@ -180,6 +182,9 @@ func (c *Config) Check() error {
 	}
 	if c.ScrubRate < 0 || c.ScrubRate > 1<<20 {
 		return fmt.Errorf("scrub_rate: %d is not between 0 and %d", c.ScrubRate, 1<<20)
+	}
+	if c.DataPacks < 1 || c.DataPacks > 2 {
+		return fmt.Errorf("data_packs: %d is neither 1 nor 2", c.DataPacks)
 	}
 	if c.TrailDays < 0 || c.TrailDays > 36500 {
 		return fmt.Errorf("trail_days: %d is not between 0 and 36500", c.TrailDays)

@@ -52,6 +52,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.Float64Var(&c.ReclaimThreshold, "reclaim-threshold", c.ReclaimThreshold,
 		"share of a vault that may be dead before background reclaim rewrites packs")
 	fs.BoolVar(&c.DataParity, "data-parity", c.DataParity, "protect contents against bad sectors, for about 6 % more space")
+	fs.IntVar(&c.DataPacks, "data-packs", c.DataPacks, "packs that a backup fills at once, 1 or 2; two hide sizes better and take more memory")
 	fs.Float64Var(&c.ScrubShare, "scrub-share", c.ScrubShare,
 		"share of each vault that is read and checked in the background each day; -1 is 1/30 in a directory, 1/300 in a bucket")
 	fs.Int64Var(&c.ScrubRate, "scrub-rate", c.ScrubRate, "MiB a second that this reads at most; 0 is no limit")

@@ -146,6 +146,7 @@ func TestConfigCheck_NamesTheSetting(t *testing.T) {
 		"half of TLS":   {func(c *server.Config) { c.TLSCert = "x" }, "tls_key"},
 		"listen":        {func(c *server.Config) { c.Listen = "x" }, "listen: "},
 		"jobs":          {func(c *server.Config) { c.BackupJobs = 0 }, "backup_jobs: "},
+		"data packs":    {func(c *server.Config) { c.DataPacks = 3 }, "data_packs: "},
 		"trail":         {func(c *server.Config) { c.TrailDays = -1 }, "trail_days: "},
 		"type": {func(c *server.Config) { c.Resources = []server.Resource{{Name: "a", Type: "EBS", Path: "/x"}} },
 			`resource "a": type "EBS"`},

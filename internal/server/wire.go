@@ -278,7 +278,7 @@ func (p *parts) writeCredentials(ctx context.Context, file string, admin iam.Adm
 func (p *parts) repoOptions(temp string) repo.Options {
 	o := RepoOptions(p.o.Config.Store)
 	o.TempDir = temp
-	o.DataParity, o.Log, o.Admit = p.o.Config.DataParity, p.o.Log, p.admit
+	o.DataParity, o.DataPacks, o.Log, o.Admit = p.o.Config.DataParity, p.o.Config.DataPacks, p.o.Log, p.admit
 	return o
 }
 
