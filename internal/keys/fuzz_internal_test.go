@@ -105,6 +105,7 @@ func FuzzTransitAnswer(f *testing.F) {
 		{200, `{"data":null}`}, {200, `null`}, {200, `{"Data":[]}`}, {200, "<html>"}, {200, ""}, {200, "{} "}, {403, " "},
 		{403, `{"errors":["permission denied"]}`}, {404, `{"errors":[]}`}, {400, `{"errors":"x"}`}, {503, `{"errors":["Vault is sealed"]}`},
 		{307, "elsewhere"}, {429, ""}, {204, ""}, {500, `{"errors":["` + strings.Repeat("long ", 1000) + `"]}`},
+		{200, `{"data":{"type":"` + strings.Repeat("\x01", 3000) + `"}}`}, {200, `{"data":{"type":"` + strings.Repeat("long", 1000) + `"}}`},
 	} {
 		f.Add(s.status, []byte(s.body))
 	}

@@ -125,7 +125,7 @@ func (t *Transit) Seal(ctx context.Context, id string, text []byte) (string, err
 		return "", fmt.Errorf("read %s: %w", t, err)
 	}
 	if !key.SupportsEncryption || !strings.Contains(key.Type, "gcm") && !strings.Contains(key.Type, "chacha20") {
-		return "", fmt.Errorf("%s is of type %s, which does not bind additional data; make one of type aes256-gcm96", t, key.Type)
+		return "", fmt.Errorf("%s is of type %.40q, which does not bind additional data; make one of type aes256-gcm96", t, key.Type)
 	}
 	in := t.binding(id, key.Derived)
 	in["plaintext"] = base64.StdEncoding.EncodeToString(text)
