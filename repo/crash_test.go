@@ -16,8 +16,6 @@ import (
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/blob/fs/crashfs"
 	"github.com/lockfast/lockfast/blob/mem"
-	"github.com/lockfast/lockfast/blob/s3"
-	"github.com/lockfast/lockfast/blob/s3/s3test"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/repo/localledger"
 )
@@ -597,37 +595,6 @@ func TestCrash_FileSystem(t *testing.T) {
 		}
 		if err != nil {
 			t.Fatalf("cut at %d (%s), disk step %d of %d to %d, %+v: %v", at, m.what, step, first, disk.Len(), v, err)
-		}
-	}
-}
-
-// TestCrash_Bucket cuts the power of a client of a real server: what it sent last has arrived or not, whole.
-func TestCrash_Bucket(t *testing.T) {
-	t.Parallel()
-	g := s3test.Start(t)
-	stride := 29
-	if soak() > 0 {
-		stride = 1
-	}
-	for at, cuts := 3, 0; ; at, cuts = at+stride, cuts+1 {
-		m := newMachine(at, cutMode(cuts%2)) // before or after
-		l := g.Location(t)
-		m.store = s3test.Open(t, l, s3.Options{})
-		err := m.history(t.Context())
-		if !m.off {
-			if err != nil || cuts == 0 {
-				t.Fatalf("history after %d cuts = %v", cuts, err)
-			}
-			return
-		}
-		m.store = s3test.Open(t, l, s3.Options{}) // of the process that comes after
-		v, err := m.restart(t.Context())
-		if err == nil {
-			err = m.inspect(t.Context(), v)
-			v.Close()
-		}
-		if err != nil {
-			t.Fatalf("cut at %d (%s), mode %d: %v", at, m.what, m.mode, err)
 		}
 	}
 }
