@@ -17,16 +17,16 @@ import (
 	"github.com/lockfast/lockfast/repo/localledger"
 )
 
-// cutClient cuts the client of a real server at every stride-th step of a history, with the store that connect gives to the machine,
-// and lets the last one go through. After each cut another client, of the bare server, inspects what is there.
-func cutClient(t *testing.T, g *s3test.Gateway, stride int, connect func(m *machine, l s3.Location) (tolerate func(error) bool),
+// cutClient cuts the client of a real server at every stride-th step of a history, from the first on, with the store that connect gives
+// to the machine, and lets the last history go through. After each cut another client, of the bare server, inspects what is there.
+func cutClient(t *testing.T, g *s3test.Gateway, first, stride int, connect func(m *machine, l s3.Location) (tolerate func(error) bool),
 	history func(m *machine) error) {
 	t.Helper()
 	dry := newMachine(0, cutBefore)
 	if err := history(dry); err != nil {
 		t.Fatal(err)
 	}
-	for at, cuts := 3, 0; at < dry.steps+stride; at, cuts = at+stride, cuts+1 {
+	for at, cuts := first, 0; at < dry.steps+stride; at, cuts = at+stride, cuts+1 {
 		m := newMachine(at, cutMode(cuts%2)) // before or after
 		l := g.Location(t)
 		tolerate := connect(m, l)
@@ -59,7 +59,7 @@ func TestCrash_Bucket(t *testing.T) {
 		m.store = s3test.Open(t, l, s3.Options{})
 		return never
 	}
-	cutClient(t, s3test.Start(t), stride, connect, func(m *machine) error { return m.history(t.Context()) })
+	cutClient(t, s3test.Start(t), 3, stride, connect, func(m *machine) error { return m.history(t.Context()) })
 }
 
 // disturbedHistory is history, and then a copy from another vault into this one, a restore of it, its deletion and a reclaim.
@@ -161,7 +161,7 @@ func crashDisturbed(t *testing.T, stride int, wrap func(m *machine, g generator)
 		m.store = retry.New(s, retry.Options{Attempts: 12, Delay: time.Millisecond, MaxDelay: 20 * time.Millisecond})
 		return wrap(m, g)
 	}
-	cutClient(t, gateway, stride, connect, func(m *machine) error { return m.disturbedHistory(t.Context(), from, version) })
+	cutClient(t, gateway, 3+int(seed%uint64(stride)), stride, connect, func(m *machine) error { return m.disturbedHistory(t.Context(), from, version) })
 	if disturbed < requests/16 {
 		t.Errorf("%d of %d requests were disturbed", disturbed, requests)
 	}

@@ -158,5 +158,5 @@ func cut(w http.ResponseWriter, raw []byte) {
 	} else if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // the other side gets a reset
 	}
-	conn.Close()
+	_ = conn.Close() // the request is over
 }
