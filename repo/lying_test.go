@@ -98,11 +98,11 @@ func TestLists_ThatHideATornRefset(t *testing.T) {
 	}
 }
 
-// lie has a store give lists of some kind that a store may give.
-func (g generator) lie(s *fault.Store) {
+// lie is a kind of list that a store may give.
+func (m *model) lie(s *fault.Store) {
 	s.Clear()
-	kind := []fault.Kind{fault.Stale, fault.Stale, fault.Lag, fault.Linger, fault.Repeat, fault.Unsorted}[g.IntN(6)]
-	s.Add(fault.Rule{Op: fault.List, Kind: kind, N: int64(g.IntN(12))})
+	kind := []fault.Kind{fault.Stale, fault.Stale, fault.Lag, fault.Linger, fault.Repeat, fault.Unsorted}[m.IntN(6)]
+	s.Add(fault.Rule{Op: fault.List, Kind: kind, N: int64(m.IntN(12))})
 }
 
 func lyingHistory(ctx context.Context, seed uint64) (failed int, err error) {
