@@ -16,8 +16,6 @@ import (
 	"github.com/lockfast/lockfast/blob/fs"
 	"github.com/lockfast/lockfast/blob/fs/crashfs"
 	"github.com/lockfast/lockfast/blob/mem"
-	"github.com/lockfast/lockfast/blob/s3"
-	"github.com/lockfast/lockfast/blob/s3/s3test"
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/repo/localledger"
 )
@@ -47,6 +45,7 @@ type machine struct {
 	mode     cutMode
 	off      bool
 	cutting  func()                        // called at the cut, before the change; may be nil
+	before   func(context.Context, string) // called before each change and each read; may be nil
 	what     string                        // the change at which the power was cut
 	expected map[repo.PointID]files        // contents of points whose commit was tried
 	promised map[repo.PointID]bool         // commits that returned without error
@@ -65,7 +64,10 @@ func newMachine(at int, mode cutMode) *machine {
 }
 
 // change counts a change: apply is called unless the power is off or cut before it.
-func (m *machine) change(what string, apply, torn func() error) error {
+func (m *machine) change(ctx context.Context, what string, apply, torn func() error) error {
+	if m.before != nil {
+		m.before(ctx, what)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.off {
@@ -90,7 +92,10 @@ func (m *machine) change(what string, apply, torn func() error) error {
 	return errPower
 }
 
-func (m *machine) read() error {
+func (m *machine) read(ctx context.Context, what string) error {
+	if m.before != nil {
+		m.before(ctx, what)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.off {
@@ -110,29 +115,29 @@ func (s machineStore) Put(ctx context.Context, name blob.Name, r io.Reader, size
 	put := func(b []byte) func() error {
 		return func() error { return s.store.Put(ctx, name, bytes.NewReader(b), int64(len(b))) }
 	}
-	return s.change("put "+string(name), put(b), put(b[:len(b)/2]))
+	return s.change(ctx, "put "+string(name), put(b), put(b[:len(b)/2]))
 }
 
 func (s machineStore) Delete(ctx context.Context, name blob.Name) error {
-	return s.change("delete "+string(name), func() error { return s.store.Delete(ctx, name) }, nil)
+	return s.change(ctx, "delete "+string(name), func() error { return s.store.Delete(ctx, name) }, nil)
 }
 
 func (s machineStore) Get(ctx context.Context, name blob.Name, off, n int64) (io.ReadCloser, error) {
-	if err := s.read(); err != nil {
+	if err := s.read(ctx, "get "+string(name)); err != nil {
 		return nil, err
 	}
 	return s.store.Get(ctx, name, off, n)
 }
 
 func (s machineStore) Stat(ctx context.Context, name blob.Name) (blob.Info, error) {
-	if err := s.read(); err != nil {
+	if err := s.read(ctx, "stat "+string(name)); err != nil {
 		return blob.Info{}, err
 	}
 	return s.store.Stat(ctx, name)
 }
 
 func (s machineStore) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
-	if err := s.read(); err != nil {
+	if err := s.read(ctx, "list "+prefix); err != nil {
 		return func(yield func(blob.Info, error) bool) { yield(blob.Info{}, err) }
 	}
 	return s.store.List(ctx, prefix)
@@ -145,82 +150,103 @@ type machineLedger struct {
 }
 
 func (l machineLedger) Open(ctx context.Context, o repo.SessionOptions) (s repo.Session, err error) {
-	err2 := l.m.change("ledger open", func() error { s, err = l.Ledger.Open(ctx, o); return err }, nil)
+	err2 := l.m.change(ctx, "ledger open", func() error { s, err = l.Ledger.Open(ctx, o); return err }, nil)
 	return s, err2
 }
 
 func (l machineLedger) Renew(ctx context.Context, id repo.SessionID) (uint64, error) {
-	if err := l.m.read(); err != nil {
+	if err := l.m.read(ctx, "ledger renew"); err != nil {
 		return 0, err
 	}
 	return l.Ledger.Renew(ctx, id)
 }
 
 func (l machineLedger) Waiting(ctx context.Context, epoch uint64) ([]repo.Session, error) {
-	if err := l.m.read(); err != nil {
+	if err := l.m.read(ctx, "ledger waiting"); err != nil {
 		return nil, err
 	}
 	return l.Ledger.Waiting(ctx, epoch)
 }
 
 func (l machineLedger) Snapshot(ctx context.Context) (repo.Snapshot, error) {
-	if err := l.m.read(); err != nil {
+	if err := l.m.read(ctx, "ledger snapshot"); err != nil {
 		return repo.Snapshot{}, err
 	}
 	return l.Ledger.Snapshot(ctx)
 }
 
 func (l machineLedger) Changes(ctx context.Context, since uint64) ([]repo.Object, uint64, error) {
-	if err := l.m.read(); err != nil {
+	if err := l.m.read(ctx, "ledger changes"); err != nil {
 		return nil, 0, err
 	}
 	return l.Ledger.Changes(ctx, since)
 }
 
+func (l machineLedger) Ended(ctx context.Context, ids []repo.PointID) ([]repo.PointID, error) {
+	if err := l.m.read(ctx, "ledger ended"); err != nil {
+		return nil, err
+	}
+	return l.Ledger.Ended(ctx, ids)
+}
+
+func (l machineLedger) Fence(ctx context.Context) (int, error) {
+	if err := l.m.read(ctx, "ledger fence"); err != nil {
+		return 0, err
+	}
+	return l.Ledger.Fence(ctx)
+}
+
+func (l machineLedger) Damages(ctx context.Context) ([]repo.DamageRecord, error) {
+	if err := l.m.read(ctx, "ledger damages"); err != nil {
+		return nil, err
+	}
+	return l.Ledger.Damages(ctx)
+}
+
 func (l machineLedger) Acknowledge(ctx context.Context, id repo.SessionID, pins []byte) (e uint64, err error) {
-	err2 := l.m.change("ledger acknowledge", func() error { e, err = l.Ledger.Acknowledge(ctx, id, pins); return err }, nil)
+	err2 := l.m.change(ctx, "ledger acknowledge", func() error { e, err = l.Ledger.Acknowledge(ctx, id, pins); return err }, nil)
 	return e, err2
 }
 
 func (l machineLedger) Close(ctx context.Context, id repo.SessionID) error {
-	return l.m.change("ledger close", func() error { return l.Ledger.Close(ctx, id) }, nil)
+	return l.m.change(ctx, "ledger close", func() error { return l.Ledger.Close(ctx, id) }, nil)
 }
 
 func (l machineLedger) Reserve(ctx context.Context, id repo.SessionID, o []repo.Object) error {
-	return l.m.change("ledger reserve", func() error { return l.Ledger.Reserve(ctx, id, o) }, nil)
+	return l.m.change(ctx, "ledger reserve", func() error { return l.Ledger.Reserve(ctx, id, o) }, nil)
 }
 
 func (l machineLedger) Register(ctx context.Context, id repo.SessionID, o []repo.Object) error {
-	return l.m.change("ledger register", func() error { return l.Ledger.Register(ctx, id, o) }, nil)
+	return l.m.change(ctx, "ledger register", func() error { return l.Ledger.Register(ctx, id, o) }, nil)
 }
 
 func (l machineLedger) Commit(ctx context.Context, p repo.Prepared) error {
-	return l.m.change("ledger commit", func() error { return l.Ledger.Commit(ctx, p) }, nil)
+	return l.m.change(ctx, "ledger commit", func() error { return l.Ledger.Commit(ctx, p) }, nil)
 }
 
 func (l machineLedger) Delete(ctx context.Context, id repo.PointID) error {
-	return l.m.change("ledger delete", func() error { return l.Ledger.Delete(ctx, id) }, nil)
+	return l.m.change(ctx, "ledger delete", func() error { return l.Ledger.Delete(ctx, id) }, nil)
 }
 
 func (l machineLedger) Remove(ctx context.Context, id repo.PointID) error {
-	return l.m.change("ledger remove", func() error { return l.Ledger.Remove(ctx, id) }, nil)
+	return l.m.change(ctx, "ledger remove", func() error { return l.Ledger.Remove(ctx, id) }, nil)
 }
 
 func (l machineLedger) Condemn(ctx context.Context, id repo.SessionID, p []repo.ID) (e uint64, err error) {
-	err2 := l.m.change("ledger condemn", func() error { e, err = l.Ledger.Condemn(ctx, id, p); return err }, nil)
+	err2 := l.m.change(ctx, "ledger condemn", func() error { e, err = l.Ledger.Condemn(ctx, id, p); return err }, nil)
 	return e, err2
 }
 
 func (l machineLedger) Rescue(ctx context.Context, id repo.SessionID, p []repo.ID) error {
-	return l.m.change("ledger rescue", func() error { return l.Ledger.Rescue(ctx, id, p) }, nil)
+	return l.m.change(ctx, "ledger rescue", func() error { return l.Ledger.Rescue(ctx, id, p) }, nil)
 }
 
 func (l machineLedger) Retire(ctx context.Context, id repo.SessionID, o []repo.Retirement) error {
-	return l.m.change("ledger retire", func() error { return l.Ledger.Retire(ctx, id, o) }, nil)
+	return l.m.change(ctx, "ledger retire", func() error { return l.Ledger.Retire(ctx, id, o) }, nil)
 }
 
 func (l machineLedger) Forget(ctx context.Context, id repo.SessionID, o []repo.ID, s []repo.SessionID) error {
-	return l.m.change("ledger forget", func() error { return l.Ledger.Forget(ctx, id, o, s) }, nil)
+	return l.m.change(ctx, "ledger forget", func() error { return l.Ledger.Forget(ctx, id, o, s) }, nil)
 }
 
 // open opens the machine's vault, making it if there is none.
@@ -572,37 +598,6 @@ func TestCrash_FileSystem(t *testing.T) {
 		}
 		if err != nil {
 			t.Fatalf("cut at %d (%s), disk step %d of %d to %d, %+v: %v", at, m.what, step, first, disk.Len(), v, err)
-		}
-	}
-}
-
-// TestCrash_Bucket cuts the power of a client of a real server: what it sent last has arrived or not, whole.
-func TestCrash_Bucket(t *testing.T) {
-	t.Parallel()
-	g := s3test.Start(t)
-	stride := 29
-	if soak() > 0 {
-		stride = 1
-	}
-	for at, cuts := 3, 0; ; at, cuts = at+stride, cuts+1 {
-		m := newMachine(at, cutMode(cuts%2)) // before or after
-		l := g.Location(t)
-		m.store = s3test.Open(t, l, s3.Options{})
-		err := m.history(t.Context())
-		if !m.off {
-			if err != nil || cuts == 0 {
-				t.Fatalf("history after %d cuts = %v", cuts, err)
-			}
-			return
-		}
-		m.store = s3test.Open(t, l, s3.Options{}) // of the process that comes after
-		v, err := m.restart(t.Context())
-		if err == nil {
-			err = m.inspect(t.Context(), v)
-			v.Close()
-		}
-		if err != nil {
-			t.Fatalf("cut at %d (%s), mode %d: %v", at, m.what, m.mode, err)
 		}
 	}
 }

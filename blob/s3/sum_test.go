@@ -114,12 +114,12 @@ func TestSum_AsksForNoBytes(t *testing.T) {
 	if !ok {
 		t.Fatal("a store that repeats hides that the other keeps checksums")
 	}
-	p.first(2, http.MethodHead, busy)
+	p.First(2, http.MethodHead, s3test.Busy)
 	if got, err := in.Sum(t.Context(), "a"); len(got) != sha256.Size || err != nil {
 		t.Errorf("Sum = %x, %v", got, err)
 	}
-	if p.calls(http.MethodGet) != 0 || p.calls(http.MethodHead) != 3 {
-		t.Errorf("%d GET and %d HEAD, want none and 3", p.calls(http.MethodGet), p.calls(http.MethodHead))
+	if p.Calls(http.MethodGet) != 0 || p.Calls(http.MethodHead) != 3 {
+		t.Errorf("%d GET and %d HEAD, want none and 3", p.Calls(http.MethodGet), p.Calls(http.MethodHead))
 	}
 }
 

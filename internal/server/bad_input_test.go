@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/backup/types"
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/lockfast/lockfast/internal/keys"
@@ -179,27 +182,41 @@ func TestBadInput_ReadOnlyStore(t *testing.T) {
 	f.healthy(arn, good)
 }
 
+// objects returns the files of all objects of a kind.
+func objects(t *testing.T, store, kind string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(store, "*", kind, "*", "*"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no objects of kind %s: %v", kind, err)
+	}
+	return paths
+}
+
+// change puts another object in the place of one.
+func change(t *testing.T, path string, how func(data []byte)) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	how(data)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o400); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // damage changes the middle of every object of a kind; it returns the name of one.
 func damage(t *testing.T, store, kind string) (name string) {
 	t.Helper()
-	objects, err := filepath.Glob(filepath.Join(store, "*", kind, "*", "*"))
-	if err != nil || len(objects) == 0 {
-		t.Fatalf("no objects of kind %s: %v", kind, err)
-	}
-	for _, path := range objects {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := len(data) / 4; i < len(data)/2; i++ {
-			data[i] ^= 0x55
-		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o400); err != nil {
-			t.Fatal(err)
-		}
+	for _, path := range objects(t, store, kind) {
+		change(t, path, func(data []byte) {
+			for i := len(data) / 4; i < len(data)/2; i++ {
+				data[i] ^= 0x55
+			}
+		})
 		name = filepath.Base(path)
 	}
 	return name
@@ -283,6 +300,108 @@ func TestBadInput_DamagedTree(t *testing.T) {
 	f.backup("home", arn)
 	damage(t, filepath.Join(f.options.Config.Data, "store"), "m")
 	f.healthy(arn, f.backup("home", arn)) // the next backup stores again what was lost
+}
+
+// TestBadInput_RuinedTree leaves nothing of a metadata pack that parity could start from, which is the whole tree of one recovery
+// point and most of that of the next: what it describes cannot be restored until a backup has stored it again, and the rest can.
+func TestBadInput_RuinedTree(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := start(t, options(t, dir))
+	f.vault("home")
+	home := filepath.Join(t.TempDir(), "home")
+	texts := map[string]string{}
+	for i := range 3000 {
+		texts[fmt.Sprintf("f%04d", i)] = strconv.Itoa(i)
+	}
+	write(t, home, texts)
+	written := time.Now()
+	f.eventually(func() bool { return time.Since(written) > 3*time.Second }) // else it is marked to be read again, in another tree
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(home), Type: "EFS"}).ResourceArn
+	wants := map[string]map[string]string{}
+	backUp := func() string {
+		point := f.backup("home", arn)
+		wants[point] = tree(t, home)
+		return point
+	}
+	lost := backUp()
+	packs := objects(t, filepath.Join(dir, "store"), "m")
+	write(t, home, map[string]string{"f2999": "changed"})
+	part := backUp()
+	f.stop()
+	for _, path := range packs {
+		change(t, path, func(data []byte) { clear(data) })
+	}
+	f = start(t, options(t, dir)) // which remembers no part of a tree
+	f.ruined(lost, part, filepath.Base(packs[0]))
+	f.healthy(arn, backUp()) // stores again what is as it was, which does not include the root and the end of the older tree
+	done := f.ended(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId)
+	if m := aws.ToString(done.StatusMessage); done.Report["recovery_points_mended"] != "1" || !strings.Contains(m, lost) || strings.Contains(m, part) {
+		t.Errorf("verification after the next backup = %v, %q, want %s mended", done.Report, m, part)
+	}
+	if m := aws.ToString(f.describe(lost).StatusMessage); !strings.Contains(m, "Damaged since") {
+		t.Errorf("%s is described as %q after the next backup, want it to be damaged", lost, m)
+	}
+	delete(wants, lost)
+	for point, want := range wants {
+		if diff := cmp.Diff(want, f.restoredInto(point)); diff != "" {
+			t.Errorf("restore of %s after the next backup differs (-want +got):\n%s", point, diff)
+		}
+		if m := aws.ToString(f.describe(point).StatusMessage); m != "" {
+			t.Errorf("%s is described as %q after the next backup", point, m)
+		}
+	}
+}
+
+// ruined expects that all of one recovery point and most of another is known to be lost with a metadata pack.
+func (f *fixture) ruined(lost, part, pack string) {
+	f.Helper()
+	for name, c := range map[string]struct {
+		lockfastapi.RestoreToDirectoryInput
+		want string // in the message of the failure; empty if there is none
+	}{
+		"all":                   {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: lost}, "repair the vault, or restore only what is intact"},
+		"an item":               {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: lost, Items: []string{"f0001"}}, "f0001"},
+		"an item, if intact":    {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: lost, Items: []string{"f0001"}, Intact: new(true)}, "f0001"},
+		"what is intact":        {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: lost, Intact: new(true)}, "repair the vault"},
+		"all, of the other":     {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: part}, "repair the vault, or restore only what is intact"},
+		"an item, of the other": {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: part, Items: []string{"f0001"}}, "f0001"},
+		"what changed":          {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: part, Items: []string{"f2999"}, Intact: new(true)}, ""},
+		"what is intact, of it": {lockfastapi.RestoreToDirectoryInput{RecoveryPointArn: part, Intact: new(true)}, ""},
+	} {
+		c.Directory = filepath.Join(f.TempDir(), "restored")
+		j := f.awaitRestore(own(f, lockfastapi.RestoreToDirectory, &c.RestoreToDirectoryInput).RestoreJobId)
+		message := aws.ToString(j.StatusMessage)
+		if aws.ToString(j.RecoveryPointArn) != c.RecoveryPointArn {
+			f.Errorf("restore of %s is of %s, want %s", name, aws.ToString(j.RecoveryPointArn), c.RecoveryPointArn)
+		}
+		if c.want == "" {
+			got, err := os.ReadFile(filepath.Join(c.Directory, "f2999"))
+			if j.Status != types.RestoreJobStatusCompleted || string(got) != "changed" {
+				f.Errorf("restore of %s = %s, %q, with %q, %v, want what was changed", name, j.Status, message, got, err)
+			}
+			continue
+		}
+		if j.Status != types.RestoreJobStatusFailed || !strings.Contains(message, "m/"+pack[:2]+"/"+pack) || !strings.Contains(message, c.want) ||
+			!strings.Contains(message, "damaged") || c.Intact != nil && strings.Contains(message, "only what is intact") {
+			f.Errorf("restore of %s = %s, %q, want FAILED with the name of %s and %q", name, j.Status, message, pack, c.want)
+		}
+	}
+	_, err := restjson.Call(f.Context(), f.own, lockfastapi.ListItems, &lockfastapi.ListItemsInput{RecoveryPointArn: lost})
+	if err == nil || !strings.Contains(err.Error(), "InvalidRequestException") || !strings.Contains(err.Error(), pack) {
+		f.Errorf("ListItems of what is damaged = %v, want it to name %s", err, pack)
+	}
+	done := f.ended(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId)
+	for _, want := range []string{pack, lost, part, "misses"} {
+		if message := aws.ToString(done.StatusMessage); done.State != lockfastapi.TaskStateFailed || !strings.Contains(message, want) {
+			f.Errorf("verification = %s, %q, want FAILED with %s", done.State, message, want)
+		}
+	}
+	for _, point := range []string{lost, part} {
+		if m := aws.ToString(f.describe(point).StatusMessage); !strings.Contains(m, "Damaged since") || !strings.Contains(m, "part of its tree") {
+			f.Errorf("%s is described as %q, want it to be damaged", point, m)
+		}
+	}
 }
 
 func TestBadInput_DamagedIndex(t *testing.T) {

@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +14,8 @@ import (
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/fs"
+	"github.com/lockfast/lockfast/blob/s3"
+	"github.com/lockfast/lockfast/blob/s3/s3test"
 	"github.com/lockfast/lockfast/internal/keys"
 	"github.com/lockfast/lockfast/internal/server"
 	"github.com/lockfast/lockfast/repo"
@@ -25,21 +30,56 @@ func TestRebuild_ManyPoints(t *testing.T) {
 		points = 5000
 	}
 	dir := t.TempDir()
-	root, err := keys.Create(filepath.Join(dir, "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	store, err := fs.Open(filepath.Join(dir, "store"), fs.Options{Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
+	manyPoints(t, store, filepath.Join(dir, "root.key"), points)
+	rebuild(t, filepath.Join(dir, "store"), filepath.Join(dir, "root.key"), points)
+}
+
+// BenchmarkRebuild rebuilds the database from a vault in a directory and one in a bucket.
+func BenchmarkRebuild(b *testing.B) {
+	key := filepath.Join(b.TempDir(), "root.key")
+	bench := func(name string, points int, store blob.Store, location string) {
+		manyPoints(b, store, key, points)
+		b.Run(fmt.Sprintf("%s/points=%d", name, points), func(b *testing.B) {
+			for b.Loop() {
+				rebuild(b, location, key, points)
+			}
+		})
+	}
+	dir := filepath.Join(b.TempDir(), "store")
+	store, err := fs.Open(dir, fs.Options{Create: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	bench("directory", 5000, store, dir)
+	b.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
+	b.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
+	l := s3test.Start(b).Location(b)
+	bench("bucket", 1000, s3test.Open(b, l, s3.Options{}), l.String()+"?endpoint="+url.QueryEscape(l.Endpoint))
+}
+
+// manyPoints makes a vault with many recovery points, and a root key if there is none.
+func manyPoints(t testing.TB, store blob.Store, key string, points int) {
+	t.Helper()
+	root, err := keys.Open(key)
+	if errors.Is(err, os.ErrNotExist) {
+		root, err = keys.Create(key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	id := uuid.New()
 	v, err := repo.Create(t.Context(), blob.Prefix(store, id.String()), localledger.New(localledger.Options{}), root,
 		repo.CreateOptions{UUID: id, DomainKey: root.Derive("domain of account 000000000000")})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer v.Close()
 	if _, err := v.PutVaultState(t.Context(), repo.VaultRecord{Generation: 1, Name: "many", Account: "000000000000", Region: "us-east-1",
 		Created: time.Unix(1, 0).UTC()}); err != nil {
 		t.Fatal(err)
@@ -47,13 +87,17 @@ func TestRebuild_ManyPoints(t *testing.T) {
 	for n := range points {
 		many(t, v, n)
 	}
-	v.Close()
-	o := options(t, filepath.Join(dir, "new"))
-	o.Config.Store = filepath.Join(dir, "store")
-	if err := o.Config.Check(); err != nil {
+}
+
+// rebuild makes a new database from a store.
+func rebuild(t testing.TB, store, key string, points int) {
+	t.Helper()
+	c := server.DefaultConfig()
+	c.Data, c.Store = t.TempDir(), store
+	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}
-	report, err := server.Rebuild(t.Context(), server.RebuildOptions{Config: o.Config, Key: filepath.Join(dir, "root.key"), Log: o.Log})
+	report, err := server.Rebuild(t.Context(), server.RebuildOptions{Config: c, Key: key, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +107,7 @@ func TestRebuild_ManyPoints(t *testing.T) {
 }
 
 // many makes a recovery point with one small file.
-func many(t *testing.T, v *repo.Vault, n int) {
+func many(t testing.TB, v *repo.Vault, n int) {
 	t.Helper()
 	w, err := v.NewWriter(t.Context(), repo.WriterOptions{})
 	if err != nil {

@@ -158,14 +158,17 @@ func (r *restoring) removeFile(up *place, name, key []byte) error {
 }
 
 // named adds to an error about a damaged content the item that it belongs to, and to any about damage what can be done.
-func named(err error) error {
+func (r *restoring) named(err error) error {
 	if w, ok := errors.AsType[*repo.WantError](err); ok {
 		if o, ok := w.Want.Tag.(*output); ok {
 			err = fmt.Errorf("%s: %w", Display(Path(o.key)), err)
 		}
 	}
-	if errors.Is(err, repo.ErrDamaged) {
-		return fmt.Errorf("%w; repair the vault, or restore only what is intact", err)
+	switch {
+	case !errors.Is(err, repo.ErrDamaged):
+		return err
+	case r.intact != nil: // nothing is, or it cannot be found
+		return fmt.Errorf("%w; repair the vault", err)
 	}
-	return err
+	return fmt.Errorf("%w; repair the vault, or restore only what is intact", err)
 }

@@ -176,6 +176,30 @@ func TestRestore_IntactItems(t *testing.T) {
 	}
 }
 
+// TestRestore_IntactItemWithoutRoot loses the first leaf of the tree, with the entry of the root: an item of another leaf is
+// restored all the same, and one of that leaf is not, with an error that names what is damaged.
+func TestRestore_IntactItemWithoutRoot(t *testing.T) {
+	t.Parallel()
+	v, s, _, id := damagedVault(t)
+	flip(t, s, "m/", 0.01)
+	p := resourcetest.OpenPoint(t, v, id)
+	order := resource.Restore{Point: p, Directory: t.TempDir(), Name: "x", Items: [][]byte{[]byte("inline")}, Intact: true}
+	out, err := settled().Restore(t.Context(), order)
+	must(t, err)
+	if got, err := os.ReadFile(filepath.Join(out.Path, "inline")); string(got) != "small" || err != nil {
+		t.Errorf("inline was restored as %q, %v", got, err)
+	}
+	if len(out.Skipped) == 0 {
+		t.Error("nothing is said of the root, which is lost")
+	}
+	order.Name, order.Items = "y", [][]byte{[]byte("d00")}
+	_, err = settled().Restore(t.Context(), order)
+	if !errors.Is(err, repo.ErrDamaged) || !strings.Contains(err.Error(), "d00") || !strings.Contains(err.Error(), "m/") ||
+		!strings.Contains(err.Error(), "repair the vault") {
+		t.Errorf("Restore of what is lost = %v, want it to name d00, an object and what to do", err)
+	}
+}
+
 // TestRestore_IntactOfWholePoint is a restore like any other.
 func TestRestore_IntactOfWholePoint(t *testing.T) {
 	t.Parallel()

@@ -139,7 +139,7 @@ func (r *restoring) run(ctx context.Context) (err error) {
 		err = fmt.Errorf("%w: it has no root directory", resource.ErrMalformed)
 	}
 	if err != nil {
-		return full(named(err))
+		return full(r.named(err))
 	}
 	r.stack = r.stack[:0]
 	err = r.sel.visit(ctx, func(e repo.Entry) error {
@@ -154,7 +154,7 @@ func (r *restoring) run(ctx context.Context) (err error) {
 	if err == nil {
 		err = r.leave(ctx, 0)
 	}
-	return full(named(err))
+	return full(r.named(err))
 }
 
 func (r *restoring) display(key []byte) string {

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ func newSelection(ctx context.Context, p *repo.Point, items [][]byte, intact boo
 		s.keys = [][]byte{{}}
 		return s, nil
 	}
+	var damaged error // of the first that is lost
 	for _, item := range items {
 		key, err := Key(item)
 		if err != nil {
@@ -39,6 +41,7 @@ func newSelection(ctx context.Context, p *repo.Point, items [][]byte, intact boo
 			s.missing = append(s.missing, item)
 		case intact && errors.Is(err, repo.ErrDamaged):
 			s.lost = append(s.lost, resource.Skip{Path: item, Reason: damageReason(err)})
+			damaged = cmp.Or(damaged, err)
 		case err != nil:
 			return nil, fmt.Errorf("look up %s: %w", Display(item), err)
 		default:
@@ -46,7 +49,7 @@ func newSelection(ctx context.Context, p *repo.Point, items [][]byte, intact boo
 		}
 	}
 	if len(s.keys) == 0 && len(s.lost) > 0 {
-		return nil, fmt.Errorf("items to restore: %s: %w", Display(s.lost[0].Path), repo.ErrDamaged)
+		return nil, fmt.Errorf("items to restore: %s: %w; repair the vault", Display(s.lost[0].Path), damaged)
 	}
 	if len(s.keys) == 0 {
 		return nil, fmt.Errorf("items to restore: none of %d is in the recovery point, the first is %s: %w",
@@ -81,6 +84,9 @@ func (s *selection) visit(ctx context.Context, f func(e repo.Entry) error) error
 			e, err := s.point.Lookup(ctx, dir)
 			if errors.Is(err, repo.ErrNotFound) {
 				return fmt.Errorf("%w: %s is in no directory", resource.ErrMalformed, Display(Path(key)))
+			}
+			if lost, ok := errors.AsType[*repo.NodeError](err); ok && s.damaged != nil && s.damaged(lost) {
+				continue // as in a restore of everything, where a lost directory loses what is in it, but the root does not
 			}
 			if err != nil {
 				return err
