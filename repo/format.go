@@ -252,9 +252,9 @@ func (v *Vault) claimFor(ctx context.Context) error {
 }
 
 // highestClaim returns the number of the newest claim, 0 when there is none. A list may not show the newest yet; it has the next
-// number, by which it is found.
+// number, by which it is found, or comes with one that has (docs/format.md section 15).
 func (v *Vault) highestClaim(ctx context.Context) (uint64, error) {
-	var highest uint64
+	highest := v.claim.Load()
 	for info, err := range v.store.List(ctx, "c/") {
 		if err != nil {
 			return 0, fmt.Errorf("list claims: %w", err)
