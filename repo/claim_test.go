@@ -159,6 +159,44 @@ func TestClaim_TakenOverBesideStaleLists(t *testing.T) {
 	}
 }
 
+// TestCheckClaim tells whose a vault is of which nothing but format, keys and claim is sound, and changes nothing.
+func TestCheckClaim(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	mustBackup(t, v, "", files{"a": []byte("content")}, nil)
+	v.Close()
+	other := localledger.New(localledger.Options{})
+	if err := takeOver(t.Context(), s, other); err != nil {
+		t.Fatal(err)
+	}
+	for kind, all := range names(t, s) {
+		for _, name := range all {
+			if strings.Contains("d m x r f", kind) {
+				overwrite(t, s, name, ruin)
+			}
+		}
+	}
+	overwrite(t, s, "format.2", vanish)
+	before := names(t, s)
+	check := func(l repo.Ledger) error { return repo.CheckClaim(t.Context(), s, l, testKey, repo.Options{}) }
+	if err := check(other); err != nil {
+		t.Errorf("CheckClaim of the owner = %v", err)
+	}
+	if err := check(l); !errors.Is(err, repo.ErrClaimed) {
+		t.Errorf("CheckClaim of the former owner = %v, want ErrClaimed", err)
+	}
+	for _, name := range before["c"] {
+		overwrite(t, s, name, vanish)
+	}
+	delete(before, "c")
+	if err := check(l); err != nil {
+		t.Errorf("CheckClaim of a vault that nobody has claimed = %v", err)
+	}
+	if after := names(t, s); !cmp.Equal(after, before) {
+		t.Errorf("objects are %v, want %v", after, before)
+	}
+}
+
 // newestClaim returns the name of the claim with the highest number.
 func newestClaim(t *testing.T, s blob.Store) blob.Name {
 	return slices.MaxFunc(names(t, s)["c"], func(a, b blob.Name) int {
