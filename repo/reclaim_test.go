@@ -92,3 +92,20 @@ func TestReclaim_KeepsWhatPointsNeed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestReclaim_LeavesOneRefset: a refset that is written anew takes the place of the one before it.
+func TestReclaim_LeavesOneRefset(t *testing.T) {
+	t.Parallel()
+	v, s, l := newVault(t)
+	second := files{"needed": randomBytes(200_000)}
+	first := files{"needed": second["needed"], "dropped": randomBytes(200_000)}
+	a := mustBackup(t, v, "", first, nil)
+	b := mustBackup(t, v, a, second, first)
+	if err := remove(t.Context(), v, l, a); err != nil {
+		t.Fatal(err)
+	}
+	mustReclaim(t, v)
+	if got := names(t, s)["f"]; len(got) != 1 || string(got[0]) != "f/"+string(b)+".2" {
+		t.Errorf("refsets = %v, want the second generation of %s", got, b)
+	}
+}

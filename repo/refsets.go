@@ -374,6 +374,9 @@ func (v *Vault) addMoved(b *refset.Builder, from packRow, moves map[int]place, s
 		return chunk.Damaged(fmt.Sprintf("%s slot %d", packName(from.kind, from.id), slot), "it was reclaimed")
 	}
 	row := v.catalog.row(n)
+	if row.state != ObjectRetired && row.slots <= to.slot { // no refset that was read names it
+		return chunk.Damaged(string(packName(row.kind, row.id)), "no segment that can be read describes it")
+	}
 	if row.state != ObjectRetired {
 		b.Add(n, to.slot)
 		return nil

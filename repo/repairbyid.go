@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
@@ -361,28 +360,14 @@ func (g *regainer) refset(ctx context.Context, p *Point) error {
 	if lost == nil && equalSets(now, next) {
 		return nil
 	}
-	return g.put(ctx, p.id, generations[p.id], next)
-}
-
-// put writes the next generation of a refset, and removes those before.
-func (g *regainer) put(ctx context.Context, id PointID, generations []int, set refset.Set) error {
-	all, err := g.v.withLaterRefsets(ctx, id, generations)
+	all, err := g.v.withLaterRefsets(ctx, p.id, generations[p.id])
 	if err != nil {
 		return err
 	}
 	if err := g.v.stillClaimed(ctx); err != nil {
 		return err
 	}
-	next := slices.Max(append([]int{1}, all...)) + 1 // a first one that is gone had its name
-	if err := g.v.putRefset(ctx, refsetName(id, next), set); err != nil {
-		return err
-	}
-	g.c.refsets++
-	var old []blob.Name
-	for _, n := range all {
-		old = append(old, refsetName(id, n))
-	}
-	return g.v.deleteAll(ctx, old)
+	return g.c.nextRefset(ctx, p.id, 1, all, next)
 }
 
 // placeWalk collects the best places of everything that a tree refers to, in the tier of the recovery point. It goes on where

@@ -421,3 +421,67 @@ func TestRepair_ByIdBesideADamagedPack(t *testing.T) {
 	v.Close()
 	w.whole(t)
 }
+
+// TestRepair_ByIdBehindARemap: a reclaim retired a pack and was cut before it rewrote the refset. So only the remap says that the
+// recovery point needs a pack that is lost with its segment, and nothing says how many slots that has.
+func TestRepair_ByIdBehindARemap(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"the other vault", "no vault"} {
+		t.Run("in "+in, func(t *testing.T) {
+			t.Parallel()
+			v, s, l := newVault(t)
+			w := &lossVault{s: s, l: l, points: map[repo.PointID]files{}}
+			w.to = create(t, mem.New(), localledger.New(localledger.Options{}), other())
+			second := files{"needed": randomBytes(200_000)}
+			first := maps.Clone(second)
+			first["dropped"] = randomBytes(200_000)
+			a := mustBackup(t, v, "", first, nil)
+			b := mustBackup(t, v, a, second, first)
+			w.points[b] = second
+			if in == "the other vault" {
+				mustCopy(t, v, w.to, b)
+			}
+			apart := files{"apart": randomBytes(200_000)}
+			beside := mustBackup(t, v, "", apart, nil)
+			if err := remove(t.Context(), v, l, a); err != nil {
+				t.Fatal(err)
+			}
+			v.Close()
+			before := names(t, s)
+			cut := errors.New("cut")
+			v = open(t, beforePut{s, blob.Name("f/" + string(b) + ".2"), func() error { return cut }}, l)
+			if _, err := v.Reclaim(t.Context(), repo.ReclaimOptions{}); !errors.Is(err, cut) {
+				t.Fatalf("Reclaim = %v, want it cut before it rewrites the refset", err)
+			}
+			v.Close()
+			if err := l.FenceAll(); err != nil {
+				t.Fatal(err)
+			}
+			for kind, all := range names(t, s) {
+				for _, name := range all {
+					if strings.Contains("d m x", kind) && !slices.Contains(before[kind], name) {
+						overwrite(t, s, name, vanish)
+					}
+				}
+			}
+			overwrite(t, s, blob.Name("f/"+string(beside)), vanish) // which is repaired all the same
+			v = open(t, s, l)
+			r := mustRepair(t, v, repo.RepairOptions{From: []*repo.Vault{w.to}})
+			if err := verify(t.Context(), v, beside, apart); err != nil || len(names(t, s)["f"]) != 2 {
+				t.Errorf("the other recovery point = %v, refsets are %v", err, names(t, s)["f"])
+			}
+			if in == "no vault" {
+				if len(r.DamagedPoints) != 1 || r.DamagedPoints[0].ID != b || r.Refsets != 1 {
+					t.Errorf("Repair = %+v, want the recovery point named and the other one's refset written", r)
+				}
+				return
+			}
+			if len(r.Lost) > 0 || r.Refsets != 2 {
+				t.Errorf("Repair = %+v, want both refsets written anew", r)
+			}
+			v.Close()
+			w.points[beside] = apart
+			w.whole(t)
+		})
+	}
+}

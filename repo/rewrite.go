@@ -75,12 +75,24 @@ func (r *reclaim) rewriteRefset(ctx context.Context, id PointID, generations []i
 		if err != nil {
 			return fmt.Errorf("refset of recovery point %s: %w", id, err)
 		}
-		keep = slices.Max(append([]int{1, keep}, generations...)) + 1 // a first one that is gone had its name
-		if err := r.v.putRefset(ctx, refsetName(id, keep), set); err != nil {
-			return err
-		}
-		r.refsets++
+		return r.nextRefset(ctx, id, max(1, keep), generations, set)
 	}
+	return r.removeRefsets(ctx, id, keep, generations)
+}
+
+// nextRefset writes the generation of a refset that follows newest and all that there are, and removes these. Without any, newest is 1: a
+// first one that is gone had its name.
+func (r *reclaim) nextRefset(ctx context.Context, id PointID, newest int, generations []int, set refset.Set) error {
+	next := slices.Max(append([]int{newest}, generations...)) + 1
+	if err := r.v.putRefset(ctx, refsetName(id, next), set); err != nil {
+		return err
+	}
+	r.refsets++
+	return r.removeRefsets(ctx, id, next, generations)
+}
+
+// removeRefsets removes all generations of a refset but one.
+func (r *reclaim) removeRefsets(ctx context.Context, id PointID, keep int, generations []int) error {
 	var gone []blob.Name
 	for _, n := range generations {
 		if n != keep {

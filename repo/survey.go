@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
@@ -37,15 +38,21 @@ type Inventory struct {
 	Foreign []blob.Name // names that no object of a vault has
 }
 
-// Claim claims the vault for a ledger of that identity: whoever had claimed it before can change nothing from now on.
+// Claim claims the vault for a ledger of that identity: whoever had claimed it before can change nothing from now on, also if its
+// claim is not there any more. The first of two claims is for those who find the next number by its name, the number of the
+// second one is the time, and so above those of claims that were lost (docs/format.md section 15).
 func (v *Vault) Claim(ctx context.Context, identity [16]byte) error {
 	for {
 		n, err := v.highestClaim(ctx)
 		if err != nil {
 			return err
 		}
+		last := max(n+2, uint64(max(0, time.Now().UnixNano())))
 		if err = v.putClaim(ctx, n+1, identity); err == nil {
-			v.claim.Store(n + 1)
+			err = v.putClaim(ctx, last, identity)
+		}
+		if err == nil {
+			v.claim.Store(last)
 			return nil
 		}
 		if !errors.Is(err, blob.ErrExist) {

@@ -63,18 +63,6 @@ func (a *app) backup(ctx context.Context, c *client, vault string, paths []strin
 	if err := c.checkHere(); err != nil {
 		return err
 	}
-	there, err := c.hasVault(ctx, vault)
-	if err != nil {
-		return err
-	}
-	ensure := func() error { // not before there is something to back up
-		if there {
-			return nil
-		}
-		err := c.makeVault(ctx, vault)
-		there = err == nil
-		return err
-	}
 	done := map[string]bool{}
 	return a.over(paths, func(path string) error {
 		abs, err := filepath.Abs(path)
@@ -82,7 +70,7 @@ func (a *app) backup(ctx context.Context, c *client, vault string, paths []strin
 			return err
 		}
 		done[abs] = true
-		return a.backupOne(ctx, c, vault, abs, ensure)
+		return a.backupOne(ctx, c, vault, abs)
 	})
 }
 
@@ -96,37 +84,24 @@ func checkVault(name string) error {
 
 // ensureVault makes a vault unless it exists.
 func (c *client) ensureVault(ctx context.Context, name string) error {
-	there, err := c.hasVault(ctx, name)
-	if there || err != nil {
+	_, err := call(ctx, c, backupapi.DescribeBackupVault, &backupapi.DescribeBackupVaultInput{BackupVaultName: name})
+	if !isNotFound(err) {
 		return err
 	}
-	return c.makeVault(ctx, name)
-}
-
-func (c *client) hasVault(ctx context.Context, name string) (bool, error) {
-	_, err := call(ctx, c, backupapi.DescribeBackupVault, &backupapi.DescribeBackupVaultInput{BackupVaultName: name})
-	if isNotFound(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// makeVault makes a vault that was not there.
-func (c *client) makeVault(ctx context.Context, name string) error {
-	_, err := call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: name})
+	_, err = call(ctx, c, backupapi.CreateBackupVault, &backupapi.CreateBackupVaultInput{BackupVaultName: name})
 	if e, ok := errors.AsType[*apiError](err); ok && e.cause.Name == "AlreadyExistsException" {
 		return nil // another command was faster
 	}
 	return err
 }
 
-// backupOne backs a directory up into a vault, which ensure makes if there is none.
-func (a *app) backupOne(ctx context.Context, c *client, vault, path string, ensure func() error) error {
+// backupOne backs a directory up into a vault, which it makes if there is none.
+func (a *app) backupOne(ctx context.Context, c *client, vault, path string) error {
 	r, err := call(ctx, c, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: new(path), Type: "EFS"})
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", path, err)
 	}
-	if err := ensure(); err != nil {
+	if err := c.ensureVault(ctx, vault); err != nil { // not before there is something to back up
 		return err
 	}
 	job, err := call(ctx, c, backupapi.StartBackupJob, &backupapi.StartBackupJobInput{

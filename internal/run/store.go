@@ -247,7 +247,9 @@ func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
 	if err != nil {
 		return err
 	}
-	if s.takenOver(ctx, vaultUUID) {
+	sub := blob.Prefix(blobs, vaultUUID)
+	// Whether or not its key may be used here.
+	if err := repo.CheckClaim(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo); errors.Is(err, repo.ErrClaimed) {
 		s.o.Log.ErrorContext(ctx, "vault keeps its keys: another server has taken it over", "vault", vaultUUID)
 		return nil
 	}
@@ -256,21 +258,12 @@ func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
 	defer s.keysMu.Unlock()
 	err = s.removeAll(ctx, blobs, vaultUUID, "k/")
 	if err == nil {
-		err = repo.Shred(ctx, blob.Prefix(blobs, vaultUUID), func(name blob.Name, err error) { s.noteRemoval(vaultUUID, name, err) })
+		err = repo.Shred(ctx, sub, func(name blob.Name, err error) { s.noteRemoval(vaultUUID, name, err) })
 	}
 	if err != nil {
 		return fmt.Errorf("shred vault %s: %w", vaultUUID, err)
 	}
 	return nil
-}
-
-// takenOver reports whether it is sure that another server has claimed a vault, whether or not its key may be used here.
-func (s *Store) takenOver(ctx context.Context, vaultUUID string) bool {
-	v, err := s.open(ctx, vaultUUID, func(blob.Store) (*repo.Vault, error) { return nil, nil })
-	if err == nil && v != nil {
-		err = errors.Join(v.Changeable(ctx), v.Close())
-	}
-	return errors.Is(err, repo.ErrClaimed)
 }
 
 // Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. found is false for a vault that has nothing in the store.
