@@ -25,5 +25,6 @@
 // A restore makes every item with no permissions for others, fills it, and then sets owner, mode, attributes and times,
 // those of directories last. It works by descriptors and never follows a link, so that nothing a recovery point holds
 // can lead it out of its target. It runs under the name .NAME.partial, which is renamed when everything is durable;
-// [Sweep] removes what a killed process left.
+// [Sweep] removes what a killed process left. Large files are written past the page cache where the system can, and keep the
+// machine's other work in it.
 package directory

@@ -73,11 +73,13 @@ type restoring struct {
 	groups map[inode]*maker // files with several names, by the first that is restored
 	items  atomic.Int64
 	bytes  atomic.Int64 // written
+	dirty  atomic.Int64 // written to the page cache only
 	// logical is the size of the files that are complete.
-	logical atomic.Int64
-	total   int64   // of logical at the end; 0 when it is not known
-	intact  *intact // nil when damage is an error
-	early   earlySync
+	logical  atomic.Int64
+	total    int64   // of logical at the end; 0 when it is not known
+	intact   *intact // nil when damage is an error
+	early    earlySync
+	uncached uncached
 }
 
 // inside is a directory that a pass is in. Only the second pass needs more than the place.
@@ -97,6 +99,7 @@ type maker struct {
 
 func newRestoring(p *repo.Point, sel *selection, root int) *restoring {
 	r := &restoring{point: p, sel: sel, apply: newApplier(root), root: newRootPlace(root), groups: map[inode]*maker{}}
+	r.uncached.pwritev2 = unix.Pwritev2
 	if len(sel.keys) == 1 && len(sel.keys[0]) == 0 {
 		r.total = p.Stats().LogicalBytes
 	}

@@ -75,10 +75,11 @@ func (r *restoring) writePiece(ctx context.Context, o *output, off int64, data [
 		return r.writeWhole(ctx, o, data)
 	}
 	return r.files.with(&r.places, o, func(fd int) error {
-		if err := pwrite(fd, data, off); err != nil {
+		dirty, err := r.uncached.write(fd, data, off)
+		if err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		r.wrote(len(data))
+		r.wrote(len(data), dirty)
 		return nil
 	})
 }
@@ -99,15 +100,16 @@ func (r *restoring) writeWhole(ctx context.Context, o *output, data []byte) erro
 		if err := pwrite(fd, data, 0); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		r.wrote(len(data))
+		r.wrote(len(data), len(data))
 		return r.applyFile(&target{fd: fd, key: o.key, x: xattrs{fd: fd}, moded: made}, o.size, &info)
 	})
 }
 
-// wrote counts bytes, and has the disk work while the store is read.
-func (r *restoring) wrote(n int) {
-	now := r.bytes.Add(int64(n))
-	if now/earlyStep != (now-int64(n))/earlyStep {
+// wrote counts bytes, and those of them that nobody writes to disk yet. It has the disk work while the store is read.
+func (r *restoring) wrote(n, dirty int) {
+	r.bytes.Add(int64(n))
+	now := r.dirty.Add(int64(dirty))
+	if now/earlyStep != (now-int64(dirty))/earlyStep {
 		r.early.start(r.root.fd)
 	}
 }

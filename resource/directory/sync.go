@@ -16,7 +16,7 @@ type earlySync struct {
 	err     error
 }
 
-// earlyStep is how many restored bytes are worth a round.
+// earlyStep is how many bytes that nobody writes to disk yet are worth a round.
 const earlyStep = 128 << 20
 
 // start begins a round on the file system of the open directory root, unless one is under way.
