@@ -100,6 +100,7 @@ type maker struct {
 func newRestoring(p *repo.Point, sel *selection, root int) *restoring {
 	r := &restoring{point: p, sel: sel, apply: newApplier(root), root: newRootPlace(root), groups: map[inode]*maker{}}
 	r.uncached.pwritev2 = unix.Pwritev2
+	r.uncached.refused.Store(!trusted())
 	if len(sel.keys) == 1 && len(sel.keys[0]) == 0 {
 		r.total = p.Stats().LogicalBytes
 	}

@@ -2,13 +2,15 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// uncached writes large pieces of files past the page cache, where the system can (RWF_DONTCACHE: Linux 6.14, some file
+// uncached writes large pieces of files past the page cache, where the system can (RWF_DONTCACHE: Linux 6.16, some file
 // systems). The kernel then begins to write them to disk at once and frees their pages when they are there. So a large
 // file goes through few pages again and again, instead of filling all of memory and driving out what the machine works
 // with, and the disk does not wait for the final sync.
@@ -51,13 +53,28 @@ func (u *uncached) pages(fd int, p []byte, off int64) (done int, err error) {
 		n, err := u.pwritev2(fd, [][]byte{p[done:]}, off+int64(done), unix.RWF_DONTCACHE)
 		switch {
 		case errors.Is(err, unix.EINTR):
+			continue
 		case err != nil && refused(err):
 			u.refused.Store(true)
 			return done, nil
-		case err != nil:
+		case err != nil || n <= 0: // nothing written without an error is for a plain write to explain
 			return done, err
 		}
-		done += max(n, 0)
+		done += n
 	}
 	return done, nil
+}
+
+// trusted reports whether the running kernel may be asked.
+var trusted = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	return unix.Uname(&u) == nil && trustedRelease(unix.ByteSliceToString(u.Release[:]))
+})
+
+// trustedRelease reports whether a release of the kernel is 6.16 or later. 6.14 and the first of 6.15 know the flag, but may drop a page that
+// is written once more while it goes to disk, as happens to a piece that is written twice.
+func trustedRelease(release string) bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor)
+	return n == 2 && (major > 6 || major == 6 && minor >= 16)
 }

@@ -167,3 +167,14 @@ func TestUncached_ErrorsAtEdges(t *testing.T) {
 		}
 	}
 }
+
+func TestUncached_TrustedReleases(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.16.0": true, "6.18.44-fc-v669": true, "7.0.0-rc1": true, "10.1": true,
+		"6.14.11": false, "6.15.3-arch1": false, "6.1.0-44-amd64": false, "5.19": false, "": false, "6": false, "x.y": false,
+	} {
+		if got := trustedRelease(release); got != want {
+			t.Errorf("trustedRelease(%q) = %v", release, got)
+		}
+	}
+}
