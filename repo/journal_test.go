@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -14,6 +15,32 @@ import (
 	"github.com/lockfast/lockfast/repo"
 	"github.com/lockfast/lockfast/repo/localledger"
 )
+
+// TestJournalHead_Next fixes the bytes of format section 13 by hashes that the BLAKE3 of tools/reader has computed.
+func TestJournalHead_Next(t *testing.T) {
+	t.Parallel()
+	var id repo.ID
+	for i := range id {
+		id[i] = byte(i)
+	}
+	var last repo.JournalHead
+	for i, want := range []string{
+		"e8ee5d7ea5ddd12aab6129398643f0bc4b875db727e284d02dc504e6c6391a9b",
+		"d5f4fc69ec0c2b1ba5d2bcea1ee1e81277371ac9ed472a4ef39f66f82aab9efa",
+		"9a2d77df05b2359cc326b48d9d1da81efb12ecfa5f7ac37923b107f3459b5e1f",
+	} {
+		e := last.Next(repo.JournalKind(i+1), id)
+		if got := hex.EncodeToString(e.Hash[:]); got != want || e.Number != uint64(i+1) {
+			t.Errorf("entry %d has hash %s, want %s as entry %d", e.Number, got, want, i+1)
+		}
+		last = e.Head()
+	}
+	begun := repo.BeginJournal(41, id)
+	want := "434b8b7546b840fc4d356977806321e6218a06b942d9f23f6e40e9c9cac6fc60"
+	if got := hex.EncodeToString(begun.Hash[:]); got != want || begun.Number != 42 {
+		t.Errorf("journal begins with entry %d, hash %s, want 42, %s", begun.Number, got, want)
+	}
+}
 
 // TestOlderLedger_CopiedBesideAJob restores a ledger that was copied while a backup was at work, which the ledger has heard of
 // therefore. What the backup made is not taken for what a job that was cut has left.

@@ -60,8 +60,8 @@ const outdatedHint = "nothing is removed from the vault until a new database is 
 	"or the object r/ID of each such recovery point that is known to be garbage is removed from the store"
 
 // journalHint says what to do about a database that does not fit its journal.
-const journalHint = "that damages nothing in the store, but rows of the database were changed or lost: " +
-	"put a newer copy of it back, or make a new one with `lockfast store rebuild`"
+const journalHint = "rows of the database were changed or lost: put a newer copy of it back, or make a new one with " +
+	"`lockfast store rebuild`, which finds every recovery point that is still in the store"
 
 // advised adds what to do to an error, if it says that the database is older than the store.
 func advised(err error) error {

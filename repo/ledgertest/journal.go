@@ -82,7 +82,10 @@ func testJournal(k *kit) {
 	k.wantErr("Commit on an unknown pack", k.Commit(k.ctx, prepared(lost, repo.ID{1})), repo.ErrFenced)
 	k.must(k.Close(k.ctx, r.ID))
 	k.wantEvents(events...)
-	if k.Reopen != nil {
+	for range 2 { // the first may write it anew
+		if k.Reopen == nil {
+			break
+		}
 		k.Ledger = k.Reopen()
 		k.wantEvents(events...)
 	}
