@@ -14,6 +14,7 @@ import (
 type Remains struct {
 	Objects []Object // packs and index segments, all live; also packs that are gone but that the index describes
 	Points  []PointID
+	Highest uint64    // number of the heads that manifests carry
 	Left    []PointID // of manifests of which packs were never there: writers left them that did not come to an end
 }
 
@@ -58,6 +59,11 @@ func (v *Vault) Remains(ctx context.Context) (Remains, error) {
 		return Remains{}, err
 	}
 	for _, id := range manifests {
+		if m, err := v.readManifest(ctx, id); err == nil {
+			out.Highest = max(out.Highest, m.head.Number)
+		} else if !isDamage(err) {
+			return Remains{}, err
+		}
 		ok, err := v.plausible(ctx, id, known)
 		if err != nil {
 			return Remains{}, err

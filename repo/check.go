@@ -101,7 +101,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (CheckReport, error) 
 	v.observed.forget(nil)
 	c := v.newCheck(o)
 	for _, step := range []func(context.Context) error{
-		c.known, c.names, c.foreign, c.small, c.roots, c.states, c.segments, c.packs, c.record, c.points, c.record,
+		c.known, c.names, c.foreign, c.journal, c.small, c.roots, c.states, c.segments, c.packs, c.record, c.points, c.record,
 	} {
 		if err := step(ctx); err != nil {
 			return CheckReport{}, fmt.Errorf("check vault: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,19 +35,20 @@ func (c *check) foreign(ctx context.Context) error {
 			manifests[id] = info.Name
 		}
 	}
-	owned, err := c.owners(ctx)
+	snapshot, err := c.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	var strangers []PointID
-	for id, name := range manifests {
-		if !owned(name) {
-			strangers = append(strangers, id)
+	owned, err := c.owners(ctx, snapshot)
+	if err != nil {
+		return err
+	}
+	var over map[PointID]bool
+	var lost []PointID
+	if c.v.ledger != nil {
+		if over, lost, err = c.v.unrecorded(ctx, slices.Collect(maps.Keys(manifests)), snapshot, len(manifests)); err != nil {
+			return err
 		}
-	}
-	over, lost, err := c.v.unrecorded(ctx, strangers, len(strangers))
-	if err != nil {
-		return err
 	}
 	for _, id := range lost {
 		c.damaged(manifestName(id), outdatedBy(id)).Points = []PointID{id}
@@ -86,19 +88,23 @@ func pointOf(name blob.Name) (PointID, bool) {
 	return id, ok
 }
 
+// snapshot reads the ledger, if there is one.
+func (c *check) snapshot(ctx context.Context) (s Snapshot, err error) {
+	if c.v.ledger == nil {
+		return s, nil
+	}
+	if s, err = c.v.ledger.Snapshot(ctx); err != nil {
+		err = fmt.Errorf("read ledger: %w", err)
+	}
+	return s, err
+}
+
 // owners returns what tells names that the vault knows. Without a ledger, every well-formed name is one.
-func (c *check) owners(ctx context.Context) (func(blob.Name) bool, error) {
+func (c *check) owners(ctx context.Context, s Snapshot) (func(blob.Name) bool, error) {
 	if err := c.v.catalog.refresh(ctx); err != nil {
 		return nil, err
 	}
-	var known map[PointID]bool
-	if c.v.ledger != nil {
-		snapshot, err := c.v.ledger.Snapshot(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read ledger: %w", err)
-		}
-		known = snapshot.known()
-	}
+	known := s.known()
 	free := c.v.ledger == nil
 	return func(name blob.Name) bool {
 		if _, id, err := pack.ParseName(string(name)); err == nil {

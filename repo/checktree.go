@@ -56,6 +56,9 @@ func (c *check) point(ctx context.Context, id PointID) (gone bool, err error) {
 		return false, nil
 	}
 	defer release()
+	if err := c.journaled(ctx, id, p.m.head); err != nil {
+		return false, err
+	}
 	set, err := c.v.refset(ctx, p.id)
 	if err != nil {
 		if !isDamage(err) {

@@ -220,6 +220,11 @@ func (l machineLedger) Register(ctx context.Context, id repo.SessionID, o []repo
 	return l.m.change(ctx, "ledger register", func() error { return l.Ledger.Register(ctx, id, o) }, nil)
 }
 
+func (l machineLedger) Announce(ctx context.Context, id repo.SessionID) (h repo.JournalHead, err error) {
+	err2 := l.m.change("ledger announce", func() error { h, err = l.Ledger.Announce(ctx, id); return err }, nil)
+	return h, err2
+}
+
 func (l machineLedger) Commit(ctx context.Context, p repo.Prepared) error {
 	return l.m.change(ctx, "ledger commit", func() error { return l.Ledger.Commit(ctx, p) }, nil)
 }

@@ -13,6 +13,7 @@ import (
 func sampleManifest() manifest {
 	return manifest{
 		id: "00112233445566778899aabbccddeeff", root: ID{1}, segments: []ID{{2}, {3}}, parent: "ffeeddccbbaa99887766554433221100", job: "j", packs: 4,
+		head: JournalHead{Number: 1 << 40, Hash: [32]byte{5, 31: 6}},
 		facts: Facts{
 			Created: time.Unix(3, 4).UTC(), Resource: "r", Driver: "d", Metadata: map[string]string{"k": "v", "a": ""},
 			Skipped: []Skip{{Path: []byte("p"), Reason: "why"}}, SkippedMore: 5,

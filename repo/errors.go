@@ -26,4 +26,6 @@ var (
 
 	// ErrOutdated says that the ledger has lost a recovery point, see [Vault.Current].
 	ErrOutdated = errors.New("is in the store and not in the database, which is older than the store")
+	// ErrJournal says that the journal of the ledger is not whole, or that a recovery point is not where it says, see [Points.Announce].
+	ErrJournal = errors.New("rows of the database do not fit its journal of commits and deletions")
 )

@@ -51,7 +51,8 @@ type manifest struct {
 	parent   PointID
 	job      string
 	packs    int
-	warm     PointID // what this one was before it was moved to cold storage; empty = it is warm
+	head     JournalHead // from when it was announced; zero in one of an earlier version
+	warm     PointID     // what this one was before it was moved to cold storage; empty = it is warm
 }
 
 func (m *manifest) encode(vault [16]byte) []byte {
@@ -88,6 +89,9 @@ func (m *manifest) encode(vault [16]byte) []byte {
 		b = field.AppendPair(b, 15, s.Path, s.Reason)
 	}
 	b = field.AppendUint(b, 16, uint64(f.SkippedMore))
+	if m.head != (JournalHead{}) {
+		b = field.Append(b, 17, m.head.encode())
+	}
 	b = field.AppendUint(b, 18, seal.ChunkerGear)
 	b = field.AppendUint(b, 20, uint64(m.packs))
 	if warm, err := chunk.ParseID(string(m.warm)); err == nil {
@@ -152,6 +156,8 @@ func (m *manifest) decodeField(r *field.Reader) {
 		m.facts.Skipped = append(m.facts.Skipped, Skip{Path: slices.Clone(path), Reason: string(reason)})
 	case 16:
 		m.facts.SkippedMore = int64(r.Uint())
+	case 17:
+		m.head.Number, m.head.Hash = r.Place()
 	case 20:
 		m.packs = int(r.Uint())
 	case 24:

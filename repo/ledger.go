@@ -102,11 +102,12 @@ type Retirement struct {
 	Remap []byte // nil for a segment or a pack without live slots
 }
 
-// Snapshot is one consistent reading of points and sessions.
+// Snapshot is one consistent reading of points, sessions and the head of the journal.
 type Snapshot struct {
 	Epoch    uint64
 	Points   []PointState // ascending by id
 	Sessions []Session    // all states, ascending by id
+	Journal  JournalHead
 }
 
 // A Ledger is the transactional record of one vault: which sessions run, which packs and segments exist, which
@@ -186,8 +187,16 @@ type Objects interface {
 
 // Points is the part of a [Ledger] that keeps recovery points.
 type Points interface {
+	// Announce appends to the journal that a writer is about to write the manifest of its recovery point, and returns the
+	// head, which the manifest is to carry. A repetition appends another entry. ErrFenced.
+	Announce(ctx context.Context, id SessionID) (JournalHead, error)
+
+	// Journal returns entries of the journal from a number on, ascending by number, at most limit. Those that are there
+	// never change and never go.
+	Journal(ctx context.Context, from uint64, limit int) ([]JournalEntry, error)
+
 	// Commit makes p.Point a recovery point and ends its session: it drops the session's row and the names it
-	// reserved and never registered. ErrFenced, also when a pack of p.Packs is not live, condemned or retired with
+	// reserved and never registered, and appends to the journal. ErrFenced, also when a pack of p.Packs is not live, condemned or retired with
 	// a remap, which the protocol excludes. After a commit whose answer was lost, a repetition finds the point
 	// committed and returns nil.
 	Commit(ctx context.Context, p Prepared) error
@@ -195,7 +204,7 @@ type Points interface {
 	// Delete marks the point as being deleted. Repeating it does nothing; [ErrNotFound] when there is none.
 	Delete(ctx context.Context, id PointID) error
 
-	// Remove drops the point's row, whose manifest is gone from the store. Removing what is absent does nothing.
+	// Remove drops the point's row, whose manifest is gone from the store, and appends to the journal. Removing what is absent does nothing.
 	Remove(ctx context.Context, id PointID) error
 
 	// Ended returns those of the ids, in any order, that were of recovery points or of writers and are over: points that
@@ -203,7 +212,7 @@ type Points interface {
 	// the store late, of somebody who was fenced, is not taken for a recovery point that the ledger has lost.
 	Ended(ctx context.Context, ids []PointID) ([]PointID, error)
 
-	// Snapshot reads points and sessions in one transaction.
+	// Snapshot reads points, sessions and the head of the journal in one transaction.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 

@@ -30,9 +30,9 @@ type Prepared struct {
 // memory of a session: about 100 bytes for each.
 const checkpointEntries = 1 << 17
 
-// Prepare makes the recovery point durable: packs, then index segment, then refset, then its state, then manifest. The writer takes no
-// more after it. The caller gives the result to the ledger, together with rows of its own, and then calls Abort; or it
-// uses Commit. A prepared point that is never committed is swept by Reclaim.
+// Prepare makes the recovery point durable: packs, then index segment, then refset, then its state, then manifest, before
+// which it is announced in the ledger. The writer takes no more after it. The caller gives the result to the ledger, together
+// with rows of its own, and then calls Abort; or it uses Commit. A prepared point that is never committed is swept by Reclaim.
 func (w *Writer) Prepare(ctx context.Context, f Facts) (Prepared, error) {
 	w.mu.Lock()
 	if w.state != writing {
@@ -117,7 +117,7 @@ func (w *Writer) drain() error {
 	return w.err()
 }
 
-// publishPoint writes refset, state and manifest.
+// publishPoint writes refset and state, announces the recovery point and writes the manifest.
 func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 	if err := w.v.stillClaimed(w.ctx); err != nil {
 		return err
@@ -133,8 +133,13 @@ func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 			return err
 		}
 	}
+	head, err := w.v.ledger.Announce(w.ctx, w.s.row.ID)
+	if err != nil {
+		return fmt.Errorf("announce recovery point: %w", err)
+	}
 	m := manifest{
-		id: p.Point, facts: p.Facts, stats: p.Stats, root: w.tree.root.ID, segments: w.segments, job: w.job, packs: set.Len(),
+		id: p.Point, head: head, facts: p.Facts, stats: p.Stats, root: w.tree.root.ID, segments: w.segments, job: w.job,
+		packs: set.Len(),
 	}
 	switch {
 	case w.source != nil:
@@ -142,7 +147,7 @@ func (w *Writer) publishPoint(p Prepared, set refset.Set) error {
 	case w.parent != nil:
 		m.parent = w.parent.id
 	}
-	_, err := w.v.putSealed(w.ctx, seal.TypeManifest, manifestName(p.Point), m.encode(w.v.UUID()))
+	_, err = w.v.putSealed(w.ctx, seal.TypeManifest, manifestName(p.Point), m.encode(w.v.UUID()))
 	return err
 }
 

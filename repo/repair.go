@@ -162,6 +162,7 @@ func (r *repairing) find(ctx context.Context) ([]Damage, error) {
 	}
 	r.report.Checked = true
 	found, err := r.v.Check(ctx, CheckOptions{Level: r.o.Level, States: r.o.States, Progress: r.o.Progress})
+	found.Damages = slices.DeleteFunc(found.Damages, func(d Damage) bool { return errors.Is(d.Err, ErrJournal) }) // not in the store
 	return append(found.Damages, found.Healed...), err
 }
 

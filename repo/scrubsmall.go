@@ -62,7 +62,7 @@ func (c *check) smallParts(ctx context.Context) ([]smallPart, error) {
 		parts = append(parts, smallPart{size, read})
 	}
 	add(0, func(ctx context.Context, c *check) error {
-		return errors.Join(c.formats(ctx), c.roots(ctx), c.vaultState(ctx), c.states(ctx))
+		return errors.Join(c.formats(ctx), c.roots(ctx), c.journal(ctx), c.vaultState(ctx), c.states(ctx))
 	})
 	states, err := c.v.stateGenerations(ctx, "p/")
 	if err != nil {
@@ -121,7 +121,10 @@ func (c *check) rootParts(ctx context.Context, parts []smallPart) ([]smallPart, 
 // pointRoots reads the manifest and the refset of a recovery point, but not its tree.
 func (c *check) pointRoots(ctx context.Context, id PointID, refsets []int) error {
 	name := manifestName(id)
-	_, err := c.v.readManifest(ctx, id)
+	m, err := c.v.readManifest(ctx, id)
+	if err == nil {
+		err = c.journaled(ctx, id, m.head)
+	}
 	if err == nil {
 		name = refsetName(id, 1)
 		err = c.v.takeRefset(ctx, id, refsets, func(_ PointID, n needs) error {

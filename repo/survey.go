@@ -27,9 +27,10 @@ type FoundPoint struct {
 	Facts  Facts      // of its manifest; zero for a parent, and if the manifest cannot be read
 	Stats  PointStats // likewise
 	State  Found[PointRecord]
-	Cold   bool  // it is in cold storage
-	Moved  bool  // it is none any more: what is here was left over when it went to cold storage, under another id
-	Damage error // why its data cannot be read, wholly or in part; nil if nothing was noticed
+	Cold   bool        // it is in cold storage
+	Head   JournalHead // that its manifest carries; zero if it carries none, or cannot be read
+	Moved  bool        // it is none any more: what is here was left over when it went to cold storage, under another id
+	Damage error       // why its data cannot be read, wholly or in part; nil if nothing was noticed
 }
 
 // Inventory is what is in a vault besides its recovery points.
@@ -233,7 +234,7 @@ func (v *Vault) Survey(ctx context.Context, told func(FoundPoint) error) error {
 		}
 		m, err := v.readManifest(ctx, id)
 		if err == nil {
-			f.Facts, f.Stats, f.Cold = m.facts, m.stats, m.warm != ""
+			f.Facts, f.Stats, f.Cold, f.Head = m.facts, m.stats, m.warm != "", m.head
 			_, err = v.readCurrent(ctx, id, refsets[id])
 		}
 		if err = missingIsDamage(err); errors.Is(err, ErrDamaged) {

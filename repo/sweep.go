@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/lockfast/lockfast/blob"
 )
@@ -38,13 +39,7 @@ func (r *reclaim) sweep(ctx context.Context) error {
 			ended[s.ID] = true
 		}
 	}
-	var strangers []PointID
-	for id := range manifests {
-		if !known[id] {
-			strangers = append(strangers, id)
-		}
-	}
-	over, lost, err := r.v.unrecorded(ctx, strangers, 1)
+	over, lost, err := r.v.unrecorded(ctx, slices.Collect(maps.Keys(manifests)), snapshot, 1)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,8 @@ import (
 
 // A recovery point that was committed has a row in the ledger until it is removed, and whatever a writer leaves without one
 // has a session, which the ledger remembers when it is over (see [Points.Ended]). So a manifest of this vault that the
-// ledger has never heard of was committed by a later state of the same ledger: what is there now is an older copy of it. It
+// ledger has never heard of was committed by a later state of the same ledger: what is there now is an older copy of it. So
+// was one whose session is there, but not the head that it carries: the copy was made while that session was at work. It
 // knows nothing of what the point needs either, so nothing may be removed (docs/format.md section 16).
 
 // Current returns an error that wraps [ErrOutdated] and names the recovery point if the store holds one that the ledger has
@@ -25,8 +26,7 @@ func (v *Vault) Current(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
 	}
-	known := snapshot.known()
-	_, lost, err := v.unrecorded(ctx, slices.DeleteFunc(listed, func(id PointID) bool { return known[id] }), 1)
+	_, lost, err := v.unrecorded(ctx, listed, snapshot, 1)
 	if err != nil || len(lost) == 0 {
 		return err
 	}
@@ -48,29 +48,38 @@ func (s Snapshot) known() map[PointID]bool {
 	return known
 }
 
-// unrecorded looks at manifests that were listed before a snapshot that knows neither points nor sessions of their ids. It
-// returns the ids that the ledger knows to be over, and, as far as the limit, those that it has never heard of although
-// their manifests are of this vault. Objects that are none, or damaged, are neither.
-func (v *Vault) unrecorded(ctx context.Context, ids []PointID, limit int) (over map[PointID]bool, lost []PointID, err error) {
-	if len(ids) == 0 {
-		return nil, nil, nil
+// unrecorded looks at manifests that were listed before a snapshot of the ledger. Of those that are no points there it
+// returns the ids that the ledger knows to be over, and, as far as the limit, those that it has lost: it has never heard of
+// them, or of the head that they carry, although they are of this vault. Objects that are none, or damaged, are neither.
+func (v *Vault) unrecorded(ctx context.Context, listed []PointID, s Snapshot, limit int) (over map[PointID]bool, lost []PointID, err error) {
+	known, points := s.known(), map[PointID]bool{}
+	for _, p := range s.Points {
+		points[p.ID] = true
 	}
-	ended, err := v.ledger.Ended(ctx, ids)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read ledger: %w", err)
-	}
+	strangers := slices.DeleteFunc(slices.Clone(listed), func(id PointID) bool { return known[id] })
 	over = map[PointID]bool{}
-	for _, id := range ended {
-		over[id] = true
+	if len(strangers) > 0 {
+		ended, err := v.ledger.Ended(ctx, strangers)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read ledger: %w", err)
+		}
+		for _, id := range ended {
+			over[id] = true
+		}
 	}
-	for _, id := range slices.Sorted(slices.Values(ids)) {
-		if over[id] || len(lost) == limit {
+	for _, id := range slices.Sorted(slices.Values(listed)) {
+		if points[id] || over[id] || len(lost) == limit {
 			continue
 		}
-		switch _, err := v.readManifest(ctx, id); {
-		case err == nil:
+		m, err := v.readManifest(ctx, id)
+		recorded := false
+		if err == nil && known[id] {
+			recorded, err = v.journals(ctx, m.head)
+		}
+		switch {
+		case err == nil && !recorded:
 			lost = append(lost, id)
-		case !isDamage(err):
+		case err != nil && !isDamage(err):
 			return nil, nil, err
 		}
 	}

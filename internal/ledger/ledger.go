@@ -98,7 +98,9 @@ func (d *DB) CreateTx(ctx context.Context, tx *meta.Tx, vault string) error {
 // DropTx removes the ledger of a vault whose objects are gone from the store.
 // Dropping what is absent does nothing.
 func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
-	for _, table := range []string{"ledger_damage", "ledger_verified", "ledger_ended", "ledger_point", "ledger_object", "ledger_session", "ledger_vault"} {
+	for _, table := range []string{
+		"ledger_damage", "ledger_verified", "ledger_journal", "ledger_ended", "ledger_point", "ledger_object", "ledger_session", "ledger_vault",
+	} {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE vault = ?", vault); err != nil {
 			return fmt.Errorf("drop ledger of vault %s: %w", vault, err)
 		}
@@ -281,6 +283,7 @@ type ledgerTx struct {
 	epoch    uint64
 	revision uint64
 	horizon  uint64 // revision up to which it is not known what was forgotten
+	journal  repo.JournalHead
 	freed    uint64 // how often something may have become free
 	changed  bool   // the row is to be written back
 }
@@ -310,8 +313,9 @@ func (d *DB) within(ctx context.Context, tx *meta.Tx, vault string, fn func(cont
 	if err := fn(ctx, t); err != nil || !t.changed {
 		return err
 	}
-	_, err = t.Exec(ctx, "UPDATE ledger_vault SET claim = ?, epoch = ?, revision = ?, horizon = ?, freed = ? WHERE vault = ?",
-		int64(t.claim), int64(t.epoch), int64(t.revision), int64(t.horizon), int64(t.freed), vault)
+	_, err = t.Exec(ctx, `UPDATE ledger_vault SET claim = ?, epoch = ?, revision = ?, horizon = ?, freed = ?, journal = ?, journal_hash = ?
+		WHERE vault = ?`, int64(t.claim), int64(t.epoch), int64(t.revision), int64(t.horizon), int64(t.freed),
+		int64(t.journal.Number), t.journal.Hash[:], vault)
 	return err
 }
 
@@ -330,15 +334,17 @@ func (v *Vault) view(ctx context.Context, fn func(context.Context, *ledgerTx) er
 
 func (d *DB) begin(ctx context.Context, tx *meta.Tx, vault, lock string) (*ledgerTx, error) {
 	t := &ledgerTx{Tx: tx, d: d, vault: vault}
-	var identity []byte
-	row := tx.QueryRow(ctx, "SELECT identity, claim, epoch, revision, horizon, freed FROM ledger_vault WHERE vault = ?"+lock, vault)
-	switch err := row.Scan(&identity, &t.claim, &t.epoch, &t.revision, &t.horizon, &t.freed); {
+	var identity, last []byte
+	row := tx.QueryRow(ctx, `SELECT identity, claim, epoch, revision, horizon, freed, journal, journal_hash
+		FROM ledger_vault WHERE vault = ?`+lock, vault)
+	switch err := row.Scan(&identity, &t.claim, &t.epoch, &t.revision, &t.horizon, &t.freed, &t.journal.Number, &last); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, fmt.Errorf("ledger of vault %s: %w", vault, repo.ErrNotFound)
 	case err != nil:
 		return nil, fmt.Errorf("ledger of vault %s: %w", vault, err)
 	}
 	copy(t.identity[:], identity)
+	copy(t.journal.Hash[:], last)
 	return t, nil
 }
 

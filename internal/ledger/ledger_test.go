@@ -105,15 +105,23 @@ func TestCommitTx_IsPartOfTheLargerTransaction(t *testing.T) {
 				return errors.Join(d.CommitTx(ctx, tx, "v", prepared(w)), end)
 			})
 		}
+		journal := func(when string, want int) {
+			t.Helper()
+			if all, err := v.Journal(t.Context(), 0, 10); err != nil || len(all) != want {
+				t.Errorf("journal %s = %v, %v, want %d entries", when, all, err, want)
+			}
+		}
 		if err := commit(broken); !errors.Is(err, broken) {
 			t.Fatal(err)
 		}
+		journal("after rollback", 0)
 		if got := points(t, v); len(got) != 0 {
 			t.Errorf("points after rollback = %v, want none", got)
 		}
 		if err := commit(nil); err != nil {
 			t.Fatal(err)
 		}
+		journal("after commit", 1)
 		want := []repo.PointState{{ID: repo.PointID(w.ID)}}
 		if diff := cmp.Diff(want, points(t, v)); diff != "" {
 			t.Errorf("points (-want +got):\n%s", diff)
@@ -126,12 +134,14 @@ func TestCommitTx_IsPartOfTheLargerTransaction(t *testing.T) {
 		if err := remove(broken); !errors.Is(err, broken) {
 			t.Fatal(err)
 		}
+		journal("after rollback of a removal", 1)
 		if diff := cmp.Diff(want, points(t, v)); diff != "" {
 			t.Errorf("points after rollback (-want +got):\n%s", diff)
 		}
 		if err := remove(nil); err != nil || len(points(t, v)) != 0 {
 			t.Errorf("remove = %v, points %v", err, points(t, v))
 		}
+		journal("after removal", 2)
 	})
 }
 
@@ -182,9 +192,21 @@ func TestLedger_CutAtEveryTransaction(t *testing.T) {
 				p.Packs = append(p.Packs, o.ID)
 			}
 			twice("acknowledge", func() error { _, err := v.Acknowledge(ctx, w.ID, []byte("pins")); return err })
+			var head repo.JournalHead
+			twice("announce", func() (err error) { head, err = v.Announce(ctx, w.ID); return err })
+			if n := len(chained(t, v)); (n != 1) != (point == meta.AfterCommit) {
+				t.Errorf("journal has %d entries after an announcement cut %s", n, point)
+			}
+			if s, err := v.Snapshot(ctx); err != nil || s.Journal != head {
+				t.Errorf("head = %v, %v, want what Announce returned: %v", s.Journal, err, head)
+			}
+			before := len(chained(t, v))
 			twice("commit", func() error { return v.Commit(ctx, p) })
 			twice("delete", func() error { return v.Delete(ctx, p.Point) })
 			twice("remove", func() error { return v.Remove(ctx, p.Point) })
+			if n := len(chained(t, v)); n != before+2 {
+				t.Errorf("journal has %d entries after commit and removal cut %s, want %d", n, point, before+2)
+			}
 			twice("condemn", func() error { _, err := v.Condemn(ctx, c.ID, p.Packs); return err })
 			twice("rescue", func() error { return v.Rescue(ctx, c.ID, p.Packs[:1]) })
 			twice("retire", func() error { return v.Retire(ctx, c.ID, []repo.Retirement{{ID: p.Packs[1]}}) })
@@ -218,6 +240,9 @@ func TestLedger_VaultsAreApart(t *testing.T) {
 		objects := draw(3)
 		if err := a.Reserve(t.Context(), w.ID, objects); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := a.Announce(t.Context(), w.ID); err != nil || len(chained(t, a)) != 1 || len(chained(t, b)) != 0 {
+			t.Errorf("Announce = %v, journals have %d and %d entries, want 1 and 0", err, len(chained(t, a)), len(chained(t, b)))
 		}
 		open(t, b, repo.SessionCollector)
 		open(t, a, repo.SessionCollector)

@@ -44,7 +44,7 @@ func (d *DB) CommitTx(ctx context.Context, tx *meta.Tx, vault string, p repo.Pre
 				return fmt.Errorf("commit recovery point %s: %w", p.Point, err)
 			}
 		}
-		return nil
+		return t.record(ctx, repo.JournalCommitted, p.Point)
 	})
 }
 
@@ -129,8 +129,11 @@ func (d *DB) RemoveTx(ctx context.Context, tx *meta.Tx, vault string, id repo.Po
 		}
 		_, err = t.Exec(ctx, "INSERT INTO ledger_ended (vault, id, ended) VALUES (?, ?, ?) ON CONFLICT (vault, id) DO NOTHING",
 			vault, string(id), meta.Micros(now))
+		if err != nil {
+			return err
+		}
 		t.free()
-		return err
+		return t.record(ctx, repo.JournalRemoved, id)
 	})
 }
 
@@ -169,7 +172,7 @@ func (t *ledgerTx) ended(ctx context.Context, some []repo.PointID, all *[]repo.P
 // Snapshot implements [repo.Points].
 func (v *Vault) Snapshot(ctx context.Context) (s repo.Snapshot, err error) {
 	err = v.view(ctx, func(ctx context.Context, t *ledgerTx) error {
-		s = repo.Snapshot{Epoch: t.epoch}
+		s = repo.Snapshot{Epoch: t.epoch, Journal: t.journal}
 		if s.Points, err = t.points(ctx); err != nil {
 			return err
 		}

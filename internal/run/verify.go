@@ -59,6 +59,10 @@ func (w *Tasks) verify(ctx context.Context, t task.Task, report map[string]strin
 const outdatedHint = "nothing is removed from the vault until a new database is made with `lockfast store rebuild`, " +
 	"or the object r/ID of each such recovery point that is known to be garbage is removed from the store"
 
+// journalHint says what to do about a database that does not fit its journal.
+const journalHint = "rows of the database were changed or lost: put a newer copy of it back, or make a new one with " +
+	"`lockfast store rebuild`, which finds every recovery point that is still in the store"
+
 // advised adds what to do to an error, if it says that the database is older than the store.
 func advised(err error) error {
 	if errors.Is(err, repo.ErrOutdated) {
@@ -82,6 +86,9 @@ func lost(r repo.CheckReport, name func(repo.PointID) string) error {
 	}
 	if slices.ContainsFunc(r.Damages, func(d repo.Damage) bool { return errors.Is(d.Err, repo.ErrOutdated) }) {
 		more += "; " + outdatedHint
+	}
+	if slices.ContainsFunc(r.Damages, func(d repo.Damage) bool { return errors.Is(d.Err, repo.ErrJournal) }) {
+		more += "; " + journalHint
 	}
 	return fmt.Errorf("%w%s", err, more)
 }

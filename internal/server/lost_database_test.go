@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/lockfastapi"
+	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/server"
 )
@@ -178,4 +181,59 @@ func TestServe_WithADatabaseOlderThanItsStore(t *testing.T) {
 	if got := tree(t, f.restoredTo(second)); got["two"] == "" {
 		t.Errorf("restore = %v, want what was backed up", got)
 	}
+}
+
+// TestServe_WithAJournalChangedByHand takes an entry out of the journal. A verification says so, nothing else minds, and a rebuild
+// puts it right.
+func TestServe_WithAJournalChangedByHand(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o server.Options) {
+		o.Config.Store = filepath.Join(t.TempDir(), "store")
+		f := start(t, o)
+		f.vault("home")
+		first := f.backup("home", f.directory(map[string]string{"one": "1"}))
+		f.backup("home", f.directory(map[string]string{"two": "2"}))
+		level := 0
+		verification := func() string {
+			return own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home", Level: &level}).TaskId
+		}
+		f.task(verification())
+		f.written()
+		f.stop()
+		o = f.options
+		db, err := meta.Open(t.Context(), meta.Options{URL: o.Config.Metadata})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM ledger_journal WHERE number = 2")
+			return err
+		})
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		f = start(t, o)
+		task := f.ended(verification())
+		why := aws.ToString(task.StatusMessage)
+		for _, want := range []string{"entry 2 is missing or was changed", "journal of commits and deletions", "store rebuild"} {
+			if task.State != lockfastapi.TaskStateFailed || !strings.Contains(why, want) {
+				t.Errorf("verification ended %s: %s, want it to say %q", task.State, why, want)
+			}
+		}
+		f.task(own(f, lockfastapi.StartReclaim, &lockfastapi.StartReclaimInput{BackupVaultName: "home"}).TaskId)
+		f.stop()
+		metadata := "sqlite"
+		if !strings.HasPrefix(o.Config.Metadata, "sqlite") {
+			metadata = metatest.PostgreSQL(t)
+		}
+		r, report, err := (&lost{options: o}).rebuild(t, filepath.Join(t.TempDir(), "new"), metadata)
+		if err != nil || report.RecoveryPoints != 2 {
+			t.Fatalf("Rebuild = %+v, %v, want both recovery points", report, err)
+		}
+		f = start(t, server.Options{Config: r.Config, Log: o.Log})
+		f.task(verification())
+		f.restoredTo(first)
+		f.backup("home", f.directory(map[string]string{"three": "3"}))
+		f.task(verification())
+	})
 }

@@ -65,12 +65,17 @@ func (f *filling) vault(ctx context.Context, v *lostVault) (err error) {
 	}
 	f.report.Vaults++
 	seen := map[string]found{}
+	var highest uint64
 	err = open.Survey(ctx, func(p repo.FoundPoint) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		highest = max(highest, p.Head.Number)
 		return f.point(ctx, v, p, seen)
 	})
+	if err == nil {
+		err = f.p.ledgers.BeginJournalTx(ctx, f.tx, v.id, highest)
+	}
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,16 @@ func (r *Reader) ID() (id [16]byte) {
 	return id
 }
 
+// Place returns the current value as 8 bytes of a number and 32 of a hash.
+func (r *Reader) Place() (n uint64, hash [32]byte) {
+	if len(r.Value) != 8+len(hash) {
+		r.err = ErrMalformed
+		return 0, hash
+	}
+	copy(hash[:], r.Value[8:])
+	return binary.LittleEndian.Uint64(r.Value), hash
+}
+
 // Pair returns the current value as two strings of bytes, which are parts of it.
 func (r *Reader) Pair() (key, value []byte) {
 	key, rest, ok := Bytes(r.Value)

@@ -65,6 +65,19 @@ func TestReader_RefusesMalformedLists(t *testing.T) {
 	}
 }
 
+func TestReader_PlaceHasOneSize(t *testing.T) {
+	t.Parallel()
+	b := append([]byte{1, 2, 0, 0, 0, 0, 0, 0}, make([]byte, 32)...)
+	b[39] = 7
+	for size := range len(b) + 2 {
+		r := field.Reader{Value: append(b, 0)[:size]}
+		n, hash := r.Place()
+		if whole := size == len(b); whole != (r.Err() == nil) || whole && (n != 0x201 || hash != [32]byte{31: 7}) {
+			t.Errorf("Place of %d bytes = %d, %x, %v", size, n, hash, r.Err())
+		}
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	f.Add(field.AppendPair(field.AppendUint(nil, 2, 300), 3, "a", "b"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -78,6 +91,8 @@ func FuzzReader(f *testing.F) {
 			c.Time()
 			c = r
 			c.ID()
+			c = r
+			c.Place()
 		}
 	})
 }

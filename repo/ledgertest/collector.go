@@ -221,6 +221,7 @@ func testFencedChangeNothing(k *kit) {
 		"Acknowledge": func() error { _, err := k.Acknowledge(k.ctx, w.ID, []byte("pins")); return err },
 		"Reserve":     func() error { return k.Reserve(k.ctx, w.ID, []repo.Object{{ID: repo.ID{1}, Kind: repo.ObjectData}}) },
 		"Register":    func() error { return k.Register(k.ctx, w.ID, names) },
+		"Announce":    func() error { _, err := k.Announce(k.ctx, w.ID); return err },
 		"Commit":      func() error { return k.Commit(k.ctx, prepared(w, packs...)) },
 		"Condemn":     func() error { _, err := k.Condemn(k.ctx, c.ID, packs); return err },
 		"Rescue":      func() error { return k.Rescue(k.ctx, c.ID, packs) },

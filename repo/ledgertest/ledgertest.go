@@ -44,6 +44,8 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"CommitOnLostPack", testCommitLostPack},
 		{"CommitOnMovedPack", testCommitMovedPack},
 		{"DeleteAndRemove", testDelete},
+		{"JournalFollowsPoints", testJournal},
+		{"JournalIsOneChain", testJournalConcurrent},
 		{"AcknowledgeKeepsPins", testAcknowledge},
 		{"CondemnRaisesEpoch", testCondemn},
 		{"WaitingNamesSilentSessions", testWaiting},

@@ -26,7 +26,7 @@ func (l *Ledger) TakeOver(ctx context.Context, v *repo.Vault) error {
 func (l *Ledger) adopt(i repo.Remains) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := change{Objects: i.Objects, Ended: i.Left}
+	c := change{Objects: i.Objects, Ended: i.Left, History: []repo.JournalEntry{repo.BeginJournal(i.Highest, l.rows.identity)}}
 	for _, id := range i.Points {
 		c.Points = append(c.Points, repo.PointState{ID: id})
 	}

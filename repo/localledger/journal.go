@@ -170,7 +170,7 @@ func (r *rows) asChange() change {
 	for _, id := range sortedKeys(r.points) {
 		c.Points = append(c.Points, r.points[id])
 	}
-	c.Ended = sortedKeys(r.ended)
+	c.Ended, c.History = sortedKeys(r.ended), r.history
 	for _, d := range r.damages {
 		c.Damages = append(c.Damages, d)
 	}

@@ -50,6 +50,7 @@ type rows struct {
 	sessions map[repo.SessionID]repo.Session
 	objects  map[repo.ID]object
 	points   map[repo.PointID]repo.PointState
+	history  []repo.JournalEntry // without gaps
 	// forgotten are retired objects that have no row any more, as far as this process saw them go; those of revisions
 	// up to the horizon are not all there.
 	forgotten map[repo.ID]object
@@ -76,6 +77,8 @@ type change struct {
 	Points        []repo.PointState `json:",omitempty"`
 	RemovedPoints []repo.PointID    `json:",omitempty"`
 	Ended         []repo.PointID    `json:",omitempty"` // that have no row any more
+
+	History []repo.JournalEntry `json:",omitempty"` // further ones
 
 	Damages        []repo.DamageRecord `json:",omitempty"`
 	ClearedDamages []repo.DamageRecord `json:",omitempty"`
@@ -138,7 +141,16 @@ func (r *rows) apply(c change) {
 	for _, id := range c.RemovedPoints {
 		delete(r.points, id)
 	}
+	r.history = append(r.history, c.History...)
 	r.applyFindings(c)
+}
+
+// head is that of the journal.
+func (r *rows) head() repo.JournalHead {
+	if len(r.history) == 0 {
+		return repo.JournalHead{}
+	}
+	return r.history[len(r.history)-1].Head()
 }
 
 // New returns an empty ledger in memory.

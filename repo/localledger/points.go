@@ -1,12 +1,45 @@
 package localledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
 	"github.com/lockfast/lockfast/repo"
 )
+
+// Announce implements [repo.Points].
+func (l *Ledger) Announce(ctx context.Context, id repo.SessionID) (repo.JournalHead, error) {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return repo.JournalHead{}, err
+	}
+	defer unlock()
+	if _, err := l.active(id); err != nil {
+		return repo.JournalHead{}, err
+	}
+	e, err := l.rows.head().NextOf(repo.JournalAnnounced, repo.PointID(id))
+	if err == nil {
+		err = l.do(change{History: []repo.JournalEntry{e}})
+	}
+	if err != nil {
+		return repo.JournalHead{}, err
+	}
+	return e.Head(), nil
+}
+
+// Journal implements [repo.Points].
+func (l *Ledger) Journal(ctx context.Context, from uint64, limit int) ([]repo.JournalEntry, error) {
+	unlock, err := l.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	at, _ := slices.BinarySearchFunc(l.rows.history, from, func(e repo.JournalEntry, n uint64) int { return cmp.Compare(e.Number, n) })
+	rest := l.rows.history[at:]
+	return slices.Clone(rest[:min(limit, len(rest))]), nil
+}
 
 // Commit implements [repo.Points].
 func (l *Ledger) Commit(ctx context.Context, p repo.Prepared) error {
@@ -28,7 +61,13 @@ func (l *Ledger) Commit(ctx context.Context, p repo.Prepared) error {
 			return fmt.Errorf("recovery point %s relies on pack %s, which is gone: %w", p.Point, id, repo.ErrFenced)
 		}
 	}
-	c := change{Points: []repo.PointState{{ID: p.Point}}, EndedSessions: []repo.SessionID{p.Session}}
+	e, err := l.rows.head().NextOf(repo.JournalCommitted, p.Point)
+	if err != nil {
+		return err
+	}
+	c := change{
+		Points: []repo.PointState{{ID: p.Point}}, EndedSessions: []repo.SessionID{p.Session}, History: []repo.JournalEntry{e},
+	}
 	for id, o := range l.rows.objects {
 		if o.Session == p.Session && o.State == repo.ObjectReserved {
 			c.GoneObjects = append(c.GoneObjects, id)
@@ -65,7 +104,11 @@ func (l *Ledger) Remove(ctx context.Context, id repo.PointID) error {
 	if _, ok := l.rows.points[id]; !ok {
 		return nil
 	}
-	return l.do(change{RemovedPoints: []repo.PointID{id}, Ended: []repo.PointID{id}})
+	e, err := l.rows.head().NextOf(repo.JournalRemoved, id)
+	if err != nil {
+		return err
+	}
+	return l.do(change{RemovedPoints: []repo.PointID{id}, Ended: []repo.PointID{id}, History: []repo.JournalEntry{e}})
 }
 
 // Ended implements [repo.Points].
@@ -85,7 +128,7 @@ func (l *Ledger) Snapshot(ctx context.Context) (repo.Snapshot, error) {
 		return repo.Snapshot{}, err
 	}
 	defer unlock()
-	out := repo.Snapshot{Epoch: l.rows.epoch}
+	out := repo.Snapshot{Epoch: l.rows.epoch, Journal: l.rows.head()}
 	for _, id := range sortedKeys(l.rows.points) {
 		out.Points = append(out.Points, l.rows.points[id])
 	}
