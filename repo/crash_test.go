@@ -221,7 +221,7 @@ func (l machineLedger) Register(ctx context.Context, id repo.SessionID, o []repo
 }
 
 func (l machineLedger) Announce(ctx context.Context, id repo.SessionID) (h repo.JournalHead, err error) {
-	err2 := l.m.change("ledger announce", func() error { h, err = l.Ledger.Announce(ctx, id); return err }, nil)
+	err2 := l.m.change(ctx, "ledger announce", func() error { h, err = l.Ledger.Announce(ctx, id); return err }, nil)
 	return h, err2
 }
 
