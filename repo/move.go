@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,25 +19,22 @@ const moveRun = 4 << 20
 
 // move copies the live slots of victims to new packs, as they are: opened and sealed again, not decompressed. Of bundles
 // that are needed in part only the needed parts are copied. Where everything went is noted in remaps. A victim that cannot
-// be read is marked to be kept, and stays.
+// be read is marked to be kept, and stays. Runs of slots are copied side by side, one more than there are processors,
+// since some wait to be read.
 func (r *reclaim) move(ctx context.Context, victims []victim) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	movers := runtime.GOMAXPROCS(0) + 1
+	g.SetLimit(movers)
+	bufs := newBuffers(moveRun, movers)
+	var err error
 	for i := range victims {
-		x := &victims[i]
-		if x.live.Total == 0 {
-			continue
-		}
-		g.Go(func() error {
-			err := r.movePack(gctx, x)
-			if errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrNotExist) {
-				r.v.log.Error("pack is damaged and stays", "object", packName(x.kind, x.id), "error", err)
-				x.keep, err = true, nil
+		if x := &victims[i]; x.live.Total > 0 && gctx.Err() == nil {
+			if err = r.keepDamaged(x, r.movePack(gctx, g, x, bufs)); err != nil {
+				break
 			}
-			return err
-		})
+		}
 	}
-	if err := g.Wait(); err != nil {
+	if err := cmp.Or(g.Wait(), err); err != nil {
 		return err
 	}
 	for _, x := range victims {
@@ -44,10 +42,8 @@ func (r *reclaim) move(ctx context.Context, victims []victim) error {
 			r.report.DamagedPacks++
 		}
 	}
-	for _, b := range r.bundlers {
-		if err := b.flush(ctx); err != nil {
-			return err
-		}
+	if err := r.flushBundles(ctx); err != nil {
+		return err
 	}
 	if err := r.w.storeLastPacks(); err != nil {
 		return err
@@ -56,8 +52,22 @@ func (r *reclaim) move(ctx context.Context, victims []victim) error {
 	return nil
 }
 
-// movePack copies the live slots of one pack.
-func (r *reclaim) movePack(ctx context.Context, x *victim) error {
+// keepDamaged marks a victim to be kept if the error says that it is damaged, and returns other errors.
+func (r *reclaim) keepDamaged(x *victim, err error) error {
+	if !errors.Is(err, ErrDamaged) && !errors.Is(err, blob.ErrNotExist) {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !x.keep {
+		r.v.log.Error("pack is damaged and stays", "object", packName(x.kind, x.id), "error", err)
+		x.keep = true
+	}
+	return nil
+}
+
+// movePack copies the live slots of one pack in g, which may go on when it returns.
+func (r *reclaim) movePack(ctx context.Context, g *errgroup.Group, x *victim, bufs *buffers) error {
 	p, err := r.v.openPack(ctx, x.packRow)
 	if err != nil {
 		return err
@@ -69,29 +79,39 @@ func (r *reclaim) movePack(ctx context.Context, x *victim) error {
 	if err != nil {
 		return err
 	}
-	m := mover{r: r, x: x, p: p, op: op, bundles: r.bundler(x.kind)}
-	defer r.release(m.bundles)
+	m := mover{r: r, x: x, p: p, op: op, bufs: bufs}
 	var run []int
 	for slot := range x.live.Each() {
 		if len(run) > 0 && !m.joins(run, slot) {
-			if err := m.copy(ctx, run); err != nil {
-				return err
-			}
-			run = run[:0]
+			m.start(ctx, g, run)
+			run = nil
 		}
 		run = append(run, slot)
 	}
-	return m.copy(ctx, run)
+	m.start(ctx, g, run)
+	return nil
 }
 
-// mover copies slots of one pack.
+// mover copies slots of one pack. It may be used by several goroutines.
 type mover struct {
-	r       *reclaim
-	x       *victim
-	p       *pack.Pack
-	op      pack.Opener
-	bundles *bundleMover
-	buf     []byte
+	r    *reclaim
+	x    *victim
+	p    *pack.Pack
+	op   pack.Opener
+	bufs *buffers
+}
+
+// start copies a run of slots in g. Of a pack that was found damaged no more is copied.
+func (m *mover) start(ctx context.Context, g *errgroup.Group, run []int) {
+	g.Go(func() error {
+		m.r.mu.Lock()
+		damaged := m.x.keep
+		m.r.mu.Unlock()
+		if damaged || ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return m.r.keepDamaged(m.x, m.copy(ctx, run))
+	})
 }
 
 // joins reports whether slot follows the run closely.
@@ -101,21 +121,21 @@ func (m *mover) joins(run []int, slot int) bool {
 	return gap <= fetchGap && int64(next.Offset)+int64(next.Stored)-int64(first.Offset) <= moveRun
 }
 
-// copy copies a run of slots.
+// copy copies a run of slots, at least one.
 func (m *mover) copy(ctx context.Context, run []int) error {
-	if len(run) == 0 {
-		return nil
-	}
 	first, last := m.p.Slots[run[0]], m.p.Slots[run[len(run)-1]]
 	n := int64(last.Offset) + int64(last.Stored) - int64(first.Offset)
-	var err error
-	if m.buf, err = readRange(ctx, m.r.v.store, blob.Name(m.p.Name()), int64(first.Offset), n, m.buf); err != nil {
+	buf := m.bufs.get(int(n))
+	defer m.bufs.put(buf)
+	buf, err := readRange(ctx, m.r.v.store, blob.Name(m.p.Name()), int64(first.Offset), n, buf)
+	if err != nil {
 		return err
 	}
-	to := m.r.packer(m.x.kind)
+	bundles := m.r.bundler(m.x.kind)
+	defer m.r.release(bundles)
 	for _, slot := range run {
 		at := m.p.Slots[slot].Offset - first.Offset
-		if err := m.slot(ctx, slot, m.buf[at:at+m.p.Slots[slot].Stored], to); err != nil {
+		if err := m.slot(ctx, slot, buf[at:at+m.p.Slots[slot].Stored], bundles); err != nil {
 			return err
 		}
 	}
@@ -123,7 +143,7 @@ func (m *mover) copy(ctx context.Context, run []int) error {
 }
 
 // slot copies one slot, or what is needed of it.
-func (m *mover) slot(ctx context.Context, slot int, stored []byte, to *packer) error {
+func (m *mover) slot(ctx context.Context, slot int, stored []byte, bundles *bundleMover) error {
 	s, from := m.p.Slots[slot], place{pack: m.p.ID, slot: slot}
 	if m.r.movedBefore(m.key(s.ID), from) {
 		return nil
@@ -133,9 +153,9 @@ func (m *mover) slot(ctx context.Context, slot int, stored []byte, to *packer) e
 		return err
 	}
 	if s.Kind == chunk.Bundle && m.r.marks.partly(m.x.number, slot, s.Parts) {
-		return m.bundles.take(ctx, from, s, encoded)
+		return bundles.take(ctx, from, s, encoded)
 	}
-	loc, err := to.add(ctx, s, encoded)
+	loc, err := m.r.packer(m.x.kind).add(ctx, s, encoded)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/pack"
 )
@@ -27,8 +29,16 @@ type bundleMover struct {
 	kind       ObjectKind // of the packs
 	compressor *pack.Compressor
 	open       *newBundle
-	plain      []byte // of an old bundle
+	spare      []byte       // for the plain bytes of the next new bundle
+	plain      []byte       // of an old bundle
+	needed     []neededPart // of it
 	stored     []byte
+}
+
+// neededPart is a part with its bytes.
+type neededPart struct {
+	pack.Part
+	data []byte
 }
 
 // bundler returns a mover that nobody uses; release gives it back, perhaps with an open bundle.
@@ -63,7 +73,7 @@ func (b *bundleMover) take(ctx context.Context, from place, s pack.Slot, encoded
 	if s.Codec != chunk.Raw {
 		b.plain = plain
 	}
-	var needed []pack.Part
+	b.needed = b.needed[:0]
 	n, off := 0, 0
 	for _, p := range s.Parts {
 		data := plain[off : off+int(p.Length)]
@@ -74,15 +84,15 @@ func (b *bundleMover) take(ctx context.Context, from place, s pack.Slot, encoded
 		if err := pack.VerifyPart(b.r.v.keys, p.ID, data); err != nil {
 			return fmt.Errorf("slot %d: %w", from.slot, err)
 		}
-		n += copy(plain[n:], data)
-		needed = append(needed, p)
+		n += len(data)
+		b.needed = append(b.needed, neededPart{p, data})
 	}
-	if o := b.open; o != nil && (len(o.plain)+n > b.r.w.bundle.target || len(o.parts)+len(needed) > pack.MaxParts) {
+	if o := b.open; o != nil && (len(o.plain)+n > b.r.w.bundle.target || len(o.parts)+len(b.needed) > pack.MaxParts) {
 		if err := b.flush(ctx); err != nil {
 			return err
 		}
 	}
-	b.add(s.ID, from, needed, plain[:n])
+	b.add(s.ID, from)
 	return nil
 }
 
@@ -103,19 +113,18 @@ func (b *bundleMover) joined(id ID, from place) bool {
 	return true
 }
 
-// add puts parts, whose bytes stand back to back, into the open bundle.
-func (b *bundleMover) add(id ID, from place, parts []pack.Part, plain []byte) {
+// add puts what is needed of an old bundle into the open one.
+func (b *bundleMover) add(id ID, from place) {
 	if b.open == nil {
-		b.open = &newBundle{have: map[ID]bool{}}
+		b.open = &newBundle{plain: b.spare, have: map[ID]bool{}}
 	}
 	o := b.open
-	for _, p := range parts {
+	for _, p := range b.needed {
 		if !o.have[p.ID] {
 			o.have[p.ID] = true
-			o.parts = append(o.parts, p)
-			o.plain = append(o.plain, plain[:p.Length]...)
+			o.parts = append(o.parts, p.Part)
+			o.plain = append(o.plain, p.data...)
 		}
-		plain = plain[p.Length:]
 	}
 	b.r.mu.Lock()
 	defer b.r.mu.Unlock()
@@ -149,6 +158,16 @@ func (b *bundleMover) flush(ctx context.Context) error {
 	for _, from := range o.from {
 		r.remap(from, o.to)
 	}
-	o.plain, o.parts, o.have, o.from, b.open = nil, nil, nil, nil, nil
+	b.open, b.spare = nil, o.plain[:0]
+	o.plain, o.parts, o.have, o.from = nil, nil, nil, nil
 	return nil
+}
+
+// flushBundles stores the bundles that are still open. Nobody uses their movers any more.
+func (r *reclaim) flushBundles(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, b := range r.bundlers {
+		g.Go(func() error { return b.flush(gctx) })
+	}
+	return g.Wait()
 }

@@ -210,9 +210,8 @@ func (w *Writer) admitted() error {
 	return w.v.opts.Admit()
 }
 
-// take ends the filling and returns the open pack, if it has anything, when all uploads are done.
+// take ends the filling and returns the open pack, if it has anything. Full ones may still be on their way.
 func (p *packer) take() *openPack {
-	p.uploads.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	open := p.open

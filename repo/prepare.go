@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -156,29 +157,47 @@ type lastPack struct {
 	from   *packer
 	open   *openPack
 	packed pack.Packed
-	object Object
 }
 
-// storeLastPacks stores the packs that are not full, with one reservation and one registration for all.
+// storeLastPacks stores the packs that are not full, with one reservation and one registration for all, beside full ones that
+// are still on their way. When it returns, all are registered.
 func (w *Writer) storeLastPacks() error {
-	var last []lastPack
-	var objects []Object
+	err := w.storeLast()
 	for _, p := range w.packers() {
-		open := p.take()
-		if open == nil {
-			continue
-		}
-		packed, err := open.finish()
-		if err != nil {
-			return fmt.Errorf("finish %s: %w", packName(p.kind, ID(open.ID())), err)
-		}
-		l := lastPack{from: p, open: open, packed: packed}
-		l.object = Object{ID: ID(packed.ID), Kind: p.kind, Size: packed.Size()}
-		last = append(last, l)
-		objects = append(objects, l.object)
+		p.uploads.Wait()
 	}
-	if err := w.err(); err != nil || len(last) == 0 {
+	return cmp.Or(err, w.err())
+}
+
+// finishLast ends the packs that are still open.
+func (w *Writer) finishLast() ([]lastPack, error) {
+	var last []lastPack
+	for _, p := range w.packers() {
+		if open := p.take(); open != nil {
+			last = append(last, lastPack{from: p, open: open})
+		}
+	}
+	var g errgroup.Group
+	for i := range last {
+		g.Go(func() (err error) {
+			l := &last[i]
+			if l.packed, err = l.open.finish(); err != nil {
+				return fmt.Errorf("finish %s: %w", packName(l.from.kind, ID(l.open.ID())), err)
+			}
+			return nil
+		})
+	}
+	return last, g.Wait()
+}
+
+func (w *Writer) storeLast() error {
+	last, err := w.finishLast()
+	if err = cmp.Or(err, w.err()); err != nil || len(last) == 0 {
 		return err
+	}
+	objects := make([]Object, len(last))
+	for i, l := range last {
+		objects[i] = Object{ID: ID(l.packed.ID), Kind: l.from.kind, Size: l.packed.Size()}
 	}
 	if err := w.admitted(); err != nil {
 		return err
@@ -190,7 +209,7 @@ func (w *Writer) storeLastPacks() error {
 	for i, l := range last {
 		g.Go(func() (err error) {
 			if objects[i].Sum, err = w.putPack(l.open, l.packed); err != nil {
-				return fmt.Errorf("store %s: %w", packName(l.object.Kind, l.object.ID), err)
+				return fmt.Errorf("store %s: %w", packName(objects[i].Kind, objects[i].ID), err)
 			}
 			return nil
 		})
