@@ -47,10 +47,12 @@ func (s *system) Create(path string) (Writer, error) {
 	if err != nil {
 		return nil, s.named(err)
 	}
-	return &writer{File: f}, nil
+	return writer{f}, nil
 }
 
-func (w *writer) Sync() error {
+type writer struct{ *os.File }
+
+func (w writer) Sync() error {
 	if err := datasync(w.File); err != nil {
 		return &os.PathError{Op: "fdatasync", Path: w.Name(), Err: err}
 	}
