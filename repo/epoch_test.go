@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/pack"
 )
 
 // heldLedger is the ledger of a node whose sessions cannot acknowledge once an object is in a state.
@@ -103,6 +104,10 @@ func TestReclaim_WaitsForSessionsThatHoldAnOldEpoch(t *testing.T) {
 					t.Errorf("packs that a session may look for were removed: %v of %v are left", after, before[kind])
 				}
 			}
+			waiting := map[repo.ID]bool{}
+			for _, o := range inState(t.Context(), l, state) {
+				waiting[o.ID] = o.Kind == repo.ObjectData || o.Kind == repo.ObjectMeta
+			}
 			if n := len(inState(t.Context(), l, repo.ObjectRetired)); state == repo.ObjectCondemned && n > 0 {
 				t.Errorf("%d objects were retired that a session may rely on", n)
 			}
@@ -119,8 +124,18 @@ func TestReclaim_WaitsForSessionsThatHoldAnOldEpoch(t *testing.T) {
 			if left := inState(t.Context(), l, state); state == repo.ObjectCondemned && len(left) > 0 {
 				t.Errorf("%d objects are left in state %d", len(left), state)
 			}
-			if after := names(t, s)["d"]; slices.Contains(after, before["d"][0]) {
-				t.Errorf("%s is left", before["d"][0])
+			gone := 0
+			for _, name := range append(before["d"], before["m"]...) {
+				if _, id, err := pack.ParseName(string(name)); err != nil || !waiting[repo.ID(id)] {
+					continue
+				}
+				gone++
+				if _, err := s.Stat(t.Context(), name); !errors.Is(err, blob.ErrNotExist) {
+					t.Errorf("Stat(%s), which the reader held, = %v after the reclaim, want ErrNotExist", name, err)
+				}
+			}
+			if gone == 0 {
+				t.Error("the reader held no pack")
 			}
 		})
 	}
