@@ -116,14 +116,7 @@ func TestReclaim_SweepsWhatWasAnnounced(t *testing.T) {
 			t.Parallel()
 			ctx, s, l := t.Context(), mem.New(), localledger.New(localledger.Options{})
 			v := create(t, s, view(l), small())
-			w, err := v.NewWriter(ctx, repo.WriterOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := w.Prepare(ctx, repo.Facts{Resource: "home"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			_, p := mustPrepare(t, v)
 			if err := errors.Join(v.Current(ctx), l.FenceAll(), v.Current(ctx)); err != nil {
 				t.Fatal(err)
 			}

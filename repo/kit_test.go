@@ -178,6 +178,20 @@ func mustBackup(t testing.TB, v *repo.Vault, parent repo.PointID, have, before f
 	return id
 }
 
+// mustPrepare returns a writer that has made an empty recovery point durable and not committed it.
+func mustPrepare(t testing.TB, v *repo.Vault) (*repo.Writer, repo.Prepared) {
+	t.Helper()
+	w, err := v.NewWriter(t.Context(), repo.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := w.Prepare(t.Context(), repo.Facts{Resource: "home"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, p
+}
+
 // restore reads a recovery point back by Fetch.
 func restore(ctx context.Context, v *repo.Vault, id repo.PointID) (files, error) {
 	p, err := v.OpenPoint(ctx, id)

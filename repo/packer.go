@@ -48,17 +48,17 @@ func (o *openPack) finish() (pack.Packed, error) {
 	return o.filler.(*pack.Writer).Finish(), nil
 }
 
-// newPackers makes n packers that share some buffers, more than n.
-func newPackers(w *Writer, kind ObjectKind, target, n, buffers int) []*packer {
-	free := make(chan *openPack, buffers)
-	for range buffers {
+// packBuffers returns n buffers, more than the packers that take them.
+func packBuffers(n int) chan *openPack {
+	free := make(chan *openPack, n)
+	for range n {
 		free <- nil
 	}
-	packers := make([]*packer, n)
-	for i := range packers {
-		packers[i] = &packer{w: w, kind: kind, target: target, free: free}
-	}
-	return packers
+	return free
+}
+
+func newPacker(w *Writer, kind ObjectKind, target uint32, free chan *openPack) *packer {
+	return &packer{w: w, kind: kind, target: int(target), free: free}
 }
 
 // packers returns all that a writer has.

@@ -99,7 +99,7 @@ func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
 	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, removed: map[ID]bool{}, parts: map[tierID]*newBundle{}}
-	r.w.data = newPackers(r.w, ObjectData, int(v.format.DataPack), 1, v.collectorPacks())
+	r.w.data = []*packer{newPacker(r.w, ObjectData, v.format.DataPack, packBuffers(v.collectorPacks()))}
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)

@@ -156,14 +156,7 @@ func TestReclaim_ManifestsThatComeLate(t *testing.T) {
 			ctx := t.Context()
 			s, l := mem.New(), localledger.New(localledger.Options{})
 			v := create(t, s, l, small())
-			w, err := v.NewWriter(ctx, repo.WriterOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := w.Prepare(ctx, repo.Facts{Resource: "home"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			w, p := mustPrepare(t, v)
 			late := map[blob.Name][]byte{}
 			for _, name := range []blob.Name{blob.Name("r/" + string(p.Point)), blob.Name("f/" + string(p.Point))} {
 				late[name] = raw(t, s, name)

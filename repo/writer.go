@@ -165,9 +165,12 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 	w.bundle.target = min(bundleTarget, f.Chunk.Avg)
 	w.buffers = newBuffers(max(f.Chunk.Max, w.bundle.target+chunk.MaxPart), 2*v.workers()+2)
 	w.streams = newBuffers(2*f.Chunk.Max, 2)
-	w.data = newPackers(w, ObjectData, int(f.DataPack), v.opts.DataPacks, v.opts.DataPacks+1)
-	w.meta = newPackers(w, ObjectMeta, int(f.MetaPack), 1, 2)[0]
-	w.cold = newPackers(w, ObjectCold, int(f.ColdPack), 1, 2)[0]
+	free := packBuffers(v.opts.DataPacks + 1)
+	for range v.opts.DataPacks {
+		w.data = append(w.data, newPacker(w, ObjectData, f.DataPack, free))
+	}
+	w.meta = newPacker(w, ObjectMeta, f.MetaPack, packBuffers(2))
+	w.cold = newPacker(w, ObjectCold, f.ColdPack, packBuffers(2))
 	w.tree = TreeWriter{w: w, refs: refset.NewBuilder(), lists: map[ID]bool{}}
 	w.tree.builder = tree.NewBuilder(treeStore{&w.tree}, v.keys.Boundary, tree.BuilderOptions{Leaf: w.tree.leaf})
 	return w
