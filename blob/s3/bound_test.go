@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -68,15 +67,9 @@ func TestRequests_AreBounded(t *testing.T) {
 	t.Parallel()
 	const bound, callers = 5, 60
 	g := s3test.Start(t)
-	target, err := url.Parse(g.Endpoint)
-	if err != nil {
-		t.Fatal(err)
+	c := &turnstile{
+		gateway: g.Forward(t), tokens: make(chan struct{}), arrived: make(chan struct{}, 100*callers), kinds: map[string]bool{},
 	}
-	c := &turnstile{tokens: make(chan struct{}), arrived: make(chan struct{}, 100*callers), kinds: map[string]bool{}}
-	c.gateway = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // which is signed
-	}}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	open := sync.OnceFunc(func() { close(c.tokens) })

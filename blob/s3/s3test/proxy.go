@@ -51,18 +51,23 @@ type Proxy struct {
 // StartProxy starts a proxy that disturbs nothing yet.
 func StartProxy(t testing.TB, g *Gateway) *Proxy {
 	t.Helper()
+	p := &Proxy{seen: map[string]int{}, choose: func(*http.Request) Disturbance { return None }, gateway: g.Forward(t)}
+	p.Server = httptest.NewServer(p)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Forward returns a handler that sends requests on to the gateway, as they were signed.
+func (g *Gateway) Forward(t testing.TB) *httputil.ReverseProxy {
+	t.Helper()
 	target, err := url.Parse(g.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{seen: map[string]int{}, choose: func(*http.Request) Disturbance { return None }}
-	p.gateway = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
 		r.Out.Host = r.In.Host // which is signed
 	}, ErrorLog: log.New(io.Discard, "", 0)}
-	p.Server = httptest.NewServer(p)
-	t.Cleanup(p.Close)
-	return p
 }
 
 // Disturb has choose decide from now on. Its calls do not overlap.
