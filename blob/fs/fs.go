@@ -12,6 +12,10 @@
 // once Put has returned neither bytes nor name depend on anything in memory. New directories are synced into their
 // parents before anything is put into them. Syncs of one directory are shared by the calls that wait for it.
 //
+// On Linux a large blob that is put with [blob.PastCache] goes past the page cache (O_DIRECT) where the file system says that it can,
+// all but the end. That saves processor time, and leaves the cache to others: who reads the blob for the first time reads it from the
+// disk.
+//
 // An error of a sync is final: the file is given up and a repeated Put writes a new one. A directory whose sync failed
 // accepts no Put or Delete until the store is opened again, because a later success would prove nothing.
 //

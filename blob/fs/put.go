@@ -37,6 +37,9 @@ func (s *Store) put(ctx context.Context, name string, r io.Reader, size int64) e
 		return err
 	}
 	defer func() { _ = s.sys.Remove(tmp) }() // what stays behind is swept by a later Open
+	if direct, ok := f.(interface{ pastCache() }); ok && blob.IsPastCache(ctx) {
+		direct.pastCache()
+	}
 	err = fill(ctx, f, r, size)
 	if err == nil {
 		err = f.Sync()

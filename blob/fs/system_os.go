@@ -47,12 +47,10 @@ func (s *system) Create(path string) (Writer, error) {
 	if err != nil {
 		return nil, s.named(err)
 	}
-	return writer{f}, nil
+	return &writer{File: f, plain: true}, nil
 }
 
-type writer struct{ *os.File }
-
-func (w writer) Sync() error {
+func (w *writer) Sync() error {
 	if err := datasync(w.File); err != nil {
 		return &os.PathError{Op: "fdatasync", Path: w.Name(), Err: err}
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 )
 
+type writer struct{ *os.File }
+
 func datasync(f *os.File) error { return f.Sync() }
 
 // syncAll syncs every directory, for want of one call that does.
