@@ -261,7 +261,10 @@ func (m *machine) open(ctx context.Context) (*repo.Vault, error) {
 	o.Options.DataPacks = m.packs
 	v, err := repo.Create(ctx, machineStore{m}, l, testKey, o)
 	if errors.Is(err, blob.ErrExist) {
-		return repo.Open(ctx, machineStore{m}, l, testKey, o.Options)
+		v, err = repo.Open(ctx, machineStore{m}, l, testKey, o.Options)
+	}
+	if err == nil {
+		repo.SettleEach(v)
 	}
 	return v, err
 }

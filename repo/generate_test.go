@@ -131,5 +131,8 @@ func Entries(v *Vault) (all []int) {
 	return all
 }
 
+// SettleEach lets a reclaim remove each pack as soon as it has been moved.
+func SettleEach(v *Vault) { v.settle = 0 }
+
 // MergeAtMost bounds the entries of segments that a reclaim makes.
 func MergeAtMost(v *Vault, entries int) { v.merge = entries }

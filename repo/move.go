@@ -18,38 +18,54 @@ import (
 const moveRun = 4 << 20
 
 // move copies the live slots of victims to new packs, as they are: opened and sealed again, not decompressed. Of bundles
-// that are needed in part only the needed parts are copied. Where everything went is noted in remaps. A victim that cannot
+// that are needed in part only the needed parts are copied. Where everything went is noted in moves. A victim that cannot
 // be read is marked to be kept, and stays. Runs of slots are copied side by side, one more than there are processors,
-// since some wait to be read.
-func (r *reclaim) move(ctx context.Context, victims []victim) error {
+// since some wait to be read. Victims that have been moved go meanwhile, see settler; the others are returned.
+func (r *reclaim) move(ctx context.Context, victims []victim) (rest []victim, err error) {
+	defer func() {
+		r.report.PacksWritten, r.report.BytesWritten = r.w.stats.packs.Load(), r.w.stats.stored.Load()
+	}()
+	s, sctx := r.newSettler(ctx)
+	err = r.moveAll(sctx, victims, s)
+	if err = cmp.Or(s.wait(), err); err != nil {
+		return nil, err
+	}
+	for _, x := range victims {
+		if x.keep {
+			r.report.DamagedPacks++
+		}
+		if !x.settled {
+			rest = append(rest, x)
+		}
+	}
+	return rest, nil
+}
+
+// moveAll returns when everything that is needed of the victims is in packs that are registered.
+func (r *reclaim) moveAll(ctx context.Context, victims []victim, s *settler) error {
 	g, gctx := errgroup.WithContext(ctx)
 	movers := runtime.GOMAXPROCS(0) + 1
 	g.SetLimit(movers)
 	bufs := newBuffers(moveRun, movers)
 	var err error
 	for i := range victims {
-		if x := &victims[i]; x.live.Total > 0 && gctx.Err() == nil {
-			if err = r.keepDamaged(x, r.movePack(gctx, g, x, bufs)); err != nil {
-				break
-			}
+		if gctx.Err() != nil {
+			break
 		}
+		x := &victims[i]
+		if err = r.keepDamaged(x, r.movePack(gctx, g, x, bufs)); err != nil {
+			break
+		}
+		s.add(x)
 	}
-	if err := cmp.Or(g.Wait(), err); err != nil {
+	if err := cmp.Or(g.Wait(), err, context.Cause(ctx)); err != nil {
 		return err
 	}
-	for _, x := range victims {
-		if x.keep {
-			r.report.DamagedPacks++
-		}
-	}
+	s.start()
 	if err := r.flushBundles(ctx); err != nil {
 		return err
 	}
-	if err := r.w.storeLastPacks(); err != nil {
-		return err
-	}
-	r.report.PacksWritten, r.report.BytesWritten = r.w.stats.packs.Load(), r.w.stats.stored.Load()
-	return nil
+	return r.w.storeLastPacks()
 }
 
 // keepDamaged marks a victim to be kept if the error says that it is damaged, and returns other errors.
@@ -182,7 +198,31 @@ func (r *reclaim) noteMoved(id tierID, from, to place) {
 	r.remap(from, to)
 }
 
+// moves is where the slots of a victim went.
+type moves struct {
+	remap []byte // as the ledger keeps it
+	slots int
+	into  map[pack.ID]bool
+}
+
 // remap notes where a slot went. The caller holds mu.
 func (r *reclaim) remap(from, to place) {
-	r.remaps[ID(from.pack)] = appendRemap(r.remaps[ID(from.pack)], from.slot, to)
+	m := r.moves[ID(from.pack)]
+	if m == nil {
+		m = &moves{into: map[pack.ID]bool{}}
+		r.moves[ID(from.pack)] = m
+	}
+	m.remap = appendRemap(m.remap, from.slot, to)
+	m.slots++
+	m.into[to.pack] = true
+}
+
+// remapOf returns where the slots of a victim went, as the ledger keeps it.
+func (r *reclaim) remapOf(id ID) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.moves[id]; m != nil {
+		return m.remap
+	}
+	return nil
 }

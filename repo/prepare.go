@@ -309,16 +309,19 @@ func (v *Vault) moved(set refset.Set) (refset.Set, error) {
 // putPack stores a finished pack, whose name is reserved, and returns its checksum if the store keeps that.
 func (w *Writer) putPack(open *openPack, packed pack.Packed) (sum []byte, err error) {
 	w.v.catalog.closed(open.number, len(packed.Slots), packed.Size())
-	name := blob.Name(pack.Name(packed.Type, packed.ID))
+	name, ctx := blob.Name(pack.Name(packed.Type, packed.ID)), w.ctx
+	if w.s.row.Kind == SessionCollector {
+		ctx = blob.PastCache(ctx)
+	}
 	if in, ok := blob.AsSummer(w.v.store); !ok || !in.Keeps(name) {
-		return nil, w.v.store.Put(w.ctx, name, packed.Reader(), packed.Size())
+		return nil, w.v.store.Put(ctx, name, packed.Reader(), packed.Size())
 	}
 	r, err := blob.NewHashed(packed.Reader(), packed.Size())
 	if err != nil {
 		return nil, err
 	}
 	all := r.Sum()
-	return all[:], w.v.store.Put(w.ctx, name, r, packed.Size())
+	return all[:], w.v.store.Put(ctx, name, r, packed.Size())
 }
 
 // registered notes a pack that is durable and known to the ledger.
@@ -329,6 +332,9 @@ func (w *Writer) registered(packed pack.Packed) error {
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()
 	w.segment.AddPack(index.InfoOf(packed), packed.Slots)
+	if w.s.row.Kind == SessionCollector {
+		w.indexedPacks.Store(packed.ID, true)
+	}
 	fresh := w.stats.stored.Load() - w.indexed
 	if w.segment.Len() < checkpointEntries && (!w.copied || fresh < w.copyCheckpoint(w.indexed)) {
 		return nil

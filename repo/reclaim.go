@@ -98,7 +98,7 @@ func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim
 	if err != nil {
 		return ReclaimReport{}, fmt.Errorf("reclaim: %w", err)
 	}
-	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, remaps: map[ID][]byte{}, retiredNow: map[ID]bool{}, removed: map[ID]bool{}, parts: map[tierID]*newBundle{}}
+	r := &reclaim{v: v, o: o, s: s, w: v.newWriter(ctx, s), moved: map[tierID]place{}, moves: map[ID]*moves{}, retiredNow: map[ID]bool{}, removed: map[ID]bool{}, parts: map[tierID]*newBundle{}}
 	r.w.data = []*packer{newPacker(r.w, ObjectData, v.format.DataPack, packBuffers(v.collectorPacks()))}
 	s.lost = r.w.fail
 	if err := s.start(ctx); err != nil {
@@ -141,7 +141,7 @@ type reclaim struct {
 
 	mu       sync.Mutex            // guards what follows
 	moved    map[tierID]place      // where chunks went
-	remaps   map[ID][]byte         // of victims
+	moves    map[ID]*moves         // of victims
 	parts    map[tierID]*newBundle // where the needed parts of bundles went, by the old bundle
 	bundlers []*bundleMover        // those that nobody uses
 
@@ -161,6 +161,8 @@ type victim struct {
 	parts int64        // about the bytes of parts that may be left out of its live bundles
 	dead  int64        // bytes of slots and parts
 	keep  bool         // stays after all
+	// settled says that it was retired while others were still moved.
+	settled bool
 }
 
 // run follows docs/format.md section 16, Reclaim.
@@ -195,16 +197,10 @@ func (r *reclaim) run(ctx context.Context) error {
 	if victims, err = r.removeDead(ctx, victims); err != nil {
 		return err
 	}
-	if err := r.move(ctx, victims); err != nil {
+	if victims, err = r.move(ctx, victims); err != nil {
 		return err
 	}
-	if err := r.retire(ctx, victims); err != nil {
-		return err
-	}
-	if err := r.rewriteRefsets(ctx); err != nil {
-		return err
-	}
-	if err := r.removeRetired(ctx); err != nil {
+	if err := r.settle(ctx, victims); err != nil {
 		return err
 	}
 	switch err := r.mergeIndex(ctx); {

@@ -327,7 +327,7 @@ func (r *repairing) replace(ctx context.Context, c *reclaim, packs []uint32) err
 			continue
 		}
 		c.relocated[x.number] = map[int]place{}
-		if c.relocated[x.number], err = parseRemap(c.remaps[x.id]); err != nil {
+		if c.relocated[x.number], err = parseRemap(c.remapOf(x.id)); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ func (r *reclaim) retire(ctx context.Context, victims []victim) error {
 	}
 	out := make([]Retirement, len(victims))
 	for i, x := range victims {
-		out[i] = Retirement{ID: x.id, Remap: r.remaps[x.id]}
+		out[i] = Retirement{ID: x.id, Remap: r.remapOf(x.id)}
 	}
 	if err := r.v.ledger.Retire(ctx, r.s.row.ID, out); err != nil {
 		return fmt.Errorf("retire packs: %w", err)

@@ -32,7 +32,8 @@ type Vault struct {
 	openers openers
 	mended  mended
 
-	merge int // most entries of a segment that a reclaim makes
+	merge  int // most entries of a segment that a reclaim makes
+	settle int // packs that a reclaim removes at once, at least, before it ends; see settler
 
 	observed observed
 	claim    atomic.Uint64 // number of the newest claim that is known to be of the ledger; 0 without one
@@ -218,7 +219,7 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	}
 	v := &Vault{
 		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
-		sessions: map[*session]bool{}, merge: maxMerge, single: len(formats)+len(damage) == 1,
+		sessions: map[*session]bool{}, merge: maxMerge, settle: settlePacks, single: len(formats)+len(damage) == 1,
 	}
 	var failed []error
 	for _, c := range formats {

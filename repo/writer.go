@@ -72,6 +72,8 @@ type Writer struct {
 	segments  []ID           // published; guarded by segmentMu
 	indexed   int64          // bytes stored when a segment was published on the way; guarded by segmentMu
 
+	indexedPacks sync.Map // of a collector: ids of packs that are registered, and in segment or published ones
+
 	listsMu sync.Mutex
 	lists   map[ID][]byte // list chunks of this writer; guarded by listsMu
 

@@ -81,7 +81,7 @@ func (m *model) collector(s state, who int, copies int) {
 		if m.ack && m.waiting(&s, s.retiredAt()) {
 			return
 		}
-		p.epoch, p.victims = 0, 0
+		p.epoch, p.victims = 0, 0 // what is left to retire stands in rest
 		for i, r := range s.rows {
 			if r.status == retired {
 				p.victims = p.victims.with(i)
@@ -105,6 +105,9 @@ func (m *model) collector(s state, who int, copies int) {
 				}
 			}
 			p.at = cClose
+			if p.rest != 0 {
+				p.at, p.victims, p.rest, p.kept = cRetire, p.rest, 0, 0
+			}
 		}
 		m.emit(s, "", "%s forgets what it may of %b", name, p.victims)
 	case cClose:
@@ -218,8 +221,21 @@ func (m *model) markAgain(s state, who int) {
 	m.emit(s, why, "%s marks again and rescues", sessionNames[who])
 }
 
-// retire is Collector.Retire: all victims are condemned, or retired already.
+// retire is the retirement of all victims, or of some while others are still moved, as settler does; those come later.
 func (m *model) retire(s state, who, copies int) {
+	all := s.process[who].victims
+	for some := packSet(1); some < all; some++ {
+		if some&^all == 0 {
+			t := s
+			t.process[who].victims, t.process[who].rest = some, all&^some
+			m.retireAll(t, who, copies)
+		}
+	}
+	m.retireAll(s, who, copies)
+}
+
+// retireAll is Collector.Retire: all victims are condemned, or retired already.
+func (m *model) retireAll(s state, who, copies int) {
 	p := &s.process[who]
 	victims, moving := p.victims, p.moving
 	if m.demand(&s, who) {
@@ -241,7 +257,7 @@ func (m *model) retire(s state, who, copies int) {
 				r.remap = uint8(copies)
 			}
 		}
-		p.at, p.victims, p.moving, p.epoch = cSnapshot, 0, 0, 0
+		p.at, p.victims, p.moving, p.epoch = cSnapshot, 0, moving&p.rest, 0
 	}
 	m.emit(s, "", "%s retires %b", sessionNames[who], victims)
 }

@@ -83,8 +83,8 @@ type process struct {
 	relies  uint8         // writer: the pack that its recovery point will name; reader: the one that it looked up
 	acking  bool          // writer: between Acknowledge and the refresh of the catalog; the gate is held
 
-	victims, moving, kept packSet // collector
-	epoch                 uint8
+	victims, moving, rest, kept packSet // collector
+	epoch                       uint8
 }
 
 // state is one state of everything.
