@@ -2,13 +2,17 @@ package repo_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/blob/fault"
@@ -167,11 +171,12 @@ func TestScrub_KeepsWhatOnlyAWalkOfTreesFinds(t *testing.T) {
 	}
 }
 
-// namingStore counts how often each object is read.
+// namingStore counts how often each object is read, and asked for its checksum: "sum of NAME".
 type namingStore struct {
 	blob.Store
-	mu  sync.Mutex
-	got map[blob.Name]int // guarded by mu
+	sums blob.Summer
+	mu   sync.Mutex
+	got  map[blob.Name]int // guarded by mu
 }
 
 func (s *namingStore) Get(ctx context.Context, name blob.Name, off, n int64) (io.ReadCloser, error) {
@@ -179,6 +184,15 @@ func (s *namingStore) Get(ctx context.Context, name blob.Name, off, n int64) (io
 	s.got[name]++
 	s.mu.Unlock()
 	return s.Store.Get(ctx, name, off, n)
+}
+
+func (s *namingStore) Keeps(name blob.Name) bool { return s.sums.Keeps(name) }
+
+func (s *namingStore) Sum(ctx context.Context, name blob.Name) ([]byte, error) {
+	s.mu.Lock()
+	s.got["sum of "+name]++
+	s.mu.Unlock()
+	return s.sums.Sum(ctx, name)
 }
 
 // reads returns how often an object was read since it was last asked for all.
@@ -190,42 +204,343 @@ func (s *namingStore) reads() map[blob.Name]int {
 	return got
 }
 
-// TestScrub_OfSmallObjectsGoesOnWhereItStopped ends a scrub after every part: no part is read twice in a day.
-func TestScrub_OfSmallObjectsGoesOnWhereItStopped(t *testing.T) {
+// TestRound_GoesOnWhereItStopped ends the turns of a round after every part, and has the next one done by the same process, by
+// each of two in turn, or by one that was just started: nothing is read twice in a day, what was found stays known while it is
+// damaged, and goes when it is whole.
+func TestRound_GoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
-	s := &namingStore{Store: mem.New(), got: map[blob.Name]int{}}
-	l, pass := days()
-	v := create(t, s, l, foreign())
-	fillAll(t, v, l)
-	overwrite(t, s.Store, objectOf(t, s.Store, "c"), flip(-1))
-	object := objectOf(t, s.Store, "t")
-	overwrite(t, s.Store, object, flip(200))
-	for range 2 {
-		s.reads()
-		calls := 0
-		for end := false; !end; calls++ {
-			asked := 0
-			mustScrub(t, v, repo.ScrubOptions{Yield: func() bool { asked++; return asked > 1 }})
-			end = asked < 2
-		}
-		if calls < 8 {
-			t.Errorf("a scrub that yields was over after %d calls", calls)
-		}
-		got := s.reads()
-		for _, kind := range []string{"x", "v", "p", "t", "k", "format", "format.2"} {
-			for _, name := range names(t, s.Store)[kind] {
-				if got[name] != 1 {
-					t.Errorf("%s was read %d times, want once", name, got[name])
+	for _, name := range []string{"same process", "two processes", "restarts"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			main := summing()
+			s := &namingStore{Store: main, sums: main, got: map[blob.Name]int{}}
+			l, pass := days()
+			v := create(t, s, l, foreign())
+			fillAll(t, v, l)
+			bad := map[blob.Name]int{objectOf(t, main, "c"): -1, objectOf(t, main, "t"): 200}
+			change := func() {
+				for object, at := range bad {
+					overwrite(t, main, object, flip(at))
 				}
 			}
+			change()
+			next := map[string]func(*repo.Vault) *repo.Vault{
+				"same process": func(v *repo.Vault) *repo.Vault { return v },
+				"restarts": func(v *repo.Vault) *repo.Vault {
+					v.Close()
+					return reopen(t, s, l)
+				},
+			}
+			var other *repo.Vault
+			if name == "two processes" {
+				other = reopen(t, s, l)
+				next[name] = func(*repo.Vault) *repo.Vault {
+					v, other = other, v
+					return v
+				}
+			}
+			for day := range 4 {
+				if day == 2 {
+					change() // back; a process that got around the damage would go on to know of it
+					v.Close()
+					v = reopen(t, s, l)
+					if other != nil {
+						other.Close()
+						other = reopen(t, s, l)
+					}
+				}
+				got := map[blob.Name]int{}
+				turns := 0
+				for end := false; !end && turns < 200; turns++ {
+					v = next[name](v)
+					s.reads()
+					asked := 0
+					mustScrub(t, v, repo.ScrubOptions{Yield: func() bool { asked++; return asked > 1 }})
+					end = asked < 2
+					for name, n := range s.reads() {
+						got[name] += n
+					}
+				}
+				if turns < 8 || turns == 200 {
+					t.Errorf("a round that yields took %d turns", turns)
+				}
+				all := names(t, main)
+				for _, kind := range []string{"x", "v", "p", "t", "k", "format", "format.2", "sum of d", "sum of m", "sum of a"} {
+					of, isSum := strings.CutPrefix(kind, "sum of ")
+					for _, name := range all[of] {
+						if isSum {
+							name = "sum of " + name
+						}
+						if got[name] != 1 {
+							t.Errorf("%s was read %d times on day %d, want once", name, got[name], day)
+						}
+					}
+				}
+				if mustScrub(t, v, repo.ScrubOptions{}); len(s.reads()) > 0 {
+					t.Error("something was read again on the same day")
+				}
+				if known := mustCover(t, v, time.Hour).Damages; len(known) != len(bad) && day < 2 || len(known) > 0 && day >= 2 {
+					t.Errorf("known on day %d are %v, want the claim and the copy map until they are whole on day 2", day, known)
+				}
+				pass()
+			}
+		})
+	}
+}
+
+// cutLedger is a ledger that a process loses in the middle of its work: after some calls of these methods none has an effect or
+// an answer any more. The last one has its effect if done is set. If passing is set, only that one fails.
+type cutLedger struct {
+	*localledger.Ledger
+	left          int
+	done, passing bool
+	cut           bool
+}
+
+var errCut = errors.New("cut")
+
+func (l *cutLedger) call(f func() error) error {
+	if l.left--; l.left >= 0 || l.cut && l.passing {
+		return f()
+	}
+	if !l.cut && l.done {
+		_ = f() // nobody hears of it
+	}
+	l.cut = true
+	return errCut
+}
+
+func (l *cutLedger) TakeRound(ctx context.Context, holder repo.ID, every, hold time.Duration) (r repo.Round, ok bool, err error) {
+	err = l.call(func() error {
+		r, ok, err = l.Ledger.TakeRound(ctx, holder, every, hold)
+		return err
+	})
+	return r, ok, err
+}
+
+func (l *cutLedger) NoteRound(ctx context.Context, r repo.Round, hold time.Duration) error {
+	return l.call(func() error { return l.Ledger.NoteRound(ctx, r, hold) })
+}
+
+func (l *cutLedger) RecordDamage(ctx context.Context, damages []repo.DamageRecord) error {
+	return l.call(func() error { return l.Ledger.RecordDamage(ctx, damages) })
+}
+
+func (l *cutLedger) ClearDamage(ctx context.Context, damages []repo.DamageRecord) error {
+	return l.call(func() error { return l.Ledger.ClearDamage(ctx, damages) })
+}
+
+// TestRound_CutAnywhere ends a process at every call to the ledger, with its effect and without it, or has that call fail: whoever goes on with the round
+// leaves all damage known, also that which was before.
+func TestRound_CutAnywhere(t *testing.T) {
+	t.Parallel()
+	main := summing()
+	l, pass := days()
+	v := create(t, main, l, foreign())
+	fillAll(t, v, l)
+	k := &keeper{}
+	k.set("", 1)
+	o := repo.ScrubOptions{States: k}
+	known, whole, fresh := objectOf(t, main, "v"), objectOf(t, main, "t"), objectOf(t, main, "x")
+	pack := objectOf(t, main, "d")
+	overwrite(t, main, known, vanish)
+	overwrite(t, main, whole, flip(200))
+	if got := mustScrub(t, v, o); len(got) != 2 {
+		t.Fatalf("Scrub names %q, want two objects", got)
+	}
+	overwrite(t, main, whole, flip(200)) // back
+	records, err := l.Damages(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, main, fresh, vanish)
+	overwrite(t, main, pack, flip(5000))
+	want := []blob.Name{known, fresh, pack}
+	slices.Sort(want)
+	ended := false
+	for n := 0; !ended; n++ {
+		for mode := range 3 {
+			pass()
+			now, err := l.Damages(t.Context()) // as it was
+			if err == nil {
+				err = errors.Join(l.ClearDamage(t.Context(), now), l.RecordDamage(t.Context(), records))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			pass() // so that those were seen before
+			c := &cutLedger{Ledger: l, left: 1 << 30}
+			v := reopen(t, main, c)
+			c.left, c.done, c.passing = n, mode == 1, mode == 2
+			_, err = v.Round(t.Context(), o)
+			v.Close()
+			if err != nil && !errors.Is(err, errCut) {
+				t.Fatal(err)
+			}
+			ended = err == nil
+			if err := l.FenceAll(); err != nil {
+				t.Fatal(err)
+			}
+			v = reopen(t, main, l)
+			mustScrub(t, v, o)
+			v.Close()
+			var got []blob.Name
+			if now, err = l.Damages(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range now {
+				got = append(got, blob.Name(d.Object))
+			}
+			if got = slices.Compact(got); !slices.Equal(got, want) {
+				t.Errorf("cut at call %d (mode %d), known are %q, want %q", n, mode, got, want)
+			}
 		}
-		if mustScrub(t, v, repo.ScrubOptions{}); len(s.reads()) > 0 {
-			t.Error("something was read again on the same day")
+	}
+}
+
+// TestRound_ByTwoAtOnce has two processes look at once: one of them does all of it.
+func TestRound_ByTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	main := summing()
+	s := &namingStore{Store: main, sums: main, got: map[blob.Name]int{}}
+	l, _ := days()
+	v := create(t, s, l, foreign())
+	fillAll(t, v, l)
+	other := reopen(t, s, l)
+	s.reads()
+	var g errgroup.Group
+	for _, v := range []*repo.Vault{v, other} {
+		g.Go(func() error {
+			_, err := v.Round(t.Context(), repo.ScrubOptions{})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got := s.reads()
+	for _, kind := range []string{"x", "v", "p", "t", "k"} {
+		for _, name := range names(t, main)[kind] {
+			if got[name] != 1 {
+				t.Errorf("%s was read %d times, want once", name, got[name])
+			}
+		}
+	}
+}
+
+// TestRound_OfASlowProcess: one that says nothing for long is followed by another one, and hurts nothing when it wakes.
+func TestRound_OfASlowProcess(t *testing.T) {
+	t.Parallel()
+	main := summing()
+	l, pass := days()
+	v := create(t, main, l, foreign())
+	fillAll(t, v, l)
+	other := reopen(t, main, l)
+	object := objectOf(t, main, "x")
+	overwrite(t, main, object, vanish)
+	asked := 0
+	r, err := v.Round(t.Context(), repo.ScrubOptions{Yield: func() bool {
+		asked++
+		if asked == 10 {
+			pass() // beyond what a round is held
+			if got := mustScrub(t, other, repo.ScrubOptions{}); !slices.Equal(got, []string{string(object)}) {
+				t.Errorf("the other process names %q, want %s", got, object)
+			}
+		}
+		return false
+	}})
+	if err != nil || asked < 10 || asked > 11 {
+		t.Errorf("Round of a process that was followed = %+v, %v after %d parts, want it to end", r, err, asked)
+	}
+	if known := mustCover(t, other, time.Hour).Damages; len(known) != 1 || known[0].Object != string(object) {
+		t.Errorf("known are %v, want %s", known, object)
+	}
+}
+
+// TestRound_FindsReplacedPacks damages packs of several parts of a round: it finds and reads them, and no other pack.
+func TestRound_FindsReplacedPacks(t *testing.T) {
+	t.Parallel()
+	main := summing()
+	s := &namingStore{Store: main, sums: main, got: map[blob.Name]int{}}
+	l, pass := days()
+	o := small()
+	o.DataPack, o.MetaPack = 340<<10, 340<<10
+	v := create(t, s, l, o)
+	id := mustBackup(t, v, "", files{"a": randomBytes(100_000_000)}, nil)
+	packs := names(t, main)["d"]
+	if len(packs) < 260 {
+		t.Fatalf("%d packs are not enough for three parts", len(packs))
+	}
+	n := count(t, main)
+	r, err := v.Round(t.Context(), repo.ScrubOptions{})
+	if err != nil || r.Damages != nil || r.Summed != n || r.Packs != 0 {
+		t.Errorf("Round of a sound vault = %+v, %v, want checksums of %d packs", r, err, n)
+	}
+	pass()
+	bad := []string{string(packs[3]), string(packs[len(packs)/2]), string(packs[len(packs)-2])}
+	for _, name := range bad {
+		overwrite(t, main, blob.Name(name), flip(5000))
+	}
+	s.reads()
+	r, err = v.Round(t.Context(), repo.ScrubOptions{})
+	if got := objects(repo.CheckReport{Damages: r.Damages}); err != nil || !slices.Equal(got, bad) || r.Packs != 3 || r.Summed != n-3 {
+		t.Errorf("Round = %+v, %v, want %q", r, err, bad)
+	}
+	if len(r.DamagedPoints) != 1 || r.DamagedPoints[0].ID != id || len(r.DamagedPoints[0].Paths) != 1 {
+		t.Errorf("damaged points are %+v, want the only one with its file", r.DamagedPoints)
+	}
+	for name, times := range s.reads() {
+		if strings.HasPrefix(string(name), "d/") && !slices.Contains(bad, string(name)) {
+			t.Errorf("%s was read %d times, want not at all", name, times)
+		}
+	}
+	pass()
+	if r, err = v.Round(t.Context(), repo.ScrubOptions{}); err != nil || r.Damages != nil || r.Packs != 0 {
+		t.Errorf("Round of the next day = %+v, %v, want nothing new", r, err)
+	}
+}
+
+// TestRound_WrongChecksumsAreNoDamage has a store with checksums of its own making: each pack is read for that once, however often the round
+// yields, and not again on the next day.
+func TestRound_WrongChecksumsAreNoDamage(t *testing.T) {
+	t.Parallel()
+	s := wrongSums{summing()}
+	l, pass := days()
+	v := create(t, s, l, small())
+	mustBackup(t, v, "", files{"a": randomBytes(2_000_000)}, nil)
+	n := count(t, s)
+	for _, want := range []int64{n, 0} {
+		var read int64
+		turns := 0
+		for end := false; !end && turns < 100; turns++ {
+			asked := 0
+			r, err := v.Round(t.Context(), repo.ScrubOptions{Yield: func() bool { asked++; return asked > 2 }})
+			if err != nil || r.Damages != nil {
+				t.Fatalf("Round = %+v, %v, want no damage", r, err)
+			}
+			read += r.Packs
+			end = asked < 3
+		}
+		if read != want || turns == 100 {
+			t.Errorf("%d of %d packs were read in %d turns, want %d", read, n, turns, want)
 		}
 		pass()
 	}
-	if known := mustCover(t, v, time.Hour).Damages; len(known) != 2 {
-		t.Errorf("known are %v, want the claim and the copy map", known)
+}
+
+// TestRound_StoreThatDoesNotAnswer: it is no damage, and the next turn goes on.
+func TestRound_StoreThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	s, l := fault.New(summing()), localledger.New(localledger.Options{})
+	v := create(t, s, l, small())
+	mustBackup(t, v, "", files{"a": randomBytes(700_000)}, nil)
+	s.Add(fault.Rule{Op: fault.Sum, Kind: fault.Fail, Err: blob.ErrUnavailable})
+	if r, err := v.Round(t.Context(), repo.ScrubOptions{}); !errors.Is(err, blob.ErrUnavailable) || r.Damages != nil {
+		t.Errorf("Round = %+v, %v, want %v", r, err, blob.ErrUnavailable)
+	}
+	s.Clear()
+	if r, err := v.Round(t.Context(), repo.ScrubOptions{}); err != nil || r.Damages != nil || r.Summed != count(t, s) {
+		t.Errorf("the next turn = %+v, %v, want the checksums of all packs", r, err)
 	}
 }
 
