@@ -68,17 +68,21 @@ func (s *Scrubber) Run(ctx context.Context) error {
 			continue
 		}
 		next = time.Now().Add(scrubEvery)
-		all, err := s.Ledgers.Vaults(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
-		}
-		for _, id := range all {
-			s.scrub(ctx, id, (*repo.Vault).Round, repo.ScrubOptions{Rate: s.Rate, Yield: s.pace(ctx), States: stateKeeper{s.States, id}})
-			s.scrub(ctx, id, (*repo.Vault).Scrub, repo.ScrubOptions{Share: s.Share, ColdShare: s.ColdShare, Rate: s.Rate,
-				Yield: s.pace(ctx)})
-		}
+		s.look(ctx)
 	}
 	return nil
+}
+
+// look goes on with the round of each vault, and reads what is due of it.
+func (s *Scrubber) look(ctx context.Context) {
+	all, err := s.Ledgers.Vaults(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
+	}
+	for _, id := range all {
+		s.scrub(ctx, id, (*repo.Vault).Round, repo.ScrubOptions{Rate: s.Rate, Yield: s.pace(ctx), States: stateKeeper{s.States, id}})
+		s.scrub(ctx, id, (*repo.Vault).Scrub, repo.ScrubOptions{Share: s.Share, ColdShare: s.ColdShare, Rate: s.Rate, Yield: s.pace(ctx)})
+	}
 }
 
 // pace returns what a scrub asks before each pack, and a round before each part: whether to end.
