@@ -406,9 +406,10 @@ func (c *check) pack(ctx context.Context, n uint32, row packRow) error {
 		return chunk.Damaged(p.Name(), "%d slots instead of %d", len(p.Slots), known.Slots)
 	}
 	if c.o.Level < CheckBytes {
-		if differs, err := c.differs(ctx, row); !differs {
+		if other, err := c.otherSum(ctx, row); other == nil {
 			return err
 		}
+		c.logOther(row)
 	}
 	if row.kind == ObjectCold {
 		return c.coldPack(ctx, n, row, p)

@@ -1,9 +1,11 @@
 package repo_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +68,95 @@ func TestCheck_ChecksumsOfLockedPacks(t *testing.T) {
 	v := create(t, s, l, small())
 	mustBackup(t, v, "", files{"a": randomBytes(900_000)}, nil)
 	wantSound(t, v, l, repo.CheckHeads, coverage{count(t, s), count(t, s), 0})
+}
+
+// TestRound_RequestsToAServer counts what a round of a bucket costs: a HEAD for each pack and no byte of it, a HEAD and a GET for each
+// other object, and lists. It finds packs that were replaced, cut or removed behind its back without reading what is sound.
+func TestRound_RequestsToAServer(t *testing.T) {
+	t.Parallel()
+	g := s3test.Start(t)
+	p := s3test.StartProxy(t, g)
+	location := g.Location(t)
+	direct := s3test.Open(t, location, s3.Options{})
+	location.Endpoint = p.URL
+	s := s3test.Open(t, location, s3.Options{})
+	l, pass := days()
+	v := create(t, s, l, foreign())
+	fillAll(t, v, l)
+	before := names(t, direct)["d"]
+	id := mustBackup(t, v, "", files{"a": randomBytes(3_000_000)}, nil)
+	var requests map[string]int // by method and object; used by calls that do not overlap
+	count := func(r *http.Request) s3test.Disturbance {
+		name := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/"+location.Bucket), "/"+location.Prefix+"/")
+		requests[r.Method+" "+name]++
+		return s3test.None
+	}
+	round := func() repo.ScrubReport {
+		t.Helper()
+		requests = map[string]int{}
+		p.Disturb(count)
+		r, err := v.Round(t.Context(), repo.ScrubOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Disturb(func(*http.Request) s3test.Disturbance { return s3test.None })
+		return r
+	}
+	packs, others := []blob.Name{}, 0
+	for kind, of := range names(t, direct) {
+		if strings.Contains("d m a", kind) {
+			packs = append(packs, of...)
+		} else {
+			others += len(of)
+		}
+	}
+	cost := func(but ...blob.Name) {
+		t.Helper()
+		for _, name := range packs {
+			if head, get := requests["HEAD "+string(name)], requests["GET "+string(name)]; !slices.Contains(but, name) && (head != 1 || get != 0) {
+				t.Errorf("%s costs %d HEAD and %d GET, want one HEAD", name, head, get)
+			}
+		}
+	}
+	r := round()
+	cost()
+	if r.Damages != nil || r.Packs != 0 || r.Summed != int64(len(packs)) {
+		t.Errorf("Round of a sound bucket = %+v, want the checksums of %d packs", r, len(packs))
+	}
+	all, most := 0, 0 // most for an object
+	for request, n := range requests {
+		all += n
+		if _, name, _ := strings.Cut(request, " "); name != "" { // else of the bucket
+			most = max(most, n)
+		}
+	}
+	const lists = 20
+	if all > len(packs)+2*others+lists || most > 1 {
+		t.Errorf("%d requests for %d packs and %d other objects: %v", all, len(packs), others, requests)
+	}
+	if r = round(); len(requests) > 0 {
+		t.Errorf("a second round on the same day makes requests: %v", requests)
+	}
+
+	pass()
+	d := slices.DeleteFunc(names(t, direct)["d"], func(name blob.Name) bool { return slices.Contains(before, name) })
+	gone, short, replaced := d[0], d[1], d[2]
+	overwrite(t, direct, replaced, flip(5000))
+	overwrite(t, direct, short, cut)
+	overwrite(t, direct, gone, vanish)
+	r = round()
+	cost(append(names(t, direct)["m"], replaced, short, gone)...) // trees tell which file is lost
+	want := []string{string(gone), string(short), string(replaced)}
+	if got := objects(repo.CheckReport{Damages: r.Damages}); !slices.Equal(got, want) {
+		t.Errorf("Round names %q, want %q", got, want)
+	}
+	if !slices.ContainsFunc(r.DamagedPoints, func(p repo.DamagedPoint) bool { return p.ID == id && len(p.Paths) == 1 }) {
+		t.Errorf("damaged points are %+v, want %s with its file", r.DamagedPoints, id)
+	}
+	pass()
+	if r = round(); r.Damages != nil {
+		t.Errorf("Round of the next day names %q again", objects(repo.CheckReport{Damages: r.Damages}))
+	}
 }
 
 // change flips a bit in the middle of a file, in place.

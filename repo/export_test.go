@@ -215,10 +215,3 @@ func ChangeRefset(ctx context.Context, v *Vault, id PointID, in pack.ID, slot in
 	}
 	return v.putRefset(ctx, refsetName(id, 2), set)
 }
-
-// ScrubAgain has the next scrub look at small objects whenever that was last done.
-func (v *Vault) ScrubAgain() {
-	v.scrubbing.Lock()
-	defer v.scrubbing.Unlock()
-	v.small.began = time.Time{}
-}

@@ -199,10 +199,10 @@ func TestCheck_JournalChangedByHand(t *testing.T) {
 				t.Errorf("recorded = %v, %v, want nothing", known, err)
 			}
 		}
-		if r, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 1}); err != nil || !slices.ContainsFunc(r.Damages, func(d repo.Damage) bool {
+		if r, err := v.Round(t.Context(), repo.ScrubOptions{}); err != nil || !slices.ContainsFunc(r.Damages, func(d repo.Damage) bool {
 			return d.Object == "journal"
 		}) {
-			t.Errorf("Scrub = %+v, %v, want the journal", r, err)
+			t.Errorf("Round = %+v, %v, want the journal", r, err)
 		}
 		mustReclaim(t, v)
 		if r := mustRepair(t, v, repo.RepairOptions{Check: true}); r.Damaged != 0 {
@@ -218,7 +218,7 @@ func TestCheck_JournalChangedByHand(t *testing.T) {
 			"absent": func(all []repo.JournalEntry) []repo.JournalEntry { return slices.Delete(all, i, i+1) },
 			"cut":    func(all []repo.JournalEntry) []repo.JournalEntry { return all[:i] },
 		} {
-			t.Run(what+" "+number, func(t *testing.T) { broken(t, altered{Ledger: l, journal: change}, number) })
+			t.Run(what+" "+number, func(t *testing.T) { broken(t, altered{Ledger: restless{l}, journal: change}, number) })
 		}
 	}
 }
@@ -242,9 +242,9 @@ func TestCheck_JournalOfAnother(t *testing.T) {
 	if len(r.Damages) != 1 || r.Damages[0].Object != "r/"+string(id) || !errors.Is(r.Damages[0].Err, repo.ErrJournal) {
 		t.Errorf("Check = %v, want the manifest that has another head", r.Damages)
 	}
-	scrubbed, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 1})
+	scrubbed, err := v.Round(t.Context(), repo.ScrubOptions{})
 	if err != nil || len(scrubbed.Damages) != 1 || scrubbed.Damages[0].Object != "r/"+string(id) {
-		t.Errorf("Scrub = %v, %v, want the manifest that has another head", scrubbed.Damages, err)
+		t.Errorf("Round = %v, %v, want the manifest that has another head", scrubbed.Damages, err)
 	}
 }
 

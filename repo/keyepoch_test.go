@@ -80,9 +80,7 @@ func testEpoch(t *testing.T, o repo.CreateOptions, kind string, change func([]by
 		v.Close()
 	}
 	v = open(t, s, l)
-	if _, err := v.Scrub(t.Context(), repo.ScrubOptions{Share: 1}); err != nil {
-		t.Errorf("Scrub = %v", err)
-	}
+	mustScrub(t, v, repo.ScrubOptions{Share: 1})
 	if r := mustRepair(t, v, repo.RepairOptions{}); len(r.Lost) > 0 {
 		t.Errorf("Repair = %+v, want nothing lost", r)
 	}

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -127,6 +128,7 @@ type Ledger interface {
 	Points
 	Collector
 	Findings
+	Rounds
 
 	// Identity is drawn when the vault's rows are created and never changes. The vault's claim object carries it,
 	// so that two services with different databases cannot work on one vault.
@@ -248,6 +250,7 @@ type DamageRecord struct {
 	Slot   int       // of the pack; [WholeObject] when all of it is meant
 	Reason string    // what is wrong, for the operator
 	Found  time.Time // when it was first recorded, by the ledger's clock; only Damages fills it
+	Seen   time.Time `json:",omitzero"` // the same of when it was last recorded; zero if that was before this was kept
 }
 
 // WholeObject is the slot of a [DamageRecord] about a whole object.
@@ -264,8 +267,8 @@ type Verification struct {
 // change neither what is needed nor what is there: a record of damage only keeps new recovery points from relying on a
 // slot.
 type Findings interface {
-	// RecordDamage adds records. One that is there already keeps its time and reason; a repetition does nothing. It
-	// raises the revision of Changes if it added any, so that every process hears of it.
+	// RecordDamage adds records. One that is there already keeps its time and reason, and was seen now. It raises the
+	// revision of Changes if it added any, so that every process hears of it.
 	RecordDamage(ctx context.Context, damages []DamageRecord) error
 
 	// Damages returns all records, ascending by object and slot. Those of packs that were forgotten are gone.
@@ -282,4 +285,54 @@ type Findings interface {
 	// Verifications returns the notes of packs that are not retired, ascending by pack and level, and the present time
 	// by the ledger's clock.
 	Verifications(ctx context.Context) ([]Verification, time.Time, error)
+}
+
+// Round is how far a look at all objects of a vault is, which is made once in a while by whoever has the time, see
+// [Vault.Round]. The zero value is that of a vault at which nobody has looked yet.
+type Round struct {
+	Began time.Time // by the ledger's clock
+	Place string    // what was looked at last, in an order that is for those who look to know; empty at first
+	Over  bool      // all was looked at
+	// Holder, drawn at random by whoever goes on with it, keeps others from doing the same until a time. Nothing rests on
+	// that: where two go on with a round, some objects are looked at twice.
+	Holder ID
+	Until  time.Time
+}
+
+// Taken returns the round that a holder goes on with now, or begins if the last one is over and began at least every ago.
+// It is false if there is nothing to do, or somebody else does it.
+func (r Round) Taken(holder ID, now time.Time, every, hold time.Duration) (Round, bool) {
+	switch {
+	case r.Holder != holder && now.Before(r.Until):
+		return r, false
+	case r.Over && now.Sub(r.Began) < every:
+		return r, false
+	case r.Over || r.Began.IsZero():
+		r = Round{Began: now}
+	}
+	r.Holder, r.Until = holder, now.Add(hold)
+	return r, true
+}
+
+// Noted returns the round as its holder notes it, and holds it for a time from now on; 0 lets it go. The error is [ErrFenced]
+// if somebody else has it.
+func (r Round) Noted(by Round, now time.Time, hold time.Duration) (Round, error) {
+	if r.Holder != by.Holder {
+		return r, fmt.Errorf("note a round: %w", ErrFenced)
+	}
+	r.Place, r.Over, r.Until = by.Place, by.Over, time.Time{}
+	if hold > 0 {
+		r.Until = now.Add(hold)
+	}
+	return r, nil
+}
+
+// Rounds is the part of a [Ledger] by which processes share a look at all objects. Its methods need no session.
+type Rounds interface {
+	// TakeRound takes the round of the vault for a holder, see [Round.Taken]. A repetition finds it taken by the same.
+	TakeRound(ctx context.Context, holder ID, every, hold time.Duration) (Round, bool, error)
+
+	// NoteRound notes how far r.Holder is with the round that it has taken, see [Round.Noted]. ErrFenced when somebody else
+	// has taken it meanwhile; nothing is changed then.
+	NoteRound(ctx context.Context, r Round, hold time.Duration) error
 }

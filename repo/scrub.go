@@ -11,19 +11,20 @@ import (
 	"time"
 )
 
-// ScrubOptions tunes a scrub.
+// ScrubOptions tunes a scrub, or a [Vault.Round], for which only Rate, Yield and States matter.
 type ScrubOptions struct {
 	Share     float64     // of the bytes of all packs but cold ones, that are read in 24 hours; a pack is due again after 1/Share days
 	ColdShare float64     // the same of cold packs
 	Rate      int64       // bytes a second at most, beyond one object; 0 = as fast as they come
-	Yield     func() bool // asked before each pack, and before some small objects; true ends the scrub. May be nil
+	Yield     func() bool // asked before each pack, and before some other objects; true ends the call. May be nil
 	Fresh     bool        // instead of all that: reads one random pack, but no cold one, that no full check has read yet
 	States    StateKeeper // tells of states that are missing; may be nil
 }
 
-// ScrubReport is what a scrub did.
+// ScrubReport is what a scrub or a round did.
 type ScrubReport struct {
-	Packs, Bytes  int64
+	Packs, Bytes  int64    // that were read
+	Summed        int64    // packs of which the store has the checksum that they were put with; only a round asks
 	Damages       []Damage // that were not known before
 	DamagedPoints []DamagedPoint
 	Mended        int64
@@ -40,39 +41,40 @@ type Coverage struct {
 
 // Scrub reads the packs whose last full check is longest ago, as far as the share of a day allows that other scrubs and
 // checks have not used up. The ledger keeps how far it is, so it may be called at any time, and on any number of nodes.
-// Once in 24 hours in the life of v it also looks at everything that is no pack, as a check at [CheckTrees] does, but
-// walks no trees; a later call goes on with what Yield or an error cut short. What it finds it treats as [Vault.Check]
-// does. A part that cannot be reached keeps nothing else from being read; then the report is there beside the error.
+// What it finds it treats as [Vault.Check] does. A part that cannot be reached keeps nothing else from being read; then the
+// report is there beside the error.
 func (v *Vault) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) {
 	if err := v.writable(); err != nil {
 		return ScrubReport{}, err
 	}
 	v.scrubbing.Lock()
 	defer v.scrubbing.Unlock()
-	c := v.newCheck(CheckOptions{Level: CheckBytes, States: o.States})
-	c.scrub = true
+	c := v.newScrub(o)
 	err := c.known(ctx)
 	var due []duePack
 	var left allowance
 	if err == nil {
 		due, left, err = c.due(ctx, o)
 	}
-	if err != nil {
-		return ScrubReport{}, fmt.Errorf("scrub vault: %w", err)
-	}
-	if !o.Fresh {
-		err = c.scrubSmall(ctx, o, left.now)
-	}
-	err = errors.Join(err, c.scrubPacks(ctx, o, due, left))
-	if ferr := c.finish(ctx); ferr != nil {
-		v.small = smallScrub{} // what it found may not be recorded
-		err = errors.Join(err, ferr)
+	if err == nil {
+		err = errors.Join(c.scrubPacks(ctx, o, due, left), c.finish(ctx))
 	}
 	if err != nil {
 		err = fmt.Errorf("scrub vault: %w", err)
 	}
-	return ScrubReport{Packs: c.report.PacksRead, Bytes: c.report.BytesRead, Damages: c.report.Damages,
-		DamagedPoints: c.report.DamagedPoints, Mended: c.report.Mended}, err
+	return c.scrubbed(), err
+}
+
+func (v *Vault) newScrub(o ScrubOptions) *check {
+	c := v.newCheck(CheckOptions{Level: CheckBytes, States: o.States})
+	c.scrub = true
+	return c
+}
+
+// scrubbed is what was done.
+func (c *check) scrubbed() ScrubReport {
+	return ScrubReport{Packs: c.report.PacksRead, Bytes: c.report.BytesRead, Summed: c.report.PacksSummed, Damages: c.report.Damages,
+		DamagedPoints: c.report.DamagedPoints, Mended: c.report.Mended}
 }
 
 // scrubPacks reads packs. One that cannot be reached ends that for those of its tier: the others may be in another store.
@@ -82,7 +84,7 @@ func (c *check) scrubPacks(ctx context.Context, o ScrubOptions, due []duePack, l
 		if *bytes <= 0 {
 			continue
 		}
-		if o.Yield != nil && o.Yield() {
+		if o.yields() {
 			break
 		}
 		began := time.Now()
@@ -100,6 +102,8 @@ func (c *check) scrubPacks(ctx context.Context, o ScrubOptions, due []duePack, l
 	return failed
 }
 
+func (o ScrubOptions) yields() bool { return o.Yield != nil && o.Yield() }
+
 // rest waits until reading some bytes since a time has not gone faster than it may.
 func (o ScrubOptions) rest(ctx context.Context, bytes int64, began time.Time) error {
 	if o.Rate == 0 {
@@ -113,15 +117,15 @@ func (c *check) finish(ctx context.Context) error {
 	if err := c.noteSound(ctx, 1); err != nil {
 		return err
 	}
-	if err := c.finishSmall(ctx); err != nil {
-		return err
-	}
-	known := c.knownBefore()
-	if !slices.ContainsFunc(slices.Collect(maps.Keys(c.damages)), func(name string) bool { return !known[name] }) {
+	if len(c.damages) == 0 {
 		return nil
 	}
-	if err := c.record(ctx); err != nil {
+	known := c.knownBefore()
+	if err := c.record(ctx); err != nil { // also that what was known is seen again
 		return err
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(c.damages)), func(name string) bool { return !known[name] }) {
+		return nil
 	}
 	c.o.Level = CheckHeads // the trees of sound points are not a scrub's business
 	if err := c.points(ctx); err != nil {

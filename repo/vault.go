@@ -44,9 +44,10 @@ type Vault struct {
 	opening []error                   // damage met when it was opened
 	single  bool                      // it was opened with the only format object that was listed
 
-	reclaiming sync.Mutex // one Reclaim at a time in this process
-	scrubbing  sync.Mutex // one Scrub at a time in this process
-	small      smallScrub // guarded by scrubbing
+	reclaiming sync.Mutex    // one Reclaim at a time in this process
+	scrubbing  sync.Mutex    // one Scrub or Round at a time in this process
+	planned    plannedRound  // guarded by scrubbing
+	odd        map[ID][]byte // checksums that the store tells of packs which were put with others and are sound; guarded by scrubbing
 	measured   lastMeasure
 	retentions retentions
 
@@ -219,7 +220,7 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	}
 	v := &Vault{
 		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
-		sessions: map[*session]bool{}, merge: maxMerge, settle: settlePacks, single: len(formats)+len(damage) == 1,
+		sessions: map[*session]bool{}, odd: map[ID][]byte{}, merge: maxMerge, settle: settlePacks, single: len(formats)+len(damage) == 1,
 	}
 	var failed []error
 	for _, c := range formats {

@@ -29,6 +29,13 @@ func (v *Vault) RecordDamage(ctx context.Context, damages []repo.DamageRecord) e
 			if err != nil {
 				return fmt.Errorf("record damage: %w", err)
 			}
+			for _, d := range some {
+				_, err := t.Exec(ctx, "UPDATE ledger_damage SET seen_at = ? WHERE vault = ? AND object = ? AND slot = ?",
+					meta.Micros(now), t.vault, d.Object, d.Slot)
+				if err != nil {
+					return fmt.Errorf("record damage: %w", err)
+				}
+			}
 		}
 		return nil
 	})
@@ -52,7 +59,7 @@ func (t *ledgerTx) findings(ctx context.Context, query string, args ...any) erro
 func (v *Vault) Damages(ctx context.Context) (all []repo.DamageRecord, err error) {
 	err = v.view(ctx, func(ctx context.Context, t *ledgerTx) error {
 		all = nil
-		rows, err := t.Query(ctx, `SELECT object, slot, pack, reason, found_at FROM ledger_damage
+		rows, err := t.Query(ctx, `SELECT object, slot, pack, reason, found_at, seen_at FROM ledger_damage
 			WHERE vault = ? ORDER BY object, slot`, t.vault)
 		if err != nil {
 			return fmt.Errorf("read damages: %w", err)
@@ -61,12 +68,15 @@ func (v *Vault) Damages(ctx context.Context) (all []repo.DamageRecord, err error
 		for rows.Next() {
 			var d repo.DamageRecord
 			var pack []byte
-			var found int64
-			if err := rows.Scan(&d.Object, &d.Slot, &pack, &d.Reason, &found); err != nil {
+			var found, seen int64
+			if err := rows.Scan(&d.Object, &d.Slot, &pack, &d.Reason, &found, &seen); err != nil {
 				return err
 			}
 			copy(d.Pack[:], pack)
 			d.Found = meta.FromMicros(found)
+			if seen > 0 {
+				d.Seen = meta.FromMicros(seen)
+			}
 			all = append(all, d)
 		}
 		return rows.Err()

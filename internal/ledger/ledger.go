@@ -99,7 +99,7 @@ func (d *DB) CreateTx(ctx context.Context, tx *meta.Tx, vault string) error {
 // Dropping what is absent does nothing.
 func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
 	for _, table := range []string{
-		"ledger_damage", "ledger_verified", "ledger_journal", "ledger_ended", "ledger_point", "ledger_object", "ledger_session", "ledger_vault",
+		"ledger_damage", "ledger_verified", "ledger_round", "ledger_journal", "ledger_ended", "ledger_point", "ledger_object", "ledger_session", "ledger_vault",
 	} {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE vault = ?", vault); err != nil {
 			return fmt.Errorf("drop ledger of vault %s: %w", vault, err)
@@ -110,9 +110,13 @@ func (d *DB) DropTx(ctx context.Context, tx *meta.Tx, vault string) error {
 
 // FenceAll fences the sessions of all vaults, whatever their lease. It is for a
 // single node that starts: the owners of all sessions are dead, also of those
-// that were fenced before, whose rows need not be kept any longer.
+// that were fenced before, whose rows need not be kept any longer. So nobody goes
+// on with a round.
 func (d *DB) FenceAll(ctx context.Context) error {
 	return d.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
+		if _, err := tx.Exec(ctx, "UPDATE ledger_round SET held_until = 0"); err != nil {
+			return err
+		}
 		r, err := tx.Exec(ctx, `UPDATE ledger_session SET state = ?, pins = NULL, pin = '', keep_until = 0
 			WHERE state IN (?, ?)`, repo.SessionFenced, repo.SessionActive, repo.SessionFenced)
 		if err != nil {

@@ -255,6 +255,9 @@ func TestLedger_VaultsAreApart(t *testing.T) {
 		if _, err := d.Vault("none").Snapshot(t.Context()); !errors.Is(err, repo.ErrNotFound) {
 			t.Errorf("ledger that was not created: %v, want %v", err, repo.ErrNotFound)
 		}
+		if _, ok, err := a.TakeRound(t.Context(), repo.ID{1}, time.Hour, time.Hour); !ok || err != nil {
+			t.Fatalf("TakeRound = %t, %v", ok, err)
+		}
 		err := db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error { return d.DropTx(ctx, tx, "a") })
 		if err != nil {
 			t.Fatal(err)
@@ -338,6 +341,37 @@ func TestFenceAll_ForgetsAtOnceWhatALeaseKeeps(t *testing.T) {
 		c.advance(4 * 24 * time.Hour)
 		if forget(late); has(late) {
 			t.Error("the row of a fenced session is kept for ever")
+		}
+	})
+}
+
+// TestFenceAll_LetsRoundsGo: a node that was killed and starts again goes on with the round at once.
+func TestFenceAll_LetsRoundsGo(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, db *meta.DB) {
+		d := ledger.New(db, ledger.Options{})
+		v := vault(t, d, "v")
+		take := func(holder byte) (repo.Round, bool) {
+			t.Helper()
+			r, ok, err := v.TakeRound(t.Context(), repo.ID{holder}, time.Hour, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r, ok
+		}
+		r, _ := take(1)
+		r.Place = "a"
+		if err := v.NoteRound(t.Context(), r, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := take(2); ok {
+			t.Error("a round that is held was taken by another")
+		}
+		if err := d.FenceAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if r, ok := take(2); !ok || r.Place != "a" {
+			t.Errorf("after FenceAll the round is %+v, %t, want it to go on at a", r, ok)
 		}
 	})
 }

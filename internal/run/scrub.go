@@ -14,7 +14,7 @@ import (
 	"github.com/lockfast/lockfast/repo"
 )
 
-// Scrubber reads what is stored again, a share of it and all small objects each day, and something of each new recovery point.
+// Scrubber looks at all that is stored each day, and reads a share of it again, and something of each new recovery point.
 type Scrubber struct {
 	Store   *Store
 	Vaults  *vault.Service
@@ -35,9 +35,9 @@ type Scrubber struct {
 const (
 	// scrubEvery is how often the scrubber looks for what is due. What the day allows it reads then.
 	scrubEvery = 10 * time.Minute
-	// scrubPause is how long a pack, or a part of the small objects, waits for jobs to end.
+	// scrubPause is how long a pack, or a part of a round, waits for jobs to end.
 	scrubPause = 10 * time.Second
-	// scrubTurn is how many packs, and parts of the small objects, of a vault are read beside jobs before it is the turn of another vault.
+	// scrubTurn is how many packs, or parts of a round, of a vault are read beside jobs before it is the turn of another vault.
 	scrubTurn = 60
 )
 
@@ -62,25 +62,30 @@ func (s *Scrubber) Run(ctx context.Context) error {
 	next := time.Now().Add(scrubEvery)
 	for wait(ctx, time.Second) {
 		for _, id := range s.take() {
-			s.scrub(ctx, id, repo.ScrubOptions{Fresh: true, Yield: s.pace(ctx)})
+			s.scrub(ctx, id, (*repo.Vault).Scrub, repo.ScrubOptions{Fresh: true, Yield: s.pace(ctx)})
 		}
 		if time.Now().Before(next) {
 			continue
 		}
 		next = time.Now().Add(scrubEvery)
-		all, err := s.Ledgers.Vaults(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
-		}
-		for _, id := range all {
-			s.scrub(ctx, id, repo.ScrubOptions{Share: s.Share, ColdShare: s.ColdShare, Rate: s.Rate, Yield: s.pace(ctx),
-				States: stateKeeper{s.States, id}})
-		}
+		s.look(ctx)
 	}
 	return nil
 }
 
-// pace returns what a scrub asks before each pack and part of the small objects: whether to end.
+// look goes on with the round of each vault, and reads what is due of it.
+func (s *Scrubber) look(ctx context.Context) {
+	all, err := s.Ledgers.Vaults(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.Log.WarnContext(ctx, "vaults not listed for scrub", "error", err)
+	}
+	for _, id := range all {
+		s.scrub(ctx, id, (*repo.Vault).Round, repo.ScrubOptions{Rate: s.Rate, Yield: s.pace(ctx), States: stateKeeper{s.States, id}})
+		s.scrub(ctx, id, (*repo.Vault).Scrub, repo.ScrubOptions{Share: s.Share, ColdShare: s.ColdShare, Rate: s.Rate, Yield: s.pace(ctx)})
+	}
+}
+
+// pace returns what a scrub asks before each pack, and a round before each part: whether to end.
 func (s *Scrubber) pace(ctx context.Context) func() bool {
 	beside := 0 // read while jobs run
 	return func() bool {
@@ -101,14 +106,16 @@ func (s *Scrubber) take() []string {
 	return ids
 }
 
-func (s *Scrubber) scrub(ctx context.Context, vaultUUID string, o repo.ScrubOptions) {
+// scrub does one thing to a vault, and tells what it found.
+func (s *Scrubber) scrub(ctx context.Context, vaultUUID string, do func(*repo.Vault, context.Context, repo.ScrubOptions) (repo.ScrubReport, error),
+	o repo.ScrubOptions) {
 	log := s.Log.With("vault", vaultUUID)
 	err := guard(ctx, log, func(ctx context.Context) error {
 		v, err := s.Store.Existing(ctx, vaultUUID)
 		if err != nil || v == nil {
 			return err
 		}
-		r, err := v.Scrub(ctx, o)
+		r, err := do(v, ctx, o)
 		if r.Mended > 0 {
 			err = errors.Join(err, s.Sizes.Rearranged(ctx, vaultUUID))
 		}

@@ -13,7 +13,7 @@ func (k *kit) wantDamages(want ...repo.DamageRecord) {
 	k.Helper()
 	got, err := k.Damages(k.ctx)
 	k.must(err)
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(repo.DamageRecord{}, "Found"), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(repo.DamageRecord{}, "Found", "Seen"), cmpopts.EquateEmpty()); diff != "" {
 		k.Errorf("damages (-want +got):\n%s", diff)
 	}
 	for _, d := range got {
@@ -47,8 +47,10 @@ func testDamage(k *kit) {
 	again.Reason = "another"
 	k.must(k.RecordDamage(k.ctx, []repo.DamageRecord{again}))
 	k.wantDamages(a, b)
-	if second, err := k.Damages(k.ctx); err != nil || !second[0].Found.Equal(first[0].Found) {
-		k.Errorf("Damages after a repetition = %v, %v, want the first time", second, err)
+	second, err := k.Damages(k.ctx)
+	if err != nil || !second[0].Found.Equal(first[0].Found) || second[0].Seen.Sub(first[0].Seen) < time.Hour ||
+		!second[1].Seen.Equal(first[1].Seen) || !first[1].Seen.Equal(first[1].Found) {
+		k.Errorf("Damages = %v, after a repetition of the first %v, %v, want it to be found when it was and seen later", first, second, err)
 	}
 	if k.revision() != after {
 		k.Error("a repetition raised the revision")

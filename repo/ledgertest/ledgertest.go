@@ -62,6 +62,8 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"DamageIsKeptUntilCleared", testDamage},
 		{"DamageGoesWithItsPack", testDamageForgotten},
 		{"VerificationPerLevel", testVerified},
+		{"RoundIsSharedInTurns", testRound},
+		{"RoundTakenAtOnce", testRoundRace},
 		{"CommitRacesFence", testCommitRace},
 		{"ReopenKeepsRows", testReopen},
 	} {

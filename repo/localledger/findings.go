@@ -23,7 +23,7 @@ type verifiedKey struct {
 
 // applyFindings takes over what checks found, and drops what was found about packs that are gone.
 func (r *rows) applyFindings(c change) {
-	for _, d := range c.Damages {
+	for _, d := range slices.Concat(c.Damages, c.SeenDamages) {
 		r.damages[keyOf(d)] = d
 	}
 	for _, d := range c.ClearedDamages {
@@ -31,6 +31,9 @@ func (r *rows) applyFindings(c change) {
 	}
 	for _, v := range c.Verified {
 		r.verified[verifiedKey{v.Pack, v.Level}] = v
+	}
+	if c.Round != nil {
+		r.round = *c.Round
 	}
 	if len(c.GoneObjects) == 0 {
 		return
@@ -59,13 +62,18 @@ func (l *Ledger) RecordDamage(ctx context.Context, damages []repo.DamageRecord) 
 	}
 	defer unlock()
 	var c change
+	now := l.clock()
 	for _, d := range damages {
-		if _, ok := l.rows.damages[keyOf(d)]; !ok {
-			d.Found = l.clock()
-			c.Damages = append(c.Damages, d)
+		known, ok := l.rows.damages[keyOf(d)]
+		if ok {
+			known.Seen = now
+			c.SeenDamages = append(c.SeenDamages, known)
+			continue
 		}
+		d.Found, d.Seen = now, now
+		c.Damages = append(c.Damages, d)
 	}
-	if len(c.Damages) == 0 {
+	if len(damages) == 0 {
 		return nil
 	}
 	return l.do(c)

@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"github.com/lockfast/lockfast/repo"
 )
 
 // journal is the file of a ledger. A record is a line: CRC32C of the JSON in hex, a space, the JSON of a change. The
@@ -32,7 +30,7 @@ func Open(path string, o Options) (*Ledger, error) {
 	if l.rows.identity == [16]byte{} {
 		l.rows.apply(change{Identity: new(draw16()), Epoch: 1})
 	}
-	l.rows.apply(change{Sessions: l.fenceable(func(repo.Session) bool { return true })})
+	l.rows.apply(l.fenceAll())
 	j, err := rewrite(path, l.rows)
 	if err != nil {
 		return nil, fmt.Errorf("write ledger %s: %w", path, err)
@@ -177,5 +175,6 @@ func (r *rows) asChange() change {
 	for _, v := range r.verified {
 		c.Verified = append(c.Verified, v)
 	}
+	c.Round = &r.round
 	return c
 }

@@ -58,6 +58,7 @@ type rows struct {
 	ended     map[repo.PointID]bool // points that were removed, and writers without one that were forgotten
 	damages   map[damageKey]repo.DamageRecord
 	verified  map[verifiedKey]repo.Verification
+	round     repo.Round
 }
 
 type object struct {
@@ -81,8 +82,10 @@ type change struct {
 	History []repo.JournalEntry `json:",omitempty"` // further ones
 
 	Damages        []repo.DamageRecord `json:",omitempty"`
+	SeenDamages    []repo.DamageRecord `json:",omitempty"` // that were there already
 	ClearedDamages []repo.DamageRecord `json:",omitempty"`
 	Verified       []repo.Verification `json:",omitempty"`
+	Round          *repo.Round         `json:",omitempty"`
 }
 
 // maxForgotten is how many objects that were forgotten are remembered at most.
@@ -120,7 +123,9 @@ func (r *rows) apply(c change) {
 	for _, id := range c.Ended {
 		r.ended[id] = true
 	}
-	r.revision++
+	if c.Round == nil && (len(c.SeenDamages) == 0 || len(c.Damages) > 0) { // Changes does not tell of those
+		r.revision++
+	}
 	for _, o := range c.Objects {
 		r.objects[o.ID] = object{o, r.revision}
 	}
@@ -228,7 +233,14 @@ func (l *Ledger) collector(id repo.SessionID) error {
 func (l *Ledger) FenceAll() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.do(change{Sessions: l.fenceable(func(repo.Session) bool { return true })})
+	return l.do(l.fenceAll())
+}
+
+// fenceAll is what becomes of sessions and of a round whose owners are dead. The caller holds mu.
+func (l *Ledger) fenceAll() change {
+	free := l.rows.round
+	free.Until = time.Time{}
+	return change{Sessions: l.fenceable(func(repo.Session) bool { return true }), Round: &free}
 }
 
 // fenceable returns the active sessions that match, with their state changed to fenced. The caller holds mu.
