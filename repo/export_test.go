@@ -222,3 +222,17 @@ func (v *Vault) ScrubAgain() {
 	defer v.scrubbing.Unlock()
 	v.small.began = time.Time{}
 }
+
+// Refresh reads what is new in the ledger.
+func (v *Vault) Refresh(ctx context.Context) error { return v.catalog.refresh(ctx) }
+
+// LiveSegments returns how many segments are known, loaded and not replaced.
+func (v *Vault) LiveSegments() (n int) {
+	live := v.catalog.liveSegments()
+	for _, o := range live {
+		if v.catalog.loaded(o.ID) {
+			n++
+		}
+	}
+	return n
+}
