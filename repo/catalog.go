@@ -19,17 +19,22 @@ import (
 // In memory packs have dense numbers, given in the order in which this process met them and never used again. An entry
 // of a segment counts only as long as the row of its pack says so: skipping is by state, so that a retired pack needs
 // no change of the index.
+//
+// Locks are taken in this order: turn, indexed, mu. Only turn is held while the ledger or the store is asked, which may take any
+// time; so nothing waits for an answer that is not meant for it but who wants one, too, and that wait ends with its context.
 type catalog struct {
 	v   *Vault
 	set *index.Set
 
-	refreshing sync.Mutex // one refresh at a time
-	revision   uint64     // guarded by refreshing
-	segments   map[ID]int // loaded segments and their levels; guarded by refreshing
-	damaged    map[ID]error
-	segmentRow map[ID]Object // all rows of segments; guarded by refreshing
-	rebuilt    bool          // packs were met that no segment describes; guarded by refreshing
-	forgotten  map[ID]bool   // rows of segments that the ledger has no more; guarded by refreshing
+	turn turn // of one refresh at a time
+
+	indexed    sync.Mutex    // guards the fields up to the next blank line, and which segments set has
+	revision   uint64        // of the ledger; changed by the one refresh whose turn it is
+	segments   map[ID]int    // loaded segments and their levels
+	damaged    map[ID]error  // segments that cannot be read; what stands for them is in set
+	segmentRow map[ID]Object // all rows of segments
+	rebuilt    bool          // packs were met that no segment describes
+	forgotten  map[ID]bool   // rows of segments that the ledger has no more
 
 	mu      sync.RWMutex // guards what follows
 	numbers map[ID]uint32
@@ -59,7 +64,7 @@ type packRow struct {
 
 func newCatalog(v *Vault) *catalog {
 	c := &catalog{
-		v: v, set: index.NewSet(), numbers: map[ID]uint32{},
+		v: v, set: index.NewSet(), turn: make(turn, 1), numbers: map[ID]uint32{},
 		segments: map[ID]int{}, damaged: map[ID]error{}, segmentRow: map[ID]Object{}, forgotten: map[ID]bool{},
 	}
 	c.states.Store(new([]ObjectState))
@@ -68,10 +73,27 @@ func newCatalog(v *Vault) *catalog {
 	return c
 }
 
-// refresh reads what changed in the ledger since the last time, and the segments that are new.
+// turn is a lock that is waited for no longer than a context lasts. It is free while the channel, of one element, is empty.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for another session of this process to read the ledger and the index: %w", ctx.Err())
+	}
+}
+
+func (t turn) leave() { <-t }
+
+// refresh reads what changed in the ledger since the last time, and the segments that are new. It asks anew whatever others have
+// asked, so that it sees all that was committed before the call; those who wait for it take their turns after it.
 func (c *catalog) refresh(ctx context.Context) error {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	if err := c.turn.take(ctx); err != nil {
+		return err
+	}
+	defer c.turn.leave()
 	if c.v.ledger == nil {
 		return c.refreshByListing(ctx)
 	}
@@ -85,6 +107,8 @@ func (c *catalog) refresh(ctx context.Context) error {
 			err = c.loadDamages(ctx, revision)
 		}
 		if err == nil {
+			c.indexed.Lock()
+			defer c.indexed.Unlock()
 			c.revision = revision
 			return nil
 		}
@@ -96,7 +120,7 @@ func (c *catalog) refresh(ctx context.Context) error {
 }
 
 // news asks the ledger what changed. Other processes reclaim, too: what is known here and has no row any more is
-// forgotten. The caller holds refreshing.
+// forgotten. The caller holds turn.
 func (c *catalog) news(ctx context.Context) ([]Object, uint64, error) {
 	changes, revision, err := c.v.ledger.Changes(ctx, c.revision)
 	if !errors.Is(err, ErrStale) {
@@ -116,8 +140,10 @@ func (c *catalog) news(ctx context.Context) ([]Object, uint64, error) {
 	return changes, revision, nil
 }
 
-// recorded returns the objects that had a row of a registered object. The caller holds refreshing.
+// recorded returns the objects that had a row of a registered object.
 func (c *catalog) recorded() map[ID]ObjectKind {
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	out := map[ID]ObjectKind{}
 	for _, row := range c.packs() {
 		if row.state >= ObjectLive && !row.forgotten {
@@ -132,14 +158,25 @@ func (c *catalog) recorded() map[ID]ObjectKind {
 	return out
 }
 
-// apply takes over rows of the ledger. A segment that is not there is an error, or with lost, damage. The caller holds
-// refreshing.
+// apply takes over rows of the ledger. A segment that is not there is an error, or with lost, damage. The caller holds turn.
 func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	var added, gone []ID
+	added, gone := c.noteAll(changes)
+	if err := c.load(ctx, added, lost); err != nil {
+		return err
+	}
+	c.unload(gone)
+	return nil
+}
+
+// noteAll takes over rows of the ledger, and returns the segments that are to be loaded and unloaded for it.
+func (c *catalog) noteAll(changes []Object) (added, gone []ID) {
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, o := range changes {
 		_, loaded := c.segments[o.ID]
 		if o.Kind != ObjectSegment {
@@ -155,15 +192,10 @@ func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error 
 		}
 	}
 	c.publish()
-	c.mu.Unlock()
-	if err := c.load(ctx, added, lost); err != nil {
-		return err
-	}
-	c.unload(gone)
-	return nil
+	return added, gone
 }
 
-// noteSegment takes over the row of a segment. The caller holds refreshing.
+// noteSegment takes over the row of a segment. The caller holds indexed.
 func (c *catalog) noteSegment(o Object) {
 	if o.State >= ObjectRetired {
 		delete(c.damaged, o.ID)

@@ -312,15 +312,15 @@ func (c *check) segmentMissing(ctx context.Context, id ID) {
 
 // segmentLevel returns the level of a segment that was read when it was there, else 0.
 func (c *catalog) segmentLevel(id ID) int {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	return c.segments[id]
 }
 
 // liveSegments returns the segments that should be there.
 func (c *catalog) liveSegments() []Object {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	var out []Object
 	for _, o := range c.segmentRow {
 		if o.State == ObjectLive {
@@ -335,8 +335,8 @@ func (c *catalog) segmentGone(ctx context.Context, id ID) bool {
 	if c.v.ledger == nil || c.refresh(ctx) != nil {
 		return false
 	}
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	o, ok := c.segmentRow[id]
 	return !ok || o.State != ObjectLive
 }

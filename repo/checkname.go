@@ -123,8 +123,8 @@ func (c *check) owners(ctx context.Context, s Snapshot) (func(blob.Name) bool, e
 
 // knowsSegment reports whether the ledger has, or had, a row of a segment.
 func (c *catalog) knowsSegment(id ID) bool {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	_, ok := c.segmentRow[id]
 	return ok
 }

@@ -1,12 +1,16 @@
 package repo
 
 import (
+	"bytes"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lockfast/lockfast/repo/field"
 	"github.com/lockfast/lockfast/repo/pack"
 )
 
@@ -72,7 +76,7 @@ func sampleRecord() PointRecord {
 		ColdAt: at(4), DeleteAt: at(5), OptedIn: true, Parent: true, RetainedUntil: at(6), Tags: pairs, Holds: pairs, RoleARN: "role",
 		Plan: "p", PlanVersion: "pv", Rule: "rule", ParentARN: "pa", ResourceType: "t", ResourceName: "n", Job: "j", Initiated: at(8),
 		Completed: at(9), SourceVaultARN: "s", Member: "mm", Restore: pairs, SourceTags: pairs, LogicalBytes: 10, StoredBytes: 11,
-		Restored: at(12), StatusAt: at(13), Address: pairs,
+		Restored: at(12), StatusAt: at(13), Address: pairs, DamagedAt: at(14), DamagedPaths: []string{"b", "a"}, DamagedMore: 15, DamagedUnknown: true,
 	}
 }
 
@@ -107,6 +111,42 @@ func TestRecords_RoundTrip(t *testing.T) {
 		if !errors.Is(err, ErrDamaged) {
 			t.Errorf("state of %s = %v, want ErrDamaged", name, err)
 		}
+	}
+}
+
+// What exceeds the limits is counted where a state is written, and refused where it is read.
+func TestPointRecord_LimitsDamagedPaths(t *testing.T) {
+	t.Parallel()
+	vault, point := [16]byte{9}, PointID("00112233445566778899aabbccddeeff")
+	decode := func(b []byte) (PointRecord, error) { return decodePointRecord("p", vault, point, 0, b) }
+	for name, c := range map[string]struct {
+		paths []string
+		want  int
+	}{
+		"none":          {nil, 0},
+		"as many":       {slices.Repeat([]string{"p"}, maxRecordedPaths), maxRecordedPaths},
+		"more":          {slices.Repeat([]string{"p"}, maxRecordedPaths+2), maxRecordedPaths},
+		"as long":       {[]string{strings.Repeat("p", maxRecordedText-1), "p"}, 2},
+		"longer":        {[]string{"p", strings.Repeat("p", maxRecordedText), "p"}, 1},
+		"longer, alone": {[]string{strings.Repeat("p", maxRecordedText+1)}, 0},
+	} {
+		r := PointRecord{DamagedAt: time.Unix(1, 0).UTC(), DamagedPaths: c.paths, DamagedMore: 5}
+		got, err := decode(r.encode(vault, point))
+		if err != nil || len(got.DamagedPaths) != c.want || got.DamagedMore != uint64(5+len(c.paths)-c.want) {
+			t.Errorf("%s: %d paths and %d more, %v, want %d of %d", name, len(got.DamagedPaths), got.DamagedMore, err, c.want, len(c.paths))
+		}
+	}
+	bare := (&PointRecord{}).encode(vault, point)
+	for name, extra := range map[string][]byte{
+		"more paths":   bytes.Repeat(field.Append(nil, 37, "p"), maxRecordedPaths+1),
+		"longer paths": field.Append(field.Append(nil, 37, "p"), 37, strings.Repeat("p", maxRecordedText)),
+	} {
+		if _, err := decode(slices.Concat(bare, extra)); !errors.Is(err, ErrDamaged) {
+			t.Errorf("state with %s than there may be = %v, want ErrDamaged", name, err)
+		}
+	}
+	if got, err := decode(slices.Concat(bare, field.Append(nil, 40, "of a later version"))); err != nil || !cmp.Equal(got, PointRecord{}) {
+		t.Errorf("state with a field of a later version = %+v, %v, want it to be ignored", got, err)
 	}
 }
 

@@ -215,3 +215,17 @@ func ChangeRefset(ctx context.Context, v *Vault, id PointID, in pack.ID, slot in
 	}
 	return v.putRefset(ctx, refsetName(id, 2), set)
 }
+
+// Refresh reads what is new in the ledger.
+func (v *Vault) Refresh(ctx context.Context) error { return v.catalog.refresh(ctx) }
+
+// LiveSegments returns how many segments are known, loaded and not replaced.
+func (v *Vault) LiveSegments() (n int) {
+	live := v.catalog.liveSegments()
+	for _, o := range live {
+		if v.catalog.loaded(o.ID) {
+			n++
+		}
+	}
+	return n
+}

@@ -41,7 +41,7 @@ func (b *badPack) add(slot int) {
 }
 
 // loadDamages takes over what the ledger knows about damaged packs. A revision that was read before has nothing new. The
-// caller holds refreshing.
+// caller holds turn.
 func (c *catalog) loadDamages(ctx context.Context, revision uint64) error {
 	if revision == c.revision {
 		return nil

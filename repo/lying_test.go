@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/lockfast/lockfast/blob"
@@ -98,24 +99,24 @@ func TestLists_ThatHideATornRefset(t *testing.T) {
 	}
 }
 
-// lie is a kind of list that a store may give.
-func (m *model) lie(s *fault.Store) {
+// lie has a store give lists of a kind that stores may give.
+func lie(rnd *rand.Rand, s *fault.Store) {
 	s.Clear()
-	kind := []fault.Kind{fault.Stale, fault.Stale, fault.Lag, fault.Linger, fault.Repeat, fault.Unsorted}[m.IntN(6)]
-	s.Add(fault.Rule{Op: fault.List, Kind: kind, N: int64(m.IntN(12))})
+	kind := []fault.Kind{fault.Stale, fault.Stale, fault.Lag, fault.Linger, fault.Repeat, fault.Unsorted}[rnd.IntN(6)]
+	s.Add(fault.Rule{Op: fault.List, Kind: kind, N: int64(rnd.IntN(12))})
 }
 
 func lyingHistory(ctx context.Context, seed uint64) (failed int, err error) {
 	m := &model{machine: newMachine(0, cutBefore), generator: newGenerator(seed), lines: map[int]line{}}
 	liar := fault.New(mem.New())
 	m.store = liar
-	m.lie(liar)
+	lie(m.Rand, liar)
 	if m.v, err = m.machine.open(ctx); err != nil {
 		return failed, err
 	}
 	defer func() { m.v.Close() }()
 	for step := range 8 + m.IntN(20) {
-		m.lie(liar)
+		lie(m.Rand, liar)
 		if m.IntN(6) == 0 {
 			m.mu.Lock()
 			m.at, m.mode = m.steps+1+m.IntN(25), cutMode(m.IntN(int(cutModes)))

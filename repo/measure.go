@@ -201,8 +201,8 @@ func (v *Vault) account(ctx context.Context, held func(PointID) bool) (*account,
 
 // atRevision returns the revision of the ledger that the catalog has.
 func (c *catalog) atRevision() uint64 {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	return c.revision
 }
 

@@ -279,8 +279,8 @@ func (v *Vault) putSegment(ctx context.Context, s SessionID, level int, built in
 
 // adopt adds a segment that this process has just registered.
 func (c *catalog) adopt(id ID, level int, s *index.Segment) {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	_, loaded := c.segments[id]
 	if merged := c.segmentRow[id].State == ObjectRetired; !loaded && !merged {
 		c.segments[id] = level

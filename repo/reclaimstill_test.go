@@ -45,8 +45,8 @@ func (s *standstill) before(ctx context.Context, what string) {
 	}
 }
 
-// ofAll reports whether a call reads what is new in the ledger, or the segment that it names. One session of a process does it
-// for all; who needs it meanwhile, waits for that call instead of making the same one.
+// ofAll reports whether a call reads what is new in the ledger, or the segment that it names. One session of a process does that
+// at a time; who needs it meanwhile, waits for that call as long as its context lasts, and then makes its own.
 func ofAll(what string) bool {
 	return what == "ledger changes" || what == "ledger damages" || strings.HasPrefix(what, "get x/")
 }

@@ -59,7 +59,17 @@ type PointRecord struct {
 	Restored                   time.Time
 	StatusAt                   time.Time
 	Address                    map[string]string // of the resource, in the words of whoever declared it
+	DamagedAt                  time.Time         // when damage of it was found first
+	DamagedPaths               []string          // that it misses, for people; what exceeds the limits of the format is only counted
+	DamagedMore                uint64            // further ones
+	DamagedUnknown             bool              // a part of its tree cannot be read
 }
+
+// Limits of the paths that the state of a recovery point names as damaged.
+const (
+	maxRecordedPaths = 100
+	maxRecordedText  = 64 << 10 // bytes in all
+)
 
 // appendPairs adds a field for each entry of a map, in the order of the keys.
 func appendPairs(b []byte, tag uint64, m map[string]string) []byte {
@@ -213,7 +223,26 @@ func (s *PointRecord) encode(vault [16]byte, point PointID) []byte {
 	b = field.AppendTime(b, 32, s.Restored)
 	b = field.AppendTime(b, 33, s.StatusAt)
 	b = field.Append(b, 34, vault[:])
-	return appendPairs(b, 35, s.Address)
+	b = appendPairs(b, 35, s.Address)
+	return s.appendDamage(b)
+}
+
+// appendDamage adds what is known to be damaged, of the paths as many as fit.
+func (s *PointRecord) appendDamage(b []byte) []byte {
+	b = field.AppendTime(b, 36, s.DamagedAt)
+	named, text := 0, 0
+	for _, path := range s.DamagedPaths {
+		if text += len(path); named == maxRecordedPaths || text > maxRecordedText {
+			break
+		}
+		b = field.Append(b, 37, path)
+		named++
+	}
+	b = appendCount(b, 38, s.DamagedMore+uint64(len(s.DamagedPaths)-named))
+	if s.DamagedUnknown {
+		b = field.AppendUint(b, 39, 1)
+	}
+	return b
 }
 
 // decodePointRecord reads the state of a recovery point; name is that of its object.
@@ -222,10 +251,12 @@ func decodePointRecord(name blob.Name, vault [16]byte, point PointID, generation
 	texts := map[uint64]*string{3: &s.Status, 4: &s.ARN, 5: &s.ResourceARN, 15: &s.RoleARN, 16: &s.Plan, 17: &s.PlanVersion,
 		18: &s.Rule, 19: &s.ParentARN, 20: &s.ResourceType, 21: &s.ResourceName, 22: &s.Job, 25: &s.StatusMessage,
 		26: &s.SourceVaultARN, 27: &s.Member}
-	counts := map[uint64]*uint64{2: &s.Generation, 7: &s.ColdAfterDays, 8: &s.DeleteAfter, 30: &s.LogicalBytes, 31: &s.StoredBytes}
+	counts := map[uint64]*uint64{2: &s.Generation, 7: &s.ColdAfterDays, 8: &s.DeleteAfter, 30: &s.LogicalBytes, 31: &s.StoredBytes,
+		38: &s.DamagedMore}
 	times := map[uint64]*time.Time{6: &s.Created, 9: &s.ColdAt, 10: &s.DeleteAt, 12: &s.RetainedUntil, 23: &s.Initiated,
-		24: &s.Completed, 32: &s.Restored, 33: &s.StatusAt}
+		24: &s.Completed, 32: &s.Restored, 33: &s.StatusAt, 36: &s.DamagedAt}
 	pairs := map[uint64]*map[string]string{13: &s.Tags, 14: &s.Holds, 28: &s.Restore, 29: &s.SourceTags, 35: &s.Address}
+	text := 0 // bytes of the paths that are damaged
 	r := field.Reader{Data: plain}
 	for r.Next() {
 		switch r.Tag {
@@ -235,6 +266,13 @@ func decodePointRecord(name blob.Name, vault [16]byte, point PointID, generation
 			s.setFlags(r.Uint())
 		case 34:
 			owner = r.ID()
+		case 37:
+			if text += len(r.Value); len(s.DamagedPaths) == maxRecordedPaths || text > maxRecordedText {
+				return s, chunk.Damaged(string(name), "it names more damaged paths than a state may")
+			}
+			s.DamagedPaths = append(s.DamagedPaths, string(r.Value))
+		case 39:
+			s.DamagedUnknown = r.Uint()&1 != 0
 		default:
 			readField(&r, texts, counts, times, pairs)
 		}

@@ -147,8 +147,8 @@ func readable(s ObjectState) bool { return s == ObjectLive || s == ObjectCondemn
 // or because a reclaim that did not end has replaced them. A segment rebuilt in memory, because one is damaged, is among the
 // former. All of those are to be written anew if one is damaged, or was read only with its parity.
 func (c *catalog) mergeable() (segments []*index.Segment, useless []ID, renew bool) {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	segments = c.set.Segments()
 	held := make(map[ID]bool, len(segments))
 	for _, s := range segments {
@@ -168,8 +168,8 @@ func (c *catalog) mergeable() (segments []*index.Segment, useless []ID, renew bo
 
 // loaded reports whether a segment is one of the ledger, and not one that was rebuilt in memory.
 func (c *catalog) loaded(id ID) bool {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	_, ok := c.segments[id]
 	return ok
 }

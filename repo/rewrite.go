@@ -265,8 +265,8 @@ func (r *reclaim) outlived(epoch uint64) bool {
 
 // retired returns the retired packs and segments that are not forgotten.
 func (c *catalog) retired() ([]packRow, []Object) {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	var packs []packRow
 	for _, row := range c.packs() {
 		if row.state == ObjectRetired && !row.forgotten {
@@ -284,8 +284,8 @@ func (c *catalog) retired() ([]packRow, []Object) {
 
 // forget drops what the ledger forgot.
 func (c *catalog) forget(ids []ID) {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ids {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +23,7 @@ const (
 )
 
 // load reads segments and adds them to the index. A damaged one is replaced by what the trailers of the packs say that
-// nothing else describes, so that the vault stays usable; Check reports it. The caller holds refreshing.
+// nothing else describes, so that the vault stays usable; Check reports it. The caller holds turn.
 func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
 	if len(ids) == 0 {
 		return nil
@@ -45,26 +46,35 @@ func (c *catalog) load(ctx context.Context, ids []ID, lost bool) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	var good []*index.Segment
-	bad := false
-	for i, s := range loaded {
-		if failed[i] != nil {
-			bad = true
-			c.damaged[ids[i]] = failed[i]
-			c.v.log.Warn("index segment is damaged, reading trailers instead", "object", segmentName(levels[i], ids[i]), "error", failed[i])
-			continue
+	damaged := map[ID]error{}
+	for i, err := range failed {
+		if err != nil {
+			damaged[ids[i]] = err
+			c.v.log.Warn("index segment is damaged, reading trailers instead", "object", segmentName(levels[i], ids[i]), "error", err)
 		}
-		c.segments[ids[i]] = levels[i]
-		good = append(good, s)
 	}
-	c.add(good)
-	if bad {
-		return c.rebuild(ctx)
+	c.adoptAll(ids, levels, loaded)
+	if len(damaged) > 0 {
+		return c.rebuild(ctx, damaged)
 	}
 	return nil
 }
 
-// add puts segments into the index and notes the sizes of their packs.
+// adoptAll adds those of the segments that were read and that this process has not added meanwhile, because it made them.
+func (c *catalog) adoptAll(ids []ID, levels []int, read []*index.Segment) {
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
+	var added []*index.Segment
+	for i, s := range read {
+		if _, there := c.segments[ids[i]]; s != nil && !there {
+			c.segments[ids[i]] = levels[i]
+			added = append(added, s)
+		}
+	}
+	c.add(added)
+}
+
+// add puts segments into the index and notes the sizes of their packs. The caller holds indexed.
 func (c *catalog) add(segments []*index.Segment) {
 	if len(segments) == 0 {
 		return
@@ -81,11 +91,13 @@ func (c *catalog) add(segments []*index.Segment) {
 	c.publish()
 }
 
-// unload takes segments out of the index. The caller holds refreshing.
+// unload takes segments out of the index.
 func (c *catalog) unload(ids []ID) {
 	if len(ids) == 0 {
 		return
 	}
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	gone := make([]index.SegmentID, len(ids))
 	for i, id := range ids {
 		gone[i] = index.SegmentID(id)
@@ -110,9 +122,9 @@ func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, er
 	return nil, 0, fmt.Errorf("read %s: %w", segmentName(0, id), blob.ErrNotExist)
 }
 
-// rebuild reads the trailers of the packs that no segment describes into a segment in memory. The caller holds
-// refreshing.
-func (c *catalog) rebuild(ctx context.Context) error {
+// rebuild reads the trailers of the packs that no segment describes into a segment in memory, which stands for damaged ones from
+// then on. The caller holds turn.
+func (c *catalog) rebuild(ctx context.Context, damaged map[ID]error) error {
 	b := index.NewBuilder()
 	for n, r := range c.packs() {
 		if _, ok := c.set.Pack(uint32(n)); ok || r.state != ObjectLive && r.state != ObjectCondemned {
@@ -128,19 +140,23 @@ func (c *catalog) rebuild(ctx context.Context) error {
 		}
 		b.AddPack(index.PackInfo{Info: p.Info, Slots: len(p.Slots)}, p.Slots)
 	}
-	if b.Len() == 0 {
-		return nil
+	var rebuilt []*index.Segment
+	if b.Len() > 0 {
+		built, err := b.Build()
+		if err != nil {
+			return err
+		}
+		s, err := index.Open("rebuilt index", built.Plain)
+		if err != nil {
+			return err
+		}
+		rebuilt = append(rebuilt, s)
 	}
-	c.rebuilt = true
-	built, err := b.Build()
-	if err != nil {
-		return err
-	}
-	s, err := index.Open("rebuilt index", built.Plain)
-	if err != nil {
-		return err
-	}
-	c.add([]*index.Segment{s})
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
+	maps.Copy(c.damaged, damaged) // no sooner: a reclaim replaces them by what the index holds
+	c.rebuilt = c.rebuilt || len(rebuilt) > 0
+	c.add(rebuilt)
 	return nil
 }
 
@@ -161,7 +177,7 @@ func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
 	return p, err
 }
 
-// refreshByListing finds packs and segments without a ledger. The caller holds refreshing.
+// refreshByListing finds packs and segments without a ledger. The caller holds turn.
 func (c *catalog) refreshByListing(ctx context.Context) error {
 	rows := map[ID]Object{}
 	for _, prefix := range packPrefixes {
@@ -194,5 +210,5 @@ func (c *catalog) refreshByListing(ctx context.Context) error {
 	if err := c.apply(ctx, changes, true); err != nil {
 		return err
 	}
-	return c.rebuild(ctx) // of a segment that is missing nothing else tells
+	return c.rebuild(ctx, nil) // of a segment that is missing nothing else tells
 }

@@ -141,12 +141,16 @@ func knownName(name blob.Name) bool {
 // none.
 func (v *Vault) describeAll(ctx context.Context) (*Object, error) {
 	c := v.catalog
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
-	if !c.rebuilt {
+	if err := c.turn.take(ctx); err != nil {
+		return nil, err
+	}
+	defer c.turn.leave()
+	c.indexed.Lock()
+	rebuilt, loaded := c.rebuilt, slices.Collect(maps.Keys(c.segments))
+	c.indexed.Unlock()
+	if !rebuilt {
 		return nil, nil
 	}
-	loaded := slices.Collect(maps.Keys(c.segments))
 	b := index.NewBuilder()
 	described := v.describedBy(ctx, loaded)
 	for _, r := range c.packs() {

@@ -169,8 +169,8 @@ func (r *reclaim) listPoints(ctx context.Context) (manifests, refsets map[PointI
 
 // reservedBy returns the names that ended sessions reserved and never registered.
 func (c *catalog) reservedBy(ended map[SessionID]bool) []blob.Name {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	var out []blob.Name
 	for _, row := range c.packs() {
 		if row.state == ObjectReserved && ended[row.session] {
@@ -189,8 +189,8 @@ func (c *catalog) reservedBy(ended map[SessionID]bool) []blob.Name {
 
 // forgetReserved drops what the ledger forgot of ended sessions.
 func (c *catalog) forgetReserved(ended map[SessionID]bool) {
-	c.refreshing.Lock()
-	defer c.refreshing.Unlock()
+	c.indexed.Lock()
+	defer c.indexed.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.rows {

@@ -504,3 +504,62 @@ func TestServe_RefusesADatabaseThatIsBeingRebuilt(t *testing.T) {
 		t.Errorf("Open = %v, want it to ask for the rebuild to be repeated", err)
 	}
 }
+
+// TestRebuild_KeepsMarksOfDamage loses the database while a recovery point is known to be damaged, and again when it was healed.
+func TestRebuild_KeepsMarksOfDamage(t *testing.T) {
+	t.Parallel()
+	o := options(t, t.TempDir())
+	o.Config.Store = filepath.Join(t.TempDir(), "store")
+	f := start(t, o)
+	f.vault("home")
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"lost": random(1, 3<<20), "kept": "1"})
+	arn := own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: &home, Type: "EFS"}).ResourceArn
+	bad := f.backup("home", arn)
+	damage(t, o.Config.Store, "d")
+	known := func() *lockfastapi.RecoveryPointDamage {
+		t.Helper()
+		list := own(f, lockfastapi.ListRecoveryPoints, &lockfastapi.ListRecoveryPointsInput{RecoveryPointArn: &bad}).RecoveryPoints
+		if len(list) != 1 {
+			t.Fatalf("ListRecoveryPoints = %v, want %s", list, bad)
+		}
+		return list[0].Damage
+	}
+	verify := func() {
+		t.Helper()
+		f.ended(own(f, lockfastapi.StartVerification, &lockfastapi.StartVerificationInput{BackupVaultName: "home"}).TaskId)
+	}
+	rebuild := func() {
+		t.Helper()
+		f.written()
+		f.stop()
+		l := &lost{options: o}
+		r, report, err := l.rebuild(t, filepath.Join(t.TempDir(), "new"), "sqlite")
+		if err != nil || len(report.Damaged)+len(report.Assumed) > 0 {
+			t.Fatalf("Rebuild = %+v, %v, want nothing amiss", report, err)
+		}
+		again := options(t, r.Config.Data)
+		again.Config = r.Config
+		o = again
+		f = start(t, o)
+	}
+	verify()
+	marked := known()
+	if marked == nil || !slices.Contains(marked.Paths, "lost") || slices.Contains(marked.Paths, "kept") {
+		t.Fatalf("damage after a verification = %+v, want lost", marked)
+	}
+	rebuild()
+	if diff := cmp.Diff(marked, known()); diff != "" {
+		t.Errorf("damage after a rebuild (-before +after):\n%s", diff)
+	}
+	verify() // a rebuilt database does not know which pack it is
+	f.healthy(arn, f.backup("home", arn))
+	verify()
+	if d := known(); d != nil {
+		t.Fatalf("damage after a backup that read everything again, and a verification = %+v", d)
+	}
+	rebuild()
+	if d := known(); d != nil {
+		t.Errorf("damage after it was healed, and a rebuild = %+v", d)
+	}
+}

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,13 +67,13 @@ func (p Point) statusMessage() *string {
 	return some(strings.TrimPrefix(strings.TrimSuffix(p.StatusMessage+"; "+p.message(), "; "), "; "))
 }
 
-// MarkDamaged notes which recovery points of a vault are damaged. With all set, it drops the marks of those that are not
-// given: nothing else is damaged. A recovery point that is marked already keeps its time.
+// MarkDamaged notes which recovery points of a vault are damaged, and has that written to the store with their states. With all
+// set, it drops the marks of those that are not given: nothing else is damaged. A recovery point that is marked already keeps its time.
 func (s *Service) MarkDamaged(ctx context.Context, vaultUUID string, damaged map[repo.PointID]Damage, all bool) error {
 	changed, err := s.changedDamage(ctx, vaultUUID, damaged, all)
 	for batch := range slices.Chunk(changed, damageBatch) {
 		if err == nil {
-			err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return s.markTx(ctx, tx, batch) })
+			err = s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error { return s.markTx(ctx, tx, vaultUUID, batch) })
 		}
 	}
 	return err
@@ -110,23 +111,42 @@ func (s *Service) changedDamage(ctx context.Context, vaultUUID string, damaged m
 	return changed, err
 }
 
-func (s *Service) markTx(ctx context.Context, tx *meta.Tx, points []Point) error {
+func (s *Service) markTx(ctx context.Context, tx *meta.Tx, vaultUUID string, points []Point) error {
+	if _, err := s.LockTx(ctx, tx, vaultUUID); errors.Is(err, ErrNotFound) {
+		return nil // it was deleted meanwhile, with what is in it
+	} else if err != nil {
+		return err
+	}
 	for _, p := range points {
-		text := ""
-		if !p.DamagedAt.IsZero() {
-			b, err := json.Marshal(p.Damage)
-			if err != nil {
-				return err
-			}
-			text = string(b)
+		text, err := damageColumn(p.Damaged)
+		if err != nil {
+			return err
 		}
 		// By its name in the store, too: another one may have taken the place of what was looked at.
-		if _, err := tx.Exec(ctx, "UPDATE recovery_point SET damaged_at = ?, damage = ? WHERE vault_uuid = ? AND arn = ? AND store_id = ?",
-			micros(p.DamagedAt), text, p.VaultUUID, p.ARN, p.StoreID); err != nil {
+		res, err := tx.Exec(ctx, "UPDATE recovery_point SET damaged_at = ?, damage = ? WHERE vault_uuid = ? AND arn = ? AND store_id = ?",
+			micros(p.DamagedAt), text, vaultUUID, p.ARN, p.StoreID)
+		if err != nil {
 			return fmt.Errorf("record damage of %s: %w", p.ARN, err)
+		}
+		if n, err := res.RowsAffected(); err != nil {
+			return err
+		} else if n == 0 {
+			continue
+		}
+		if err := s.touch(ctx, tx, vaultUUID, p.ARN); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// damageColumn is what the column damage holds.
+func damageColumn(d Damaged) (string, error) {
+	if d.DamagedAt.IsZero() {
+		return "", nil
+	}
+	text, err := json.Marshal(d.Damage)
+	return string(text), err
 }
 
 // damagedIn returns the first recovery points of a vault that are marked as damaged, and how many are.

@@ -35,6 +35,14 @@ func (f *fixture) damage(arn string) (listed *lockfastapi.RecoveryPointDamage, m
 	return list.RecoveryPoints[0].Damage, message, v.DamagedRecoveryPoints
 }
 
+// mark marks recovery points as damaged, and no others.
+func (f *fixture) mark(id string, damaged map[repo.PointID]vault.Damage) {
+	f.t.Helper()
+	if err := f.MarkDamaged(f.ctx, id, damaged, true); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 func TestMarkDamaged(t *testing.T) {
 	run(t, func(t *testing.T, f *fixture) {
 		id := f.vault("home")

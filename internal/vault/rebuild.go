@@ -68,17 +68,21 @@ func (s *Service) RestorePointTx(ctx context.Context, tx *meta.Tx, vaultUUID str
 	if err != nil {
 		return err
 	}
+	damage, err := damageColumn(p.Damaged)
+	if err != nil {
+		return err
+	}
 	_, err = tx.Exec(ctx, `INSERT INTO recovery_point (vault_uuid, arn, account, region, resource_arn, resource_type, resource_name,
 		role_arn, job_id, status, status_message, status_at, created_at, initiated_at, completed_at, restored_at,
 		delete_after_days, delete_at, logical_bytes, stored_bytes, store_id, metadata, source_tags, continuous, source_vault_arn,
 		is_parent, parent_arn, member_id, address, state_version, state_written, state_id,
-		cold_after_days, cold_at, cold_since, created_by, plan_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		cold_after_days, cold_at, cold_since, created_by, plan_id, damaged_at, damage)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		p.VaultUUID, p.ARN, p.Account, p.Region, p.ResourceARN, p.ResourceType, p.ResourceName, p.RoleARN, p.JobID, p.Status,
 		p.StatusMessage, micros(p.StatusAt), micros(p.CreatedAt), micros(p.InitiatedAt), micros(p.CompletedAt), micros(p.RestoredAt),
 		p.DeleteAfterDays, micros(p.DeleteAt), p.LogicalBytes, p.StoredBytes, p.StoreID, encoded[0], encoded[1], p.Continuous,
 		p.SourceVaultARN, p.IsParent, p.ParentARN, p.MemberID, encoded[2], p.State.Version, p.State.Written, p.State.ID,
-		p.ColdAfterDays, micros(p.ColdAt), micros(p.ColdSince), createdBy, planID)
+		p.ColdAfterDays, micros(p.ColdAt), micros(p.ColdSince), createdBy, planID, micros(p.DamagedAt), damage)
 	if err != nil {
 		return fmt.Errorf("restore recovery point %s: %w", p.ARN, err)
 	}
@@ -109,6 +113,9 @@ func pointOf(v Vault, f repo.FoundPoint, r repo.PointRecord) Point {
 		}
 	}
 	p.CreatedBy = creatorOf(v, r)
+	if !r.DamagedAt.IsZero() {
+		p.Damaged = Damaged{r.DamagedAt, Damage{Paths: r.DamagedPaths, More: int64(r.DamagedMore), Unknown: r.DamagedUnknown}}
+	}
 	if p.LogicalBytes == 0 {
 		p.LogicalBytes = int64(r.LogicalBytes)
 	}

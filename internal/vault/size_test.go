@@ -143,25 +143,31 @@ func TestSetMeasure_LeavesNewerOnesAlone(t *testing.T) {
 	})
 }
 
+// migrationsBefore returns the migrations that a database of an earlier version has seen.
+func migrationsBefore(t *testing.T, number string) meta.MigrationSet {
+	t.Helper()
+	earlier := fstest.MapFS{}
+	files := vault.Migrations().Files
+	names, err := fs.Glob(files, "migration/*.sql")
+	for _, name := range names {
+		if name < "migration/"+number && err == nil {
+			earlier[name] = &fstest.MapFile{}
+			earlier[name].Data, err = fs.ReadFile(files, name)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return meta.MigrationSet{Package: "vault", Files: earlier}
+}
+
 // A database that an earlier version has measured may hold wrong sizes.
 func TestMigrations_HaveEverythingMeasuredOnce(t *testing.T) {
 	t.Parallel()
 	metatest.Each(t, func(t *testing.T, create func(*testing.T) string) {
-		earlier := fstest.MapFS{}
-		files := vault.Migrations().Files
-		names, err := fs.Glob(files, "migration/*.sql")
-		for _, name := range names {
-			if name < "migration/0382" && err == nil {
-				earlier[name] = &fstest.MapFile{}
-				earlier[name].Data, err = fs.ReadFile(files, name)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		db := metatest.Open(t, meta.Options{URL: create(t)}, meta.MigrationSet{Package: "vault", Files: earlier}, events.Migrations())
+		db := metatest.Open(t, meta.Options{URL: create(t)}, migrationsBefore(t, "0382"), events.Migrations())
 		const id = "00000000-0000-4000-8000-000000000000"
-		err = db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+		err := db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
 			_, err := tx.Exec(ctx, `INSERT INTO vault (uuid, account, region, name, creator_request_id, request, created_at, point_count, deleting_since)
 				VALUES (?, ?, ?, 'home', '', '', 0, 0, 0)`, id, account, region)
 			if err == nil {

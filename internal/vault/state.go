@@ -315,6 +315,10 @@ func recordOf(p Point, tags map[string]string) repo.PointRecord {
 	if p.Status == Deleting {
 		r.StatusAt = p.StatusAt
 	}
+	if !p.DamagedAt.IsZero() {
+		r.DamagedAt, r.DamagedPaths = p.DamagedAt, p.Damage.Paths
+		r.DamagedMore, r.DamagedUnknown = uint64(p.Damage.More), p.Damage.Unknown
+	}
 	return r
 }
 

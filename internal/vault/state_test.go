@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lockfast/lockfast/internal/backupapi"
+	"github.com/lockfast/lockfast/internal/events"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/meta/metatest"
 	"github.com/lockfast/lockfast/internal/vault"
 	"github.com/lockfast/lockfast/repo"
 )
@@ -213,6 +216,7 @@ func TestRestore_IsTheInverseOfWriting(t *testing.T) {
 		f.stated()
 		id := f.vault("home")
 		arn := f.completed(id, 1)
+		f.mark(id, map[repo.PointID]vault.Damage{repo.PointID(completion(1).StoreID): {Paths: []string{"b", "a"}, More: 3, Unknown: true}})
 		u := f.unwritten(id)
 		before, err := f.Point(f.ctx, id, arn)
 		if err != nil {
@@ -246,6 +250,75 @@ func TestRestore_IsTheInverseOfWriting(t *testing.T) {
 		}
 		if _, again := f.Vault(f.ctx, id); again != nil {
 			t.Error(again)
+		}
+	})
+}
+
+// A mark of damage is in the state of its recovery point from the moment in which it is set to that in which it is dropped.
+func TestMarkDamaged_ChangesTheState(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		f.stated()
+		id := f.vault("home")
+		f.completed(id, 1)
+		f.completed(id, 2)
+		f.unwritten(id)
+		point := repo.PointID(completion(1).StoreID)
+		found := f.clock.now()
+		for i, step := range []struct {
+			damaged map[repo.PointID]vault.Damage
+			want    repo.PointRecord // what it says of damage
+		}{
+			{map[repo.PointID]vault.Damage{point: {Paths: []string{"a"}, More: 7}},
+				repo.PointRecord{DamagedAt: found, DamagedPaths: []string{"a"}, DamagedMore: 7}},
+			{map[repo.PointID]vault.Damage{point: {Unknown: true}}, repo.PointRecord{DamagedAt: found, DamagedUnknown: true}},
+			{nil, repo.PointRecord{}},
+		} {
+			f.mark(id, step.damaged)
+			f.clock.add(time.Hour)
+			u := f.unwritten(id)
+			if len(u.Points) != 1 || u.Points[0].ID != point {
+				t.Fatalf("step %d: UnwrittenStates = %+v, want that of the marked recovery point", i, u)
+			}
+			r := u.Points[0].Record
+			got := repo.PointRecord{DamagedAt: r.DamagedAt, DamagedPaths: r.DamagedPaths, DamagedMore: r.DamagedMore, DamagedUnknown: r.DamagedUnknown}
+			if diff := cmp.Diff(step.want, got); diff != "" {
+				t.Errorf("step %d: state of damage (-want +got):\n%s", i, diff)
+			}
+			f.mark(id, step.damaged)
+			if u := f.unwritten(id); len(u.Points) > 0 {
+				t.Errorf("step %d: UnwrittenStates = %+v after the same mark again, want none", i, u)
+			}
+		}
+		if err := f.MarkDamaged(f.ctx, "00000000-0000-4000-8000-000000000009", map[repo.PointID]vault.Damage{point: {}}, true); err != nil {
+			t.Errorf("MarkDamaged in a vault that is gone = %v", err)
+		}
+	})
+}
+
+// Marks that an earlier version has set are in no state.
+func TestMigrations_HaveMarksOfDamageWritten(t *testing.T) {
+	t.Parallel()
+	metatest.Each(t, func(t *testing.T, create func(*testing.T) string) {
+		db := metatest.Open(t, meta.Options{URL: create(t)}, migrationsBefore(t, "0392"), events.Migrations())
+		f := newFixture(t, db, 0)
+		f.stated()
+		id := f.vault("home")
+		f.completed(id, 1)
+		arn := f.completed(id, 2)
+		f.unwritten(id)
+		f.unwritten(id) // nobody is at work on them any more
+		f.update(func(ctx context.Context, tx *meta.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE recovery_point SET damaged_at = 5, damage = '{\"paths\":[\"a\"]}' WHERE arn = ?", arn)
+			return err
+		})
+		if err := db.Migrate(t.Context(), vault.Migrations(), events.Migrations()); err != nil {
+			t.Fatal(err)
+		}
+		if ids, err := f.UnwrittenVaults(f.ctx); err != nil || !slices.Equal(ids, []string{id}) {
+			t.Errorf("UnwrittenVaults = %v, %v, want %s", ids, err, id)
+		}
+		if u := f.unwritten(id); len(u.Points) != 1 || u.Points[0].ARN != arn || !slices.Equal(u.Points[0].Record.DamagedPaths, []string{"a"}) {
+			t.Errorf("UnwrittenStates = %+v, want that of %s with its damage", u, arn)
 		}
 	})
 }

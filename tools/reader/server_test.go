@@ -51,7 +51,8 @@ func pointTags(s *repo.PointRecord) map[string]any {
 	return tagged(nil, s.Generation, s.Status, s.ARN, s.ResourceARN, s.Created, s.ColdAfterDays, s.DeleteAfter, s.ColdAt,
 		s.DeleteAt, bits(s.OptedIn, s.Cold, s.Parent, s.Continuous), s.RetainedUntil, s.Tags, s.Holds, s.RoleARN, s.Plan,
 		s.PlanVersion, s.Rule, s.ParentARN, s.ResourceType, s.ResourceName, s.Job, s.Initiated, s.Completed, s.StatusMessage,
-		s.SourceVaultARN, s.Member, s.Restore, s.SourceTags, s.LogicalBytes, s.StoredBytes, s.Restored, s.StatusAt, nil, s.Address)
+		s.SourceVaultARN, s.Member, s.Restore, s.SourceTags, s.LogicalBytes, s.StoredBytes, s.Restored, s.StatusAt, nil, s.Address,
+		s.DamagedAt, s.DamagedPaths, s.DamagedMore, bits(s.DamagedUnknown))
 }
 
 // tagged returns values by tag, the first of which is 1; nil and zero ones are left out.
@@ -68,6 +69,10 @@ func tagged(values ...any) map[string]any {
 				continue
 			}
 		case map[string]string:
+			if len(v) == 0 {
+				continue
+			}
+		case []string:
 			if len(v) == 0 {
 				continue
 			}
@@ -206,6 +211,31 @@ func TestGoldenVault_StatesSayTheSame(t *testing.T) {
 	}
 	stdout, _ := run(t, 0, "states", filepath.Join(dir, "store"), filepath.Join(dir, "test-root.key"))
 	if d := cmp.Diff(normal(t, want), normal(t, []byte(stdout))); d != "" {
+		t.Errorf("states by the reader (-want +got):\n%s", d)
+	}
+}
+
+// TestReader_ReadsMarksOfDamage marks a recovery point in a copy of the golden vault, which was made before states had such marks.
+func TestReader_ReadsMarksOfDamage(t *testing.T) {
+	t.Parallel()
+	dir, s, v := server(t)
+	ledger := localledger.New(localledger.Options{})
+	try(t, ledger.TakeOver(t.Context(), v))
+	root := filepath.Join(dir, "test-root.key")
+	to, err := repo.Open(t.Context(), s, ledger, rootKey(t, root), repo.Options{})
+	try(t, err)
+	defer to.Close()
+	try(t, v.Survey(t.Context(), func(p repo.FoundPoint) error {
+		r := p.State.State
+		r.Generation = p.State.Highest + 1
+		r.DamagedAt, r.DamagedPaths, r.DamagedMore, r.DamagedUnknown = at(20), []string{"b", "\u00fc"}, 9, true
+		_, err := to.PutPointState(t.Context(), p.ID, *r)
+		return err
+	}))
+	want, err := json.Marshal(states(t, v))
+	try(t, err)
+	stdout, _ := run(t, 0, "states", filepath.Join(dir, "store"), root)
+	if d := cmp.Diff(normal(t, want), normal(t, []byte(stdout))); d != "" || !strings.Contains(stdout, "\"37\"") {
 		t.Errorf("states by the reader (-want +got):\n%s", d)
 	}
 }

@@ -4,7 +4,8 @@ from primitive import Damaged, fields, pair, time, whole_integer
 
 VAULT = ""  # stands for the vault itself where recovery points have their ids
 STATUS, ARN, RESOURCE, CREATED, FLAGS, SIZE = 3, 4, 5, 6, 11, 30
-_GENERATION, _OWNER = 2, 34
+_GENERATION, _OWNER, _DAMAGED = 2, 34, 37
+_MAX_DAMAGED, _MAX_DAMAGED_TEXT = 100, 65_536
 _PARENT = 4
 
 
@@ -12,19 +13,23 @@ def _pairs(values):
     return {key.decode(): value.decode() for key, value in map(pair, values)}
 
 
-def _kinds(texts, integers, times, pairs):
+def _texts(values):
+    return [value.decode() for value in values]
+
+
+def _kinds(texts, integers, times, pairs, lists=()):
     """Returns how the values of a tag are decoded."""
     one = {tag: decode for tags, decode in ((texts, bytes.decode), (integers, whole_integer), (times, time))
            for tag in tags}
     return {**{tag: lambda values, decode=decode: decode(values[0]) for tag, decode in one.items()},
-            **{tag: _pairs for tag in pairs}}
+            **{tag: _pairs for tag in pairs}, **{tag: _texts for tag in lists}}
 
 
 _OF_VAULT = _kinds(
     texts=(3, 4, 5, 11, 12, 14, 17, 18), integers=(2, 7, 8, 10, 19), times=(6, 9), pairs=(13, 15, 16, 20))
 _OF_POINT = _kinds(
-    texts=(3, 4, 5, *range(15, 23), 25, 26, 27), integers=(2, 7, 8, 11, 30, 31),
-    times=(6, 9, 10, 12, 23, 24, 32, 33), pairs=(13, 14, 28, 29, 35))
+    texts=(3, 4, 5, *range(15, 23), 25, 26, 27), integers=(2, 7, 8, 11, 30, 31, 38, 39),
+    times=(6, 9, 10, 12, 23, 24, 32, 33, 36), pairs=(13, 14, 28, 29, 35), lists=(37,))
 
 
 def read(vault, name):
@@ -36,6 +41,8 @@ def read(vault, name):
         point, _, generation = name[2:].partition("-")
         owner, kinds = values[1][0].hex() == point and values[_OWNER][0] == vault.uuid, _OF_POINT
     out = {tag: kinds[tag](found) for tag, found in values.items() if tag in kinds}
+    if len(values.get(_DAMAGED, ())) > _MAX_DAMAGED or sum(map(len, values.get(_DAMAGED, ()))) > _MAX_DAMAGED_TEXT:
+        raise Damaged("names more damaged paths than a state may")
     if not owner or out[_GENERATION] != int(generation):
         raise Damaged("is of another name, generation or vault")
     return out
