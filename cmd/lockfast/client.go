@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lockfast/lockfast/internal/restjson"
@@ -108,13 +109,15 @@ func answers(ctx context.Context, c *http.Client, base string) bool {
 	return probe(ctx, c, base) == nil
 }
 
-// newHTTP returns an HTTP client of its own. A certificate file makes it accept exactly that certificate, whatever
+// newHTTP returns an HTTP client of its own for a server. A certificate file makes it accept exactly that certificate, whatever
 // names are in it: the address of a server on this host was read from the server's own data directory.
-func newHTTP(certificate string) (*http.Client, error) {
+func newHTTP(server, certificate string) (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
 	t.MaxIdleConnsPerHost = 8
-	if certificate != "" {
+	switch bundle := os.Getenv("AWS_CA_BUNDLE"); {
+	case !strings.HasPrefix(server, "https:"): // parsing all authorities of a system takes milliseconds
+	case certificate != "":
 		data, err := os.ReadFile(certificate)
 		if err != nil {
 			return nil, fmt.Errorf("read the server's certificate: %w", err)
@@ -132,7 +135,7 @@ func newHTTP(certificate string) (*http.Client, error) {
 				return nil
 			},
 		}
-	} else if bundle := os.Getenv("AWS_CA_BUNDLE"); bundle != "" {
+	case bundle != "":
 		data, err := os.ReadFile(bundle)
 		if err != nil {
 			return nil, fmt.Errorf("read AWS_CA_BUNDLE: %w", err)

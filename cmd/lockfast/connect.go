@@ -71,11 +71,11 @@ func (a *app) connectTo(ctx context.Context, name, from string) (*client, error)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, usagef("%s: %q is not the URL of a server, such as http://127.0.0.1:9480", from, name)
 	}
-	h, err := newHTTP("")
+	base := strings.TrimRight(u.Scheme+"://"+u.Host, "/")
+	h, err := newHTTP(base, "")
 	if err != nil {
 		return nil, err
 	}
-	base := strings.TrimRight(u.Scheme+"://"+u.Host, "/")
 	if err := probe(ctx, h, base); err != nil {
 		return nil, fmt.Errorf("no Lockfast server answers at %s (from %s); start one with `lockfast serve`: %w", base, from, err)
 	}
@@ -105,7 +105,7 @@ func (a *app) connectHere(ctx context.Context) (*client, error) {
 	if dead {
 		return nil, nil
 	}
-	h, err := newHTTP(addr.Certificate)
+	h, err := newHTTP(addr.URL, addr.Certificate)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (a *app) startPrivate(cmd *cobra.Command) (*client, error) {
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}
-	h, err := newHTTP("")
+	h, err := newHTTP(s.Address().URL, "")
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}

@@ -85,19 +85,34 @@ reason; delete it again once the role allows it. That of a group goes after thos
 	return cmd
 }
 
-// deleteAll deletes recovery points, those of groups last.
+// deleteAll deletes recovery points, those of groups last. All that are as high are asked for before any of them is waited for, so
+// that a server can destroy them together.
 func (a *app) deleteAll(ctx context.Context, c *client, arns []string, vault string) error {
+	var order []string
 	points := map[string]*lockfastapi.RecoveryPoint{}
 	for _, arn := range arns {
+		if points[arn] != nil {
+			continue // named twice
+		}
 		p, err := c.at(arn).findPoint(ctx, arn, vault)
 		if err != nil {
 			return err
 		}
-		points[arn] = p
+		points[arn], order = p, append(order, arn)
 	}
-	order := slices.Clone(arns)
 	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(height(points[x]), height(points[y])) })
-	return a.over(order, func(arn string) error { return a.delete(ctx, c.at(arn), points[arn]) })
+	asked := map[string]error{} // what came of it
+	return a.over(order, func(arn string) error {
+		for _, next := range order {
+			if _, done := asked[next]; !done && height(points[next]) == height(points[arn]) {
+				asked[next] = requestDeletion(ctx, c.at(next), points[next])
+			}
+		}
+		if err := asked[arn]; err != nil {
+			return err
+		}
+		return a.finishDeletion(ctx, c.at(arn), points[arn])
+	})
 }
 
 // height is 0 for what has data, 1 for a group in a group, and 2 for a group that is in none.
@@ -111,12 +126,17 @@ func height(p *lockfastapi.RecoveryPoint) int {
 	return 2
 }
 
-func (a *app) delete(ctx context.Context, c *client, p *lockfastapi.RecoveryPoint) error {
+func requestDeletion(ctx context.Context, c *client, p *lockfastapi.RecoveryPoint) error {
 	in := &backupapi.DeleteRecoveryPointInput{BackupVaultName: p.BackupVaultName, RecoveryPointArn: p.RecoveryPointArn}
 	if _, err := call(ctx, c, backupapi.DeleteRecoveryPoint, in); err != nil {
 		return fmt.Errorf("delete %s: %w", p.RecoveryPointArn, err)
 	}
-	if err := a.awaitDeletion(ctx, c, in); err != nil {
+	return nil
+}
+
+// finishDeletion waits for a deletion that was asked for, and says what came of it.
+func (a *app) finishDeletion(ctx context.Context, c *client, p *lockfastapi.RecoveryPoint) error {
+	if err := a.awaitDeletion(ctx, c, p); err != nil {
 		return err
 	}
 	if a.out.json {
@@ -282,10 +302,10 @@ func (c *client) orItem(ctx context.Context, err error, arn string) error {
 }
 
 // awaitDeletion watches an accepted deletion: the recovery point goes, or stays as EXPIRED with the reason.
-func (a *app) awaitDeletion(ctx context.Context, c *client, in *backupapi.DeleteRecoveryPointInput) error {
+func (a *app) awaitDeletion(ctx context.Context, c *client, p *lockfastapi.RecoveryPoint) error {
 	for start := time.Now(); time.Since(start) < deleteWait; {
 		out, err := call(ctx, c, backupapi.DescribeRecoveryPoint, &backupapi.DescribeRecoveryPointInput{
-			BackupVaultName: in.BackupVaultName, RecoveryPointArn: in.RecoveryPointArn})
+			BackupVaultName: p.BackupVaultName, RecoveryPointArn: p.RecoveryPointArn})
 		if isNotFound(err) {
 			return nil
 		}
@@ -293,7 +313,7 @@ func (a *app) awaitDeletion(ctx context.Context, c *client, in *backupapi.Delete
 			return err
 		}
 		if deref(out.Status) == backupapi.RecoveryPointStatusExpired {
-			return fmt.Errorf("delete %s: the data is kept: %s", in.RecoveryPointArn, deref(out.StatusMessage))
+			return fmt.Errorf("delete %s: the data is kept: %s", p.RecoveryPointArn, deref(out.StatusMessage))
 		}
 		if err := pause(ctx, start); err != nil {
 			return err

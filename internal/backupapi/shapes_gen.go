@@ -5,11 +5,10 @@ package backupapi
 import (
 	"github.com/lockfast/lockfast/internal/wire"
 	"reflect"
-	"regexp"
 )
 
 var (
-	shapeAccountId             = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[0-9]{12}$)\z`)}
+	shapeAccountId             = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: wire.NewPattern(`^[0-9]{12}$`)}
 	shapeAdvancedBackupSetting = &wire.Shape{Name: "AdvancedBackupSetting", Kind: wire.Structure, Type: reflect.TypeFor[AdvancedBackupSetting](), Members: []wire.Member{
 		{Name: "BackupOptions", Shape: shapeBackupOptions},
 		{Name: "ResourceType", Shape: shapeResourceType},
@@ -82,8 +81,8 @@ var (
 	}}
 	shapeBackupJobSummaryList = &wire.Shape{Name: "BackupJobSummaryList", Kind: wire.List, Item: shapeBackupJobSummary}
 	shapeBackupJobsList       = &wire.Shape{Name: "BackupJobsList", Kind: wire.List, Item: shapeBackupJob}
-	shapeBackupOptionKey      = &wire.Shape{Name: "BackupOptionKey", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
-	shapeBackupOptionValue    = &wire.Shape{Name: "BackupOptionValue", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
+	shapeBackupOptionKey      = &wire.Shape{Name: "BackupOptionKey", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_\.]{1,50}$`)}
+	shapeBackupOptionValue    = &wire.Shape{Name: "BackupOptionValue", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_\.]{1,50}$`)}
 	shapeBackupOptions        = &wire.Shape{Name: "BackupOptions", Kind: wire.Map, Key: shapeBackupOptionKey, Item: shapeBackupOptionValue}
 	shapeBackupPlan           = &wire.Shape{Name: "BackupPlan", Kind: wire.Structure, Type: reflect.TypeFor[BackupPlan](), Members: []wire.Member{
 		{Name: "AdvancedBackupSettings", Shape: shapeAdvancedBackupSettings},
@@ -146,7 +145,7 @@ var (
 		{Name: "TargetBackupVaultName", Required: true, Shape: shapeBackupVaultName},
 		{Name: "TargetLogicallyAirGappedBackupVaultArn", Shape: wire.PlainString},
 	}}
-	shapeBackupRuleName   = &wire.Shape{Name: "BackupRuleName", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
+	shapeBackupRuleName   = &wire.Shape{Name: "BackupRuleName", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_\.]{1,50}$`)}
 	shapeBackupRules      = &wire.Shape{Name: "BackupRules", Kind: wire.List, Item: shapeBackupRule}
 	shapeBackupRulesInput = &wire.Shape{Name: "BackupRulesInput", Kind: wire.List, Item: shapeBackupRuleInput}
 	shapeBackupSelection  = &wire.Shape{Name: "BackupSelection", Kind: wire.Structure, Type: reflect.TypeFor[BackupSelection](), Members: []wire.Member{
@@ -157,7 +156,7 @@ var (
 		{Name: "Resources", Shape: shapeResourceArns},
 		{Name: "SelectionName", Required: true, Shape: shapeBackupSelectionName},
 	}}
-	shapeBackupSelectionName        = &wire.Shape{Name: "BackupSelectionName", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
+	shapeBackupSelectionName        = &wire.Shape{Name: "BackupSelectionName", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_\.]{1,50}$`)}
 	shapeBackupSelectionsList       = &wire.Shape{Name: "BackupSelectionsList", Kind: wire.List, Item: shapeBackupSelectionsListMember}
 	shapeBackupSelectionsListMember = &wire.Shape{Name: "BackupSelectionsListMember", Kind: wire.Structure, Type: reflect.TypeFor[BackupSelectionsListMember](), Members: []wire.Member{
 		{Name: "BackupPlanId", Shape: wire.PlainString},
@@ -185,8 +184,8 @@ var (
 		{Name: "VaultState", Shape: shapeVaultState},
 		{Name: "VaultType", Shape: shapeVaultType},
 	}}
-	shapeBackupVaultName           = &wire.Shape{Name: "BackupVaultName", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_]{2,50}$)\z`)}
-	shapeBackupVaultNameOrWildcard = &wire.Shape{Name: "BackupVaultNameOrWildcard", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^(\*|[a-zA-Z0-9\-\_]{2,50})$)\z`)}
+	shapeBackupVaultName           = &wire.Shape{Name: "BackupVaultName", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_]{2,50}$`)}
+	shapeBackupVaultNameOrWildcard = &wire.Shape{Name: "BackupVaultNameOrWildcard", Kind: wire.String, Pattern: wire.NewPattern(`^(\*|[a-zA-Z0-9\-\_]{2,50})$`)}
 	shapeCalculatedLifecycle       = &wire.Shape{Name: "CalculatedLifecycle", Kind: wire.Structure, Type: reflect.TypeFor[CalculatedLifecycle](), Members: []wire.Member{
 		{Name: "DeleteAt", Shape: wire.PlainTimestamp},
 		{Name: "MoveToColdStorageAt", Shape: wire.PlainTimestamp},
@@ -718,9 +717,9 @@ var (
 		{Name: "ControlScope", Shape: shapeControlScope},
 	}}
 	shapeFrameworkControls          = &wire.Shape{Name: "FrameworkControls", Kind: wire.List, Item: shapeFrameworkControl}
-	shapeFrameworkDescription       = &wire.Shape{Name: "FrameworkDescription", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1024)), Pattern: regexp.MustCompile(`\A(?s:.*\S.*)\z`)}
+	shapeFrameworkDescription       = &wire.Shape{Name: "FrameworkDescription", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1024)), Pattern: wire.NewPattern(`.*\S.*`)}
 	shapeFrameworkList              = &wire.Shape{Name: "FrameworkList", Kind: wire.List, Item: shapeFramework}
-	shapeFrameworkName              = &wire.Shape{Name: "FrameworkName", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[a-zA-Z][_a-zA-Z0-9]*)\z`)}
+	shapeFrameworkName              = &wire.Shape{Name: "FrameworkName", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: wire.NewPattern(`[a-zA-Z][_a-zA-Z0-9]*`)}
 	shapeGetBackupPlanFromJSONInput = &wire.Shape{Name: "GetBackupPlanFromJSONInput", Kind: wire.Structure, Type: reflect.TypeFor[GetBackupPlanFromJSONInput](), Members: []wire.Member{
 		{Name: "BackupPlanTemplateJson", Required: true, Shape: wire.PlainString},
 	}}
@@ -1426,9 +1425,9 @@ var (
 		{Name: "ReportPlanName", Shape: shapeReportPlanName},
 		{Name: "ReportSetting", Shape: shapeReportSetting},
 	}}
-	shapeReportPlanDescription = &wire.Shape{Name: "ReportPlanDescription", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1024)), Pattern: regexp.MustCompile(`\A(?s:.*\S.*)\z`)}
+	shapeReportPlanDescription = &wire.Shape{Name: "ReportPlanDescription", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1024)), Pattern: wire.NewPattern(`.*\S.*`)}
 	shapeReportPlanList        = &wire.Shape{Name: "ReportPlanList", Kind: wire.List, Item: shapeReportPlan}
-	shapeReportPlanName        = &wire.Shape{Name: "ReportPlanName", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[a-zA-Z][_a-zA-Z0-9]*)\z`)}
+	shapeReportPlanName        = &wire.Shape{Name: "ReportPlanName", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: wire.NewPattern(`[a-zA-Z][_a-zA-Z0-9]*`)}
 	shapeReportSetting         = &wire.Shape{Name: "ReportSetting", Kind: wire.Structure, Type: reflect.TypeFor[ReportSetting](), Members: []wire.Member{
 		{Name: "Accounts", Shape: shapeStringList},
 		{Name: "FrameworkArns", Shape: shapeStringList},
@@ -1452,7 +1451,7 @@ var (
 		{Name: "TieringDownSettingsInDays", Required: true, Shape: shapeTieringDownSettingsInDays},
 	}}
 	shapeResourceSelections                 = &wire.Shape{Name: "ResourceSelections", Kind: wire.List, Item: shapeResourceSelection}
-	shapeResourceType                       = &wire.Shape{Name: "ResourceType", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
+	shapeResourceType                       = &wire.Shape{Name: "ResourceType", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_\.]{1,50}$`)}
 	shapeResourceTypeList                   = &wire.Shape{Name: "ResourceTypeList", Kind: wire.List, Item: wire.PlainString}
 	shapeResourceTypeManagementPreference   = &wire.Shape{Name: "ResourceTypeManagementPreference", Kind: wire.Map, Key: shapeResourceType, Item: wire.PlainBoolean}
 	shapeResourceTypeOptInPreference        = &wire.Shape{Name: "ResourceTypeOptInPreference", Kind: wire.Map, Key: shapeResourceType, Item: wire.PlainBoolean}
@@ -1775,7 +1774,7 @@ var (
 		{Name: "BackupVaultName", Required: true, Shape: shapeBackupVaultNameOrWildcard},
 		{Name: "ResourceSelection", Required: true, Shape: shapeResourceSelections},
 	}}
-	shapeTieringConfigurationName        = &wire.Shape{Name: "TieringConfigurationName", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9_]{1,200}$)\z`)}
+	shapeTieringConfigurationName        = &wire.Shape{Name: "TieringConfigurationName", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9_]{1,200}$`)}
 	shapeTieringConfigurationsList       = &wire.Shape{Name: "TieringConfigurationsList", Kind: wire.List, Item: shapeTieringConfigurationsListMember}
 	shapeTieringConfigurationsListMember = &wire.Shape{Name: "TieringConfigurationsListMember", Kind: wire.Structure, Type: reflect.TypeFor[TieringConfigurationsListMember](), Members: []wire.Member{
 		{Name: "BackupVaultName", Shape: shapeBackupVaultNameOrWildcard},

@@ -180,5 +180,7 @@ func camel(s string) string {
 
 var javaEscape = regexp.MustCompile(`\\u(10[0-9A-F]{4}|10000|[0-9A-F]{4})`)
 
-// pattern turns a pattern of the model into one of Go that matches the whole string.
-func pattern(p string) string { return `\A(?s:` + javaEscape.ReplaceAllString(p, `\x{$1}`) + `)\z` }
+// pattern turns a pattern of the model into one of Go.
+func pattern(p string) string {
+	return regexp.MustCompile(javaEscape.ReplaceAllString(p, `\x{$1}`)).String()
+}

@@ -10,11 +10,8 @@ import (
 func (e *emitter) shapes() {
 	imports := []string{"github.com/lockfast/lockfast/internal/wire"}
 	for _, sh := range e.Shapes {
-		switch {
-		case sh.Type == "structure":
+		if sh.Type == "structure" {
 			imports = append(imports, "reflect")
-		case sh.Pattern != "":
-			imports = append(imports, "regexp")
 		}
 	}
 	slices.Sort(imports)
@@ -68,7 +65,7 @@ func (e *emitter) shapeBody(name string, sh *shape) string {
 		fmt.Fprintf(&b, ", Max: new(int64(%d))", *sh.Max)
 	}
 	if sh.Pattern != "" {
-		fmt.Fprintf(&b, ", Pattern: regexp.MustCompile(%s)", quote(pattern(sh.Pattern)))
+		fmt.Fprintf(&b, ", Pattern: wire.NewPattern(%s)", quote(pattern(sh.Pattern)))
 	}
 	if sh.Enum != nil {
 		fmt.Fprintf(&b, ", Enum: %#v", sh.Enum)

@@ -6,6 +6,9 @@ import (
 	"embed"
 	"encoding/base32"
 	"encoding/json"
+	"maps"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,35 +21,33 @@ import (
 //go:embed managed/*.json
 var managedFiles embed.FS
 
-// managed holds the managed policies of AWS in the order of their ARNs.
+// managed holds the managed policies of AWS by name. Each is decoded when it is needed first: who starts a server for one command
+// needs one or two.
 var managed = sync.OnceValue(readManaged)
 
-type managedSet struct {
-	list  []ManagedPolicy
-	byARN map[string]*ManagedPolicy
-}
-
-func readManaged() *managedSet {
+func readManaged() map[string]func() ManagedPolicy {
 	entries, err := managedFiles.ReadDir("managed")
 	if err != nil {
 		panic("iam: " + err.Error())
 	}
-	set := &managedSet{byARN: map[string]*ManagedPolicy{}}
+	set := map[string]func() ManagedPolicy{}
 	for _, e := range entries {
-		text, err := managedFiles.ReadFile("managed/" + e.Name())
-		if err != nil {
-			panic("iam: " + err.Error())
-		}
-		p, err := decodeManaged(strings.TrimSuffix(e.Name(), ".json"), text)
-		if err != nil {
-			panic("iam: " + e.Name() + ": " + err.Error())
-		}
-		set.list = append(set.list, p)
-	}
-	for i := range set.list {
-		set.byARN[set.list[i].ARN] = &set.list[i]
+		name := strings.TrimSuffix(e.Name(), ".json")
+		set[name] = sync.OnceValue(func() ManagedPolicy { return mustManaged(name) })
 	}
 	return set
+}
+
+func mustManaged(name string) ManagedPolicy {
+	text, err := managedFiles.ReadFile("managed/" + name + ".json")
+	if err != nil {
+		panic("iam: " + err.Error())
+	}
+	p, err := decodeManaged(name, text)
+	if err != nil {
+		panic("iam: " + name + ": " + err.Error())
+	}
+	return p
 }
 
 func decodeManaged(name string, text []byte) (ManagedPolicy, error) {
@@ -72,12 +73,19 @@ func decodeManaged(name string, text []byte) (ManagedPolicy, error) {
 
 // awsManaged finds a managed policy of AWS.
 func awsManaged(arn string) (ManagedPolicy, bool) {
-	p, ok := managed().byARN[arn]
+	decode, ok := managed()[path.Base(arn)]
 	if !ok {
 		return ManagedPolicy{}, false
 	}
-	return *p, true
+	p := decode()
+	return p, p.ARN == arn
 }
 
-// awsManagedAll returns the managed policies of AWS by their names. It must not be changed.
-func awsManagedAll() []ManagedPolicy { return managed().list }
+// awsManagedAll returns the managed policies of AWS by their names.
+func awsManagedAll() (all []ManagedPolicy) {
+	set := managed()
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		all = append(all, set[name]())
+	}
+	return all
+}

@@ -36,7 +36,8 @@ func (u *keyUses) due(id string, now time.Time) bool {
 	return true
 }
 
-// keyUsed records that a caller uses a permanent access key for a service, see [Service.GetAccessKeyLastUsed].
+// keyUsed records that a caller uses a permanent access key for a service, see [Service.GetAccessKeyLastUsed]. A use that another
+// process recorded is as good: the commands of one host start a server each, and each record waits for a sync.
 func (s *Service) keyUsed(ctx context.Context, c caller.Caller, asked []caller.Access) error {
 	at := time.Now()
 	if c.AccessKeyID == "" || c.Session != nil || !s.keyUses.due(c.AccessKeyID, at) {
@@ -45,7 +46,7 @@ func (s *Service) keyUsed(ctx context.Context, c caller.Caller, asked []caller.A
 	service, _, _ := strings.Cut(asked[0].Action, ":")
 	err := s.db.Update(ctx, func(ctx context.Context, tx *meta.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE iam_access_key SET used_at = ?, used_region = ?, used_service = ? WHERE id = ? AND used_at < ?",
-			meta.Micros(at), c.Region, service, c.AccessKeyID, meta.Micros(at))
+			meta.Micros(at), c.Region, service, c.AccessKeyID, meta.Micros(at.Add(-keyUseEvery)))
 		return err
 	})
 	if err != nil {

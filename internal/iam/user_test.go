@@ -1,6 +1,7 @@
 package iam_test
 
 import (
+	"context"
 	"errors"
 	"regexp"
 	"testing"
@@ -8,7 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockfast/lockfast/internal/caller"
+	"github.com/lockfast/lockfast/internal/iam"
 	"github.com/lockfast/lockfast/internal/iamapi"
+	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/restjson"
 	"github.com/lockfast/lockfast/internal/sigv4"
 	"github.com/lockfast/lockfast/internal/wire"
 )
@@ -288,6 +292,27 @@ func TestGetAccessKeyLastUsed_AfterARequest(t *testing.T) {
 		last := call(a, a.GetAccessKeyLastUsed, iamapi.GetAccessKeyLastUsedInput{AccessKeyId: id}).AccessKeyLastUsed
 		if last.LastUsedDate == nil || last.Region != "eu-west-1" || last.ServiceName != "backup" {
 			t.Errorf("last use = %+v", last)
+		}
+		again := func() string { // by a server that has just started
+			t.Helper()
+			s := iam.New(iam.Options{DB: a.db, Keys: rootKey(a.t), Pager: restjson.NewPager([]byte("key"))})
+			if _, denied := errors.AsType[*wire.Denied](s.Authorize(t.Context(), c, caller.OnAll("iam:ListUsers"))); !denied {
+				t.Fatal("Ann may list users")
+			}
+			return call(a, a.GetAccessKeyLastUsed, iamapi.GetAccessKeyLastUsedInput{AccessKeyId: id}).AccessKeyLastUsed.ServiceName
+		}
+		if service := again(); service != "backup" {
+			t.Errorf("a use at once afterwards was recorded, for %s", service)
+		}
+		err = a.db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE iam_access_key SET used_at = used_at - 960000000")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if service := again(); service != "iam" {
+			t.Errorf("a use 16 minutes later was not recorded: %s", service)
 		}
 	})
 }

@@ -5,7 +5,6 @@ package iamapi
 import (
 	"github.com/lockfast/lockfast/internal/wire"
 	"reflect"
-	"regexp"
 )
 
 var (
@@ -942,55 +941,55 @@ var (
 		{Name: "Tags", Shape: shapeTagListType},
 		{Name: "User", Shape: shapeUser},
 	}}
-	shapeAccessKeyIdType               = &wire.Shape{Name: "accessKeyIdType", Kind: wire.String, Min: new(int64(16)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
+	shapeAccessKeyIdType               = &wire.Shape{Name: "accessKeyIdType", Kind: wire.String, Min: new(int64(16)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]+`)}
 	shapeAccessKeyMetadataListType     = &wire.Shape{Name: "accessKeyMetadataListType", Kind: wire.List, Item: shapeAccessKeyMetadata}
 	shapeAccessKeySecretType           = &wire.Shape{Name: "accessKeySecretType", Kind: wire.String, Sensitive: true}
 	shapeAccountAliasListType          = &wire.Shape{Name: "accountAliasListType", Kind: wire.List, Item: shapeAccountAliasType}
-	shapeAccountAliasType              = &wire.Shape{Name: "accountAliasType", Kind: wire.String, Min: new(int64(3)), Max: new(int64(63)), Pattern: regexp.MustCompile(`\A(?s:[a-z0-9](-?[a-z0-9])+)\z`)}
+	shapeAccountAliasType              = &wire.Shape{Name: "accountAliasType", Kind: wire.String, Min: new(int64(3)), Max: new(int64(63)), Pattern: wire.NewPattern(`[a-z0-9](-?[a-z0-9])+`)}
 	shapeArnType                       = &wire.Shape{Name: "arnType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(2048))}
 	shapeAssignmentStatusType          = &wire.Shape{Name: "assignmentStatusType", Kind: wire.String, Enum: []string{"Assigned", "Unassigned", "Any"}}
 	shapeAttachedPoliciesListType      = &wire.Shape{Name: "attachedPoliciesListType", Kind: wire.List, Item: shapeAttachedPolicy}
-	shapeCertificateBodyType           = &wire.Shape{Name: "certificateBodyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(16384)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+)\z`)}
-	shapeCertificateIdType             = &wire.Shape{Name: "certificateIdType", Kind: wire.String, Min: new(int64(24)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
+	shapeCertificateBodyType           = &wire.Shape{Name: "certificateBodyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(16384)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)}
+	shapeCertificateIdType             = &wire.Shape{Name: "certificateIdType", Kind: wire.String, Min: new(int64(24)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]+`)}
 	shapeCertificateListType           = &wire.Shape{Name: "certificateListType", Kind: wire.List, Item: shapeSigningCertificate}
-	shapeCustomSuffixType              = &wire.Shape{Name: "customSuffixType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
-	shapeExistingUserNameType          = &wire.Shape{Name: "existingUserNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
+	shapeCustomSuffixType              = &wire.Shape{Name: "customSuffixType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
+	shapeExistingUserNameType          = &wire.Shape{Name: "existingUserNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
 	shapeGroupListType                 = &wire.Shape{Name: "groupListType", Kind: wire.List, Item: shapeGroup}
-	shapeGroupNameType                 = &wire.Shape{Name: "groupNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
-	shapeIdType                        = &wire.Shape{Name: "idType", Kind: wire.String, Min: new(int64(16)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
+	shapeGroupNameType                 = &wire.Shape{Name: "groupNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
+	shapeIdType                        = &wire.Shape{Name: "idType", Kind: wire.String, Min: new(int64(16)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]+`)}
 	shapeInstanceProfileListType       = &wire.Shape{Name: "instanceProfileListType", Kind: wire.List, Item: shapeInstanceProfile}
-	shapeInstanceProfileNameType       = &wire.Shape{Name: "instanceProfileNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
-	shapeMarkerType                    = &wire.Shape{Name: "markerType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(320)), Pattern: regexp.MustCompile(`\A(?s:[\x{0020}-\x{00FF}]+)\z`)}
+	shapeInstanceProfileNameType       = &wire.Shape{Name: "instanceProfileNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
+	shapeMarkerType                    = &wire.Shape{Name: "markerType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(320)), Pattern: wire.NewPattern(`[\x{0020}-\x{00FF}]+`)}
 	shapeMaxItemsType                  = &wire.Shape{Name: "maxItemsType", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(1000))}
 	shapeMfaDeviceListType             = &wire.Shape{Name: "mfaDeviceListType", Kind: wire.List, Item: shapeMFADevice}
-	shapePathPrefixType                = &wire.Shape{Name: "pathPrefixType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(512)), Pattern: regexp.MustCompile(`\A(?s:\x{002F}[\x{0021}-\x{007F}]*)\z`)}
-	shapePathType                      = &wire.Shape{Name: "pathType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(512)), Pattern: regexp.MustCompile(`\A(?s:(\x{002F})|(\x{002F}[\x{0021}-\x{007E}]+\x{002F}))\z`)}
+	shapePathPrefixType                = &wire.Shape{Name: "pathPrefixType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(512)), Pattern: wire.NewPattern(`\x{002F}[\x{0021}-\x{007F}]*`)}
+	shapePathType                      = &wire.Shape{Name: "pathType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(512)), Pattern: wire.NewPattern(`(\x{002F})|(\x{002F}[\x{0021}-\x{007E}]+\x{002F})`)}
 	shapePolicyDescriptionType         = &wire.Shape{Name: "policyDescriptionType", Kind: wire.String, Max: new(int64(1000))}
-	shapePolicyDocumentType            = &wire.Shape{Name: "policyDocumentType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(131072)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+)\z`)}
+	shapePolicyDocumentType            = &wire.Shape{Name: "policyDocumentType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(131072)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)}
 	shapePolicyDocumentVersionListType = &wire.Shape{Name: "policyDocumentVersionListType", Kind: wire.List, Item: shapePolicyVersion}
 	shapePolicyListType                = &wire.Shape{Name: "policyListType", Kind: wire.List, Item: shapePolicy}
 	shapePolicyNameListType            = &wire.Shape{Name: "policyNameListType", Kind: wire.List, Item: shapePolicyNameType}
-	shapePolicyNameType                = &wire.Shape{Name: "policyNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
-	shapePolicyPathType                = &wire.Shape{Name: "policyPathType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(512)), Pattern: regexp.MustCompile(`\A(?s:((/[A-Za-z0-9\.,\+@=_-]+)*)/)\z`)}
+	shapePolicyNameType                = &wire.Shape{Name: "policyNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
+	shapePolicyPathType                = &wire.Shape{Name: "policyPathType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(512)), Pattern: wire.NewPattern(`((/[A-Za-z0-9\.,\+@=_-]+)*)/`)}
 	shapePolicyScopeType               = &wire.Shape{Name: "policyScopeType", Kind: wire.String, Enum: []string{"All", "AWS", "Local"}}
-	shapePolicyVersionIdType           = &wire.Shape{Name: "policyVersionIdType", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:v[1-9][0-9]*(\.[A-Za-z0-9-]*)?)\z`)}
-	shapePublicKeyIdType               = &wire.Shape{Name: "publicKeyIdType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
-	shapeRoleDescriptionType           = &wire.Shape{Name: "roleDescriptionType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1000)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*)\z`)}
+	shapePolicyVersionIdType           = &wire.Shape{Name: "policyVersionIdType", Kind: wire.String, Pattern: wire.NewPattern(`v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`)}
+	shapePublicKeyIdType               = &wire.Shape{Name: "publicKeyIdType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]+`)}
+	shapeRoleDescriptionType           = &wire.Shape{Name: "roleDescriptionType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(1000)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*`)}
 	shapeRoleListType                  = &wire.Shape{Name: "roleListType", Kind: wire.List, Item: shapeRole}
 	shapeRoleMaxSessionDurationType    = &wire.Shape{Name: "roleMaxSessionDurationType", Kind: wire.Integer, Min: new(int64(3600)), Max: new(int64(43200))}
-	shapeRoleNameType                  = &wire.Shape{Name: "roleNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
-	shapeSerialNumberType              = &wire.Shape{Name: "serialNumberType", Kind: wire.String, Min: new(int64(9)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[\w+=/:,.@-]+)\z`)}
-	shapeServiceCredentialAlias        = &wire.Shape{Name: "serviceCredentialAlias", Kind: wire.String, Min: new(int64(0)), Max: new(int64(200)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
-	shapeServiceSpecificCredentialId   = &wire.Shape{Name: "serviceSpecificCredentialId", Kind: wire.String, Min: new(int64(20)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
-	shapeServiceUserName               = &wire.Shape{Name: "serviceUserName", Kind: wire.String, Min: new(int64(0)), Max: new(int64(200)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]*)\z`)}
+	shapeRoleNameType                  = &wire.Shape{Name: "roleNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
+	shapeSerialNumberType              = &wire.Shape{Name: "serialNumberType", Kind: wire.String, Min: new(int64(9)), Max: new(int64(256)), Pattern: wire.NewPattern(`[\w+=/:,.@-]+`)}
+	shapeServiceCredentialAlias        = &wire.Shape{Name: "serviceCredentialAlias", Kind: wire.String, Min: new(int64(0)), Max: new(int64(200)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
+	shapeServiceSpecificCredentialId   = &wire.Shape{Name: "serviceSpecificCredentialId", Kind: wire.String, Min: new(int64(20)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]+`)}
+	shapeServiceUserName               = &wire.Shape{Name: "serviceUserName", Kind: wire.String, Min: new(int64(0)), Max: new(int64(200)), Pattern: wire.NewPattern(`[\w+=,.@-]*`)}
 	shapeStatusType                    = &wire.Shape{Name: "statusType", Kind: wire.String, Enum: []string{"Active", "Inactive", "Expired"}}
 	shapeSummaryKeyType                = &wire.Shape{Name: "summaryKeyType", Kind: wire.String, Enum: []string{"Users", "UsersQuota", "Groups", "GroupsQuota", "ServerCertificates", "ServerCertificatesQuota", "UserPolicySizeQuota", "GroupPolicySizeQuota", "GroupsPerUserQuota", "SigningCertificatesPerUserQuota", "AccessKeysPerUserQuota", "MFADevices", "MFADevicesInUse", "AccountMFAEnabled", "AccountAccessKeysPresent", "AccountPasswordPresent", "AccountSigningCertificatesPresent", "AttachedPoliciesPerGroupQuota", "AttachedPoliciesPerRoleQuota", "AttachedPoliciesPerUserQuota", "Policies", "PoliciesQuota", "PolicySizeQuota", "PolicyVersionsInUse", "PolicyVersionsInUseQuota", "VersionsPerPolicyQuota", "GlobalEndpointTokenVersion", "AssumeRolePolicySizeQuota", "InstanceProfiles", "InstanceProfilesQuota", "Providers", "RolePolicySizeQuota", "Roles", "RolesQuota"}}
 	shapeSummaryMapType                = &wire.Shape{Name: "summaryMapType", Kind: wire.Map, Key: shapeSummaryKeyType, Item: wire.PlainInteger}
 	shapeTagKeyListType                = &wire.Shape{Name: "tagKeyListType", Kind: wire.List, Max: new(int64(50)), Item: shapeTagKeyType}
-	shapeTagKeyType                    = &wire.Shape{Name: "tagKeyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\p{L}\p{Z}\p{N}_.:/=+\-@]+)\z`)}
+	shapeTagKeyType                    = &wire.Shape{Name: "tagKeyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]+`)}
 	shapeTagListType                   = &wire.Shape{Name: "tagListType", Kind: wire.List, Max: new(int64(50)), Item: shapeTag}
-	shapeTagValueType                  = &wire.Shape{Name: "tagValueType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[\p{L}\p{Z}\p{N}_.:/=+\-@]*)\z`)}
+	shapeTagValueType                  = &wire.Shape{Name: "tagValueType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]*`)}
 	shapeUserListType                  = &wire.Shape{Name: "userListType", Kind: wire.List, Item: shapeUser}
-	shapeUserNameType                  = &wire.Shape{Name: "userNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]+)\z`)}
+	shapeUserNameType                  = &wire.Shape{Name: "userNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(64)), Pattern: wire.NewPattern(`[\w+=,.@-]+`)}
 	shapeVirtualMFADeviceListType      = &wire.Shape{Name: "virtualMFADeviceListType", Kind: wire.List, Item: shapeVirtualMFADevice}
 )

@@ -5,7 +5,6 @@ package kmsapi
 import (
 	"github.com/lockfast/lockfast/internal/wire"
 	"reflect"
-	"regexp"
 )
 
 var (
@@ -17,13 +16,13 @@ var (
 		{Name: "LastUpdatedDate", Shape: wire.PlainTimestamp},
 		{Name: "TargetKeyId", Shape: shapeKeyIdType},
 	}}
-	shapeAliasNameType          = &wire.Shape{Name: "AliasNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9:/_-]+$)\z`)}
+	shapeAliasNameType          = &wire.Shape{Name: "AliasNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: wire.NewPattern(`^[a-zA-Z0-9:/_-]+$`)}
 	shapeAlreadyExistsException = &wire.Shape{Name: "AlreadyExistsException", Kind: wire.Structure, Type: reflect.TypeFor[AlreadyExistsException](), Members: []wire.Member{
 		{Name: "Message", Wire: "message", Shape: wire.PlainString},
 	}}
 	shapeArnType                 = &wire.Shape{Name: "ArnType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(2048))}
 	shapeAttestationDocumentType = &wire.Shape{Name: "AttestationDocumentType", Kind: wire.Blob, Min: new(int64(1)), Max: new(int64(262144))}
-	shapeBackingKeyIdType        = &wire.Shape{Name: "BackingKeyIdType", Kind: wire.String, Min: new(int64(64)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:^[a-f0-9]+$)\z`)}
+	shapeBackingKeyIdType        = &wire.Shape{Name: "BackingKeyIdType", Kind: wire.String, Min: new(int64(64)), Max: new(int64(64)), Pattern: wire.NewPattern(`^[a-f0-9]+$`)}
 	shapeCancelKeyDeletionInput  = &wire.Shape{Name: "CancelKeyDeletionRequest", Kind: wire.Structure, Type: reflect.TypeFor[CancelKeyDeletionInput](), Members: []wire.Member{
 		{Name: "KeyId", Required: true, Shape: shapeKeyIdType},
 	}}
@@ -31,7 +30,7 @@ var (
 		{Name: "KeyId", Shape: shapeKeyIdType},
 	}}
 	shapeCiphertextType                               = &wire.Shape{Name: "CiphertextType", Kind: wire.Blob, Min: new(int64(1)), Max: new(int64(6144))}
-	shapeCloudHsmClusterIdType                        = &wire.Shape{Name: "CloudHsmClusterIdType", Kind: wire.String, Min: new(int64(19)), Max: new(int64(24)), Pattern: regexp.MustCompile(`\A(?s:cluster-[2-7a-zA-Z]{11,16})\z`)}
+	shapeCloudHsmClusterIdType                        = &wire.Shape{Name: "CloudHsmClusterIdType", Kind: wire.String, Min: new(int64(19)), Max: new(int64(24)), Pattern: wire.NewPattern(`cluster-[2-7a-zA-Z]{11,16}`)}
 	shapeCloudHsmClusterInvalidConfigurationException = &wire.Shape{Name: "CloudHsmClusterInvalidConfigurationException", Kind: wire.Structure, Type: reflect.TypeFor[CloudHsmClusterInvalidConfigurationException](), Members: []wire.Member{
 		{Name: "Message", Wire: "message", Shape: wire.PlainString},
 	}}
@@ -217,7 +216,7 @@ var (
 		{Name: "Operations", Shape: shapeGrantOperationList},
 		{Name: "RetiringPrincipal", Shape: shapePrincipalIdType},
 	}}
-	shapeGrantNameType         = &wire.Shape{Name: "GrantNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9:/_-]+$)\z`)}
+	shapeGrantNameType         = &wire.Shape{Name: "GrantNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: wire.NewPattern(`^[a-zA-Z0-9:/_-]+$`)}
 	shapeGrantOperation        = &wire.Shape{Name: "GrantOperation", Kind: wire.String, Enum: []string{"Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo", "Sign", "Verify", "GetPublicKey", "CreateGrant", "RetireGrant", "DescribeKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "VerifyMac", "DeriveSharedSecret"}}
 	shapeGrantOperationList    = &wire.Shape{Name: "GrantOperationList", Kind: wire.List, Item: shapeGrantOperation}
 	shapeGrantTokenList        = &wire.Shape{Name: "GrantTokenList", Kind: wire.List, Min: new(int64(0)), Max: new(int64(10)), Item: shapeGrantTokenType}
@@ -356,7 +355,7 @@ var (
 	shapeMalformedPolicyDocumentException = &wire.Shape{Name: "MalformedPolicyDocumentException", Kind: wire.Structure, Type: reflect.TypeFor[MalformedPolicyDocumentException](), Members: []wire.Member{
 		{Name: "Message", Wire: "message", Shape: wire.PlainString},
 	}}
-	shapeMarkerType               = &wire.Shape{Name: "MarkerType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(1024)), Pattern: regexp.MustCompile(`\A(?s:[\x{0020}-\x{00FF}]*)\z`)}
+	shapeMarkerType               = &wire.Shape{Name: "MarkerType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(1024)), Pattern: wire.NewPattern(`[\x{0020}-\x{00FF}]*`)}
 	shapeMultiRegionConfiguration = &wire.Shape{Name: "MultiRegionConfiguration", Kind: wire.Structure, Type: reflect.TypeFor[MultiRegionConfiguration](), Members: []wire.Member{
 		{Name: "MultiRegionKeyType", Shape: shapeMultiRegionKeyType},
 		{Name: "PrimaryKey", Shape: shapeMultiRegionKey},
@@ -376,9 +375,9 @@ var (
 	shapePendingWindowInDaysType = &wire.Shape{Name: "PendingWindowInDaysType", Kind: wire.Integer, Min: new(int64(1)), Max: new(int64(365))}
 	shapePlaintextType           = &wire.Shape{Name: "PlaintextType", Kind: wire.Blob, Sensitive: true, Min: new(int64(1)), Max: new(int64(4096))}
 	shapePolicyNameList          = &wire.Shape{Name: "PolicyNameList", Kind: wire.List, Item: shapePolicyNameType}
-	shapePolicyNameType          = &wire.Shape{Name: "PolicyNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]+)\z`)}
-	shapePolicyType              = &wire.Shape{Name: "PolicyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(131072)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+)\z`)}
-	shapePrincipalIdType         = &wire.Shape{Name: "PrincipalIdType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:^[\w+=,.@:/-]+$)\z`)}
+	shapePolicyNameType          = &wire.Shape{Name: "PolicyNameType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]+`)}
+	shapePolicyType              = &wire.Shape{Name: "PolicyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(131072)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)}
+	shapePrincipalIdType         = &wire.Shape{Name: "PrincipalIdType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(256)), Pattern: wire.NewPattern(`^[\w+=,.@:/-]+$`)}
 	shapePutKeyPolicyOutput      = &wire.Shape{Name: "PutKeyPolicyOutput", Kind: wire.Structure, Type: reflect.TypeFor[PutKeyPolicyOutput](), Members: []wire.Member{}}
 	shapePutKeyPolicyInput       = &wire.Shape{Name: "PutKeyPolicyRequest", Kind: wire.Structure, Type: reflect.TypeFor[PutKeyPolicyInput](), Members: []wire.Member{
 		{Name: "BypassPolicyLockoutSafetyCheck", Shape: wire.PlainBoolean},
@@ -411,7 +410,7 @@ var (
 		{Name: "AttestationDocument", Shape: shapeAttestationDocumentType},
 		{Name: "KeyEncryptionAlgorithm", Shape: shapeKeyEncryptionMechanism},
 	}}
-	shapeRegionType        = &wire.Shape{Name: "RegionType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(32)), Pattern: regexp.MustCompile(`\A(?s:^([a-z]+-){2,3}\d+$)\z`)}
+	shapeRegionType        = &wire.Shape{Name: "RegionType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(32)), Pattern: wire.NewPattern(`^([a-z]+-){2,3}\d+$`)}
 	shapeRetireGrantOutput = &wire.Shape{Name: "RetireGrantOutput", Kind: wire.Structure, Type: reflect.TypeFor[RetireGrantOutput](), Members: []wire.Member{}}
 	shapeRetireGrantInput  = &wire.Shape{Name: "RetireGrantRequest", Kind: wire.Structure, Type: reflect.TypeFor[RetireGrantInput](), Members: []wire.Member{
 		{Name: "DryRun", Shape: wire.PlainBoolean},
@@ -478,7 +477,7 @@ var (
 	shapeXksKeyConfigurationType = &wire.Shape{Name: "XksKeyConfigurationType", Kind: wire.Structure, Type: reflect.TypeFor[XksKeyConfigurationType](), Members: []wire.Member{
 		{Name: "Id", Shape: shapeXksKeyIdType},
 	}}
-	shapeXksKeyIdType                        = &wire.Shape{Name: "XksKeyIdType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9-_.]+$)\z`)}
+	shapeXksKeyIdType                        = &wire.Shape{Name: "XksKeyIdType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`^[a-zA-Z0-9-_.]+$`)}
 	shapeXksKeyInvalidConfigurationException = &wire.Shape{Name: "XksKeyInvalidConfigurationException", Kind: wire.Structure, Type: reflect.TypeFor[XksKeyInvalidConfigurationException](), Members: []wire.Member{
 		{Name: "Message", Wire: "message", Shape: wire.PlainString},
 	}}

@@ -5,7 +5,6 @@ package lockfastapi
 import (
 	"github.com/lockfast/lockfast/internal/wire"
 	"reflect"
-	"regexp"
 )
 
 var (
@@ -13,7 +12,7 @@ var (
 		{Name: "AccountId", Required: true, Shape: shapeAccountId},
 		{Name: "CreationDate", Required: true, Shape: wire.PlainTimestamp},
 	}}
-	shapeAccountId         = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:[0-9]{12})\z`)}
+	shapeAccountId         = &wire.Shape{Name: "AccountId", Kind: wire.String, Pattern: wire.NewPattern(`[0-9]{12}`)}
 	shapeAccounts          = &wire.Shape{Name: "Accounts", Kind: wire.List, Item: shapeAccount}
 	shapeAdvanceClockInput = &wire.Shape{Name: "AdvanceClockInput", Kind: wire.Structure, Type: reflect.TypeFor[AdvanceClockInput](), Members: []wire.Member{
 		{Name: "Seconds", Required: true, Shape: wire.PlainLong},
@@ -30,7 +29,7 @@ var (
 		{Name: "Type", Shape: wire.PlainString},
 	}}
 	shapeArn             = &wire.Shape{Name: "Arn", Kind: wire.String, Min: new(int64(1)), Max: new(int64(2048))}
-	shapeBackupVaultName = &wire.Shape{Name: "BackupVaultName", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_]{2,50}$)\z`)}
+	shapeBackupVaultName = &wire.Shape{Name: "BackupVaultName", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_]{2,50}$`)}
 	shapeChange          = &wire.Shape{Name: "Change", Kind: wire.Structure, Type: reflect.TypeFor[Change](), Members: []wire.Member{
 		{Name: "Change", Required: true, Shape: shapeChangeType},
 		{Name: "DisplayPath", Required: true, Shape: wire.PlainString},
@@ -431,7 +430,7 @@ var (
 		{Name: "Type", Shape: wire.PlainString},
 	}}
 	shapeResourceOrigin          = &wire.Shape{Name: "ResourceOrigin", Kind: wire.String, Enum: []string{"FILE", "API"}}
-	shapeResourceType            = &wire.Shape{Name: "ResourceType", Kind: wire.String, Pattern: regexp.MustCompile(`\A(?s:^[a-zA-Z0-9\-\_\.]{1,50}$)\z`)}
+	shapeResourceType            = &wire.Shape{Name: "ResourceType", Kind: wire.String, Pattern: wire.NewPattern(`^[a-zA-Z0-9\-\_\.]{1,50}$`)}
 	shapeResources               = &wire.Shape{Name: "Resources", Kind: wire.List, Item: shapeResource}
 	shapeRestoreToDirectoryInput = &wire.Shape{Name: "RestoreToDirectoryInput", Kind: wire.Structure, Type: reflect.TypeFor[RestoreToDirectoryInput](), Members: []wire.Member{
 		{Name: "Directory", Required: true, Shape: shapePath},

@@ -183,7 +183,7 @@ func (d sqliteDialect) upgrade(ctx context.Context, db *DB, apply func(context.C
 }
 
 func (sqliteDialect) driver(db *DB) riverdriver.Driver[*sql.Tx] {
-	return localDriver{Driver: riversqlite.New(db.write), wake: db.wake}
+	return localDriver{Driver: riversqlite.New(db.write), db: db}
 }
 
 func (d sqliteDialect) worker(_ context.Context, db *DB) (riverdriver.Driver[*sql.Tx], func(), error) {

@@ -18,20 +18,6 @@ func insertPayload(queue string) string {
 	return string(b)
 }
 
-// localDriver wakes River's workers in the process itself. River's own listener
-// for SQLite writes a row for each announcement and polls for it 20 times a second.
-type localDriver struct {
-	riverdriver.Driver[*sql.Tx]
-	wake *wakeup
-}
-
-func (d localDriver) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener {
-	return &listener{wake: d.wake, news: make(chan *riverdriver.Notification, 16)}
-}
-
-func (localDriver) SupportsListener() bool     { return true }
-func (localDriver) SupportsListenNotify() bool { return false }
-
 // silentDriver leaves announcing to [Tx.announce].
 type silentDriver struct{ riverdriver.Driver[*sql.Tx] }
 

@@ -3,6 +3,8 @@ package meta_test
 import (
 	"context"
 	"errors"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -161,6 +163,59 @@ func TestStop_CancelsJobsWhenTheContextEnds(t *testing.T) {
 			t.Errorf("Stop = %v", err)
 		}
 	})
+}
+
+// Start and end of a server write nothing, not even who leads, so that nothing waits for a disk.
+func TestStartWorkers_WritesNothingWithoutJobs(t *testing.T) {
+	t.Parallel()
+	url := metatest.SQLite(t)
+	db := metatest.Open(t, meta.Options{URL: url})
+	written := func() int64 {
+		t.Helper()
+		info, err := os.Stat(strings.TrimPrefix(url, "sqlite:") + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	if err := enqueue(db, 1, nil); err != nil { // the first transaction begins the file
+		t.Fatal(err)
+	}
+	if err := db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM river_job")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := written()
+	r := startWorkers(t, db, func(context.Context, int) error { return nil })
+	stop(t, r)
+	if after := written(); after != before {
+		t.Errorf("%d bytes written, want none", after-before)
+	}
+}
+
+// A job for later is found by whoever leads, which a process that is alone does without a record.
+func TestStartWorkers_JobForLater(t *testing.T) {
+	t.Parallel()
+	db := metatest.Open(t, meta.Options{URL: metatest.SQLite(t)})
+	ran := make(chan int, 1)
+	r := startWorkers(t, db, func(_ context.Context, n int) error { ran <- n; return nil })
+	defer stop(t, r)
+	err := db.Update(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+		return tx.Enqueue(ctx, task{1}, &river.InsertOpts{ScheduledAt: time.Now().Add(time.Second)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receive(t, ran)
+	var leaders int
+	err = db.View(t.Context(), func(ctx context.Context, tx *meta.Tx) error {
+		return tx.QueryRow(ctx, "SELECT count(*) FROM river_leader").Scan(&leaders)
+	})
+	if err != nil || leaders > 0 {
+		t.Errorf("%d leaders on record, %v, want none", leaders, err)
+	}
 }
 
 func TestStartWorkers_TakesUpJobsOfADeadProcess(t *testing.T) {

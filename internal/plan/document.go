@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,8 +38,8 @@ const (
 const maxContinuousDays = 35
 
 var (
-	planName = regexp.MustCompile(`^[a-zA-Z0-9\-_.]{1,200}$`)
-	ruleName = regexp.MustCompile(`^[a-zA-Z0-9\-_.]{1,50}$`) // and the names of selections
+	planName = wire.NewPattern(`[a-zA-Z0-9\-_.]{1,200}`)
+	ruleName = wire.NewPattern(`[a-zA-Z0-9\-_.]{1,50}`) // and the names of selections
 )
 
 // planShape describes the documents.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/lockfast/lockfast/internal/caller"
 	"github.com/lockfast/lockfast/internal/lockfastapi"
 	"github.com/lockfast/lockfast/internal/meta"
+	"github.com/lockfast/lockfast/internal/wire"
 	"github.com/lockfast/lockfast/resource"
 )
 
@@ -33,7 +33,7 @@ type Member struct {
 }
 
 // groupName is the pattern of the names of stacks.
-var groupName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,127}$`)
+var groupName = wire.NewPattern(`[A-Za-z][A-Za-z0-9-]{0,127}`)
 
 // CheckGroupName refuses a name that no group may have.
 func CheckGroupName(name string) error {

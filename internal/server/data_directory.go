@@ -112,13 +112,18 @@ func (d *Directory) sign() error {
 // Path returns the name of the directory.
 func (d *Directory) Path() string { return d.path }
 
-// Announce writes server.json, so that commands on this host find the server.
+// Announce writes server.json, so that commands on this host find the server. It need not be durable: no address outlives its
+// server, and half of one is none to [ReadAddress].
 func (d *Directory) Announce(a Address) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(d.path, "server.json"), append(data, '\n'))
+	name := filepath.Join(d.path, "server.json")
+	if err := os.WriteFile(name, append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
 }
 
 // Withdraw removes server.json. It is idempotent.

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +26,11 @@ type listener struct {
 	net.Listener
 	url  string
 	http *http.Server
-	open atomic.Int64  // connections
 	done chan struct{} // closed when serve accepts no more
+
+	mu   sync.Mutex
+	open int        // connections; guarded by mu
+	none *sync.Cond // signalled when the last of them goes
 }
 
 // listen binds the address. Nothing is accepted before [listener.serve].
@@ -53,6 +56,7 @@ func listen(c Config, log *slog.Logger) (*listener, error) {
 		}
 		scheme = "https"
 	}
+	l.none = sync.NewCond(&l.mu)
 	var err error
 	l.Listener, err = net.Listen("tcp", c.Listen)
 	if errors.Is(err, unix.EADDRINUSE) {
@@ -94,11 +98,15 @@ func (l *listener) serve(h http.Handler) error {
 }
 
 func (l *listener) count(_ net.Conn, s http.ConnState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	switch s {
 	case http.StateNew:
-		l.open.Add(1)
+		l.open++
 	case http.StateClosed, http.StateHijacked:
-		l.open.Add(-1)
+		if l.open--; l.open == 0 {
+			l.none.Broadcast()
+		}
 	}
 }
 
@@ -112,7 +120,9 @@ func (l *listener) drain() {
 }
 
 func (l *listener) hungUp() {
-	for l.open.Load() > 0 {
-		time.Sleep(5 * time.Millisecond)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.open > 0 {
+		l.none.Wait()
 	}
 }

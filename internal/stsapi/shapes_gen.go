@@ -5,7 +5,6 @@ package stsapi
 import (
 	"github.com/lockfast/lockfast/internal/wire"
 	"reflect"
-	"regexp"
 )
 
 var (
@@ -104,27 +103,27 @@ var (
 		{Name: "Key", Required: true, Shape: shapeTagKeyType},
 		{Name: "Value", Required: true, Shape: shapeTagValueType},
 	}}
-	shapeAccessKeyIdType                       = &wire.Shape{Name: "accessKeyIdType", Kind: wire.String, Min: new(int64(16)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\w]*)\z`)}
+	shapeAccessKeyIdType                       = &wire.Shape{Name: "accessKeyIdType", Kind: wire.String, Min: new(int64(16)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\w]*`)}
 	shapeAccessKeySecretType                   = &wire.Shape{Name: "accessKeySecretType", Kind: wire.String, Sensitive: true}
-	shapeArnType                               = &wire.Shape{Name: "arnType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(2048)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{0085}\x{00A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]+)\z`)}
-	shapeAssumedRoleIdType                     = &wire.Shape{Name: "assumedRoleIdType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(193)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@:-]*)\z`)}
+	shapeArnType                               = &wire.Shape{Name: "arnType", Kind: wire.String, Min: new(int64(20)), Max: new(int64(2048)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{0085}\x{00A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]+`)}
+	shapeAssumedRoleIdType                     = &wire.Shape{Name: "assumedRoleIdType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(193)), Pattern: wire.NewPattern(`[\w+=,.@:-]*`)}
 	shapeClientTokenType                       = &wire.Shape{Name: "clientTokenType", Kind: wire.String, Sensitive: true, Min: new(int64(4)), Max: new(int64(20000))}
 	shapeContextAssertionType                  = &wire.Shape{Name: "contextAssertionType", Kind: wire.String, Min: new(int64(4)), Max: new(int64(2048))}
 	shapeDurationSecondsType                   = &wire.Shape{Name: "durationSecondsType", Kind: wire.Integer, Min: new(int64(900)), Max: new(int64(129600))}
-	shapeExternalIdType                        = &wire.Shape{Name: "externalIdType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(1224)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@:\/-]*)\z`)}
+	shapeExternalIdType                        = &wire.Shape{Name: "externalIdType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(1224)), Pattern: wire.NewPattern(`[\w+=,.@:\/-]*`)}
 	shapeNonNegativeIntegerType                = &wire.Shape{Name: "nonNegativeIntegerType", Kind: wire.Integer, Min: new(int64(0))}
 	shapePolicyDescriptorListType              = &wire.Shape{Name: "policyDescriptorListType", Kind: wire.List, Item: shapePolicyDescriptorType}
 	shapeRoleDurationSecondsType               = &wire.Shape{Name: "roleDurationSecondsType", Kind: wire.Integer, Min: new(int64(900)), Max: new(int64(43200))}
-	shapeRoleSessionNameType                   = &wire.Shape{Name: "roleSessionNameType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]*)\z`)}
-	shapeSerialNumberType                      = &wire.Shape{Name: "serialNumberType", Kind: wire.String, Min: new(int64(9)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[\w+=/:,.@-]*)\z`)}
-	shapeSessionPolicyDocumentType             = &wire.Shape{Name: "sessionPolicyDocumentType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(2048)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+)\z`)}
-	shapeSourceIdentityType                    = &wire.Shape{Name: "sourceIdentityType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(64)), Pattern: regexp.MustCompile(`\A(?s:[\w+=,.@-]*)\z`)}
+	shapeRoleSessionNameType                   = &wire.Shape{Name: "roleSessionNameType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(64)), Pattern: wire.NewPattern(`[\w+=,.@-]*`)}
+	shapeSerialNumberType                      = &wire.Shape{Name: "serialNumberType", Kind: wire.String, Min: new(int64(9)), Max: new(int64(256)), Pattern: wire.NewPattern(`[\w+=/:,.@-]*`)}
+	shapeSessionPolicyDocumentType             = &wire.Shape{Name: "sessionPolicyDocumentType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(2048)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)}
+	shapeSourceIdentityType                    = &wire.Shape{Name: "sourceIdentityType", Kind: wire.String, Min: new(int64(2)), Max: new(int64(64)), Pattern: wire.NewPattern(`[\w+=,.@-]*`)}
 	shapeTagKeyListType                        = &wire.Shape{Name: "tagKeyListType", Kind: wire.List, Max: new(int64(50)), Item: shapeTagKeyType}
-	shapeTagKeyType                            = &wire.Shape{Name: "tagKeyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\p{L}\p{Z}\p{N}_.:/=+\-@]+)\z`)}
+	shapeTagKeyType                            = &wire.Shape{Name: "tagKeyType", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]+`)}
 	shapeTagListType                           = &wire.Shape{Name: "tagListType", Kind: wire.List, Max: new(int64(50)), Item: shapeTag}
-	shapeTagValueType                          = &wire.Shape{Name: "tagValueType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[\p{L}\p{Z}\p{N}_.:/=+\-@]*)\z`)}
-	shapeTokenCodeType                         = &wire.Shape{Name: "tokenCodeType", Kind: wire.String, Min: new(int64(6)), Max: new(int64(6)), Pattern: regexp.MustCompile(`\A(?s:[\d]*)\z`)}
-	shapeUnrestrictedSessionPolicyDocumentType = &wire.Shape{Name: "unrestrictedSessionPolicyDocumentType", Kind: wire.String, Min: new(int64(1)), Pattern: regexp.MustCompile(`\A(?s:[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+)\z`)}
+	shapeTagValueType                          = &wire.Shape{Name: "tagValueType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]*`)}
+	shapeTokenCodeType                         = &wire.Shape{Name: "tokenCodeType", Kind: wire.String, Min: new(int64(6)), Max: new(int64(6)), Pattern: wire.NewPattern(`[\d]*`)}
+	shapeUnrestrictedSessionPolicyDocumentType = &wire.Shape{Name: "unrestrictedSessionPolicyDocumentType", Kind: wire.String, Min: new(int64(1)), Pattern: wire.NewPattern(`[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)}
 	shapeUrlType                               = &wire.Shape{Name: "urlType", Kind: wire.String, Min: new(int64(4)), Max: new(int64(2048))}
 	shapeWebIdentitySubjectType                = &wire.Shape{Name: "webIdentitySubjectType", Kind: wire.String, Min: new(int64(6)), Max: new(int64(255))}
 )

@@ -5,11 +5,10 @@ package taggingapi
 import (
 	"github.com/lockfast/lockfast/internal/wire"
 	"reflect"
-	"regexp"
 )
 
 var (
-	shapeAmazonResourceType = &wire.Shape{Name: "AmazonResourceType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[\s\S]*)\z`)}
+	shapeAmazonResourceType = &wire.Shape{Name: "AmazonResourceType", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: wire.NewPattern(`[\s\S]*`)}
 	shapeComplianceDetails  = &wire.Shape{Name: "ComplianceDetails", Kind: wire.Structure, Type: reflect.TypeFor[ComplianceDetails](), Members: []wire.Member{
 		{Name: "ComplianceStatus", Shape: wire.PlainBoolean},
 		{Name: "KeysWithNoncompliantValues", Shape: shapeTagKeyList},
@@ -58,11 +57,11 @@ var (
 	shapeInvalidParameterException = &wire.Shape{Name: "InvalidParameterException", Kind: wire.Structure, Type: reflect.TypeFor[InvalidParameterException](), Members: []wire.Member{
 		{Name: "Message", Shape: shapeExceptionMessage},
 	}}
-	shapePaginationToken                 = &wire.Shape{Name: "PaginationToken", Kind: wire.String, Min: new(int64(0)), Max: new(int64(2048)), Pattern: regexp.MustCompile(`\A(?s:[\s\S]*)\z`)}
+	shapePaginationToken                 = &wire.Shape{Name: "PaginationToken", Kind: wire.String, Min: new(int64(0)), Max: new(int64(2048)), Pattern: wire.NewPattern(`[\s\S]*`)}
 	shapePaginationTokenExpiredException = &wire.Shape{Name: "PaginationTokenExpiredException", Kind: wire.Structure, Type: reflect.TypeFor[PaginationTokenExpiredException](), Members: []wire.Member{
 		{Name: "Message", Shape: shapeExceptionMessage},
 	}}
-	shapeResourceARN                = &wire.Shape{Name: "ResourceARN", Kind: wire.String, Min: new(int64(1)), Max: new(int64(1011)), Pattern: regexp.MustCompile(`\A(?s:[\s\S]*)\z`)}
+	shapeResourceARN                = &wire.Shape{Name: "ResourceARN", Kind: wire.String, Min: new(int64(1)), Max: new(int64(1011)), Pattern: wire.NewPattern(`[\s\S]*`)}
 	shapeResourceARNListForGet      = &wire.Shape{Name: "ResourceARNListForGet", Kind: wire.List, Min: new(int64(1)), Max: new(int64(100)), Item: shapeResourceARN}
 	shapeResourceARNListForTagUntag = &wire.Shape{Name: "ResourceARNListForTagUntag", Kind: wire.List, Min: new(int64(1)), Max: new(int64(20)), Item: shapeResourceARN}
 	shapeResourceTagMapping         = &wire.Shape{Name: "ResourceTagMapping", Kind: wire.Structure, Type: reflect.TypeFor[ResourceTagMapping](), Members: []wire.Member{
@@ -81,7 +80,7 @@ var (
 		{Name: "Values", Shape: shapeTagValueList},
 	}}
 	shapeTagFilterList      = &wire.Shape{Name: "TagFilterList", Kind: wire.List, Min: new(int64(0)), Max: new(int64(50)), Item: shapeTagFilter}
-	shapeTagKey             = &wire.Shape{Name: "TagKey", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: regexp.MustCompile(`\A(?s:[\s\S]*)\z`)}
+	shapeTagKey             = &wire.Shape{Name: "TagKey", Kind: wire.String, Min: new(int64(1)), Max: new(int64(128)), Pattern: wire.NewPattern(`[\s\S]*`)}
 	shapeTagKeyList         = &wire.Shape{Name: "TagKeyList", Kind: wire.List, Item: shapeTagKey}
 	shapeTagKeyListForUntag = &wire.Shape{Name: "TagKeyListForUntag", Kind: wire.List, Min: new(int64(1)), Max: new(int64(50)), Item: shapeTagKey}
 	shapeTagList            = &wire.Shape{Name: "TagList", Kind: wire.List, Item: shapeTag}
@@ -93,7 +92,7 @@ var (
 	shapeTagResourcesOutput = &wire.Shape{Name: "TagResourcesOutput", Kind: wire.Structure, Type: reflect.TypeFor[TagResourcesOutput](), Members: []wire.Member{
 		{Name: "FailedResourcesMap", Shape: shapeFailedResourcesMap},
 	}}
-	shapeTagValue            = &wire.Shape{Name: "TagValue", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: regexp.MustCompile(`\A(?s:[\s\S]*)\z`)}
+	shapeTagValue            = &wire.Shape{Name: "TagValue", Kind: wire.String, Min: new(int64(0)), Max: new(int64(256)), Pattern: wire.NewPattern(`[\s\S]*`)}
 	shapeTagValueList        = &wire.Shape{Name: "TagValueList", Kind: wire.List, Min: new(int64(0)), Max: new(int64(20)), Item: shapeTagValue}
 	shapeTagValuesOutputList = &wire.Shape{Name: "TagValuesOutputList", Kind: wire.List, Item: shapeTagValue}
 	shapeThrottledException  = &wire.Shape{Name: "ThrottledException", Kind: wire.Structure, Type: reflect.TypeFor[ThrottledException](), Members: []wire.Member{

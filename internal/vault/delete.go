@@ -155,7 +155,9 @@ func (s *Service) Deletions(ctx context.Context, vaultUUID string, after *Point,
 			return err
 		}
 		if len(found) > 0 || after != nil {
-			_, err = tx.Exec(ctx, "UPDATE vault SET deleting_since = ? WHERE uuid = ? AND deleting_since > 0", micros(time.Now()), vaultUUID)
+			now := time.Now()
+			_, err = tx.Exec(ctx, "UPDATE vault SET deleting_since = ? WHERE uuid = ? AND deleting_since > 0 AND deleting_since < ?",
+				micros(now), vaultUUID, micros(now.Add(-s.lease/10))) // seldom, as it waits for a sync
 			return err
 		}
 		return exec1(ctx, tx, "UPDATE vault SET deleting_since = 0 WHERE uuid = ?", vaultUUID)

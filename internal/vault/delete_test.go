@@ -207,6 +207,55 @@ func TestDeletions_AreEnqueuedAnewOnceTheyWereOver(t *testing.T) {
 	})
 }
 
+// Work on deletions that goes on is not taken for lost, and does not write with every batch that it is alive.
+func TestDeletions_RenewTheirLeaseSeldom(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		id := f.vault("home")
+		if err := f.delete(f.completed(id, 1)); err != nil {
+			t.Fatal(err)
+		}
+		exec := func(query string, args ...any) {
+			t.Helper()
+			f.update(func(ctx context.Context, tx *meta.Tx) error {
+				_, err := tx.Exec(ctx, query, args...)
+				return err
+			})
+		}
+		renewed := func(age time.Duration) bool {
+			t.Helper()
+			before := meta.Micros(time.Now().Add(-age))
+			exec("UPDATE vault SET deleting_since = ?", before)
+			if points, err := f.Deletions(f.ctx, id, nil, 1); len(points) != 1 || err != nil {
+				t.Fatalf("Deletions = %v, %v, want one", points, err)
+			}
+			var after int64
+			f.update(func(ctx context.Context, tx *meta.Tx) error {
+				return tx.QueryRow(ctx, "SELECT deleting_since FROM vault").Scan(&after)
+			})
+			return after > before
+		}
+		if renewed(vault.DefaultLease / 100) {
+			t.Error("the lease was renewed at once")
+		}
+		if !renewed(vault.DefaultLease / 2) {
+			t.Error("the lease was not renewed after half of it")
+		}
+		if _, err := f.Sweep(f.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.queued(vault.DeletePoints{}.Kind()); n != 1 {
+			t.Errorf("%d jobs for work that goes on, want 1", n)
+		}
+		exec("UPDATE vault SET deleting_since = ?", meta.Micros(time.Now().Add(-2*vault.DefaultLease)))
+		if _, err := f.Sweep(f.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.queued(vault.DeletePoints{}.Kind()); n != 2 {
+			t.Errorf("%d jobs once the work was silent for long, want 2", n)
+		}
+	})
+}
+
 func TestExpirePointTx(t *testing.T) {
 	run(t, func(t *testing.T, f *fixture) {
 		id := f.vault("home")

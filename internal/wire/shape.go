@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"reflect"
-	"regexp"
-)
+import "reflect"
 
 // Kind says how values of a shape look in Go and on the wire.
 type Kind uint8
@@ -26,14 +23,14 @@ const (
 type Shape struct {
 	Name      string
 	Kind      Kind
-	Type      reflect.Type   // of a structure
-	Members   []Member       // of a structure, in the order of the fields of Type
-	Key, Item *Shape         // of a map; Item also of a list
-	Enum      []string       // the only values allowed, when not nil
-	Pattern   *regexp.Regexp // matches all of a valid string, when not nil
-	Min, Max  *int64         // smallest and largest value of a number, or length of a string (in characters), list or map
-	Sensitive bool           // must not be logged
-	Bytes     bool           // a string that need not be UTF-8, as the names of files
+	Type      reflect.Type // of a structure
+	Members   []Member     // of a structure, in the order of the fields of Type
+	Key, Item *Shape       // of a map; Item also of a list
+	Enum      []string     // the only values allowed, when not nil
+	Pattern   *Pattern     // matches a valid string, when not nil
+	Min, Max  *int64       // smallest and largest value of a number, or length of a string (in characters), list or map
+	Sensitive bool         // must not be logged
+	Bytes     bool         // a string that need not be UTF-8, as the names of files
 }
 
 // Location says which part of a request or response carries a member.

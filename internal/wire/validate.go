@@ -112,14 +112,9 @@ func checkString(s *Shape, text string, at *path) *Invalid {
 		}
 	}
 	if s.Pattern != nil && !s.Pattern.MatchString(text) {
-		return broken(s, text, at, "satisfy regular expression pattern: %s", plainPattern(s))
+		return broken(s, text, at, "satisfy regular expression pattern: %s", s.Pattern)
 	}
 	return nil
-}
-
-// plainPattern returns the pattern without the anchors that the generator put around it.
-func plainPattern(s *Shape) string {
-	return strings.TrimSuffix(strings.TrimPrefix(s.Pattern.String(), `\A(?s:`), `)\z`)
 }
 
 func checkLength(s *Shape, n int, text string, at *path) *Invalid {
