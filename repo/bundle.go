@@ -43,7 +43,7 @@ func (w *Writer) Small(ctx context.Context, data []byte) (Content, error) {
 
 // part stores a small content as part of a bundle.
 func (w *Writer) part(data []byte) (Extent, error) {
-	id := w.v.keys.ID(chunk.Part, data)
+	id := w.v.keys().ID(chunk.Part, data)
 	x := Extent{ID: id, Length: int64(len(data))}
 	if w.has(id, x.Length) {
 		return x, nil

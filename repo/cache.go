@@ -71,7 +71,7 @@ func (o *openers) of(v *Vault, n uint32, info pack.Info) (pack.Opener, error) {
 	if op, ok := o.m[n]; ok {
 		return op, nil
 	}
-	op, err := pack.NewOpener(v.keys, info)
+	op, err := pack.NewOpener(v.keys(), info)
 	if err != nil {
 		return op, err
 	}

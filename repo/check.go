@@ -429,7 +429,7 @@ func (c *check) bytes(ctx context.Context, n uint32, row packRow, p *pack.Pack) 
 	sound := true
 	known, ok := c.v.catalog.set.Pack(n)
 	differs := ok && known.Digest != [32]byte{} && known.Digest != digest(b)
-	op, err := pack.NewOpener(c.v.keys, p.Info)
+	op, err := pack.NewOpener(c.v.keys(), p.Info)
 	if err != nil {
 		return err
 	}
@@ -469,5 +469,5 @@ func (c *check) slot(op pack.Opener, no int, s pack.Slot, stored, buf []byte) ([
 	if s.Codec == chunk.Zstd {
 		buf = plain
 	}
-	return buf, pack.Verify(c.v.keys, s, plain)
+	return buf, pack.Verify(c.v.keys(), s, plain)
 }

@@ -89,7 +89,7 @@ func (s *packCopier) recompress(slot pack.Slot, encoded []byte) error {
 	buf := s.w.buffers.get(int(slot.Plain))
 	plain, err := s.from.dec.Decompress(buf, slot.Codec, encoded, int(slot.Plain))
 	if err == nil {
-		err = pack.Verify(s.from.keys, slot, plain)
+		err = pack.Verify(s.from.keys(), slot, plain)
 	}
 	if err != nil {
 		s.w.buffers.put(buf)
@@ -149,8 +149,8 @@ const maxFormatTries = 5
 // of names did not show. One that cannot be read is passed over.
 func (v *Vault) putFormat(ctx context.Context, old seal.Format, generation int) (seal.Format, error) {
 	f := old
-	f.Generation, f.Incompatible, f.Epoch = uint32(generation), f.Incompatible|seal.FeatureCold, v.keys.Epoch()
-	b, err := f.Encode(v.keys)
+	f.Generation, f.Incompatible, f.Epoch = uint32(generation), f.Incompatible|seal.FeatureCold, v.keys().Epoch()
+	b, err := f.Encode(v.keys())
 	if err != nil {
 		return f, err
 	}

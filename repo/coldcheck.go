@@ -15,7 +15,7 @@ import (
 // coldPack reads a pack that is too large for memory once, from its first byte to its last, and checks every slot. The
 // error is damage of the whole.
 func (c *check) coldPack(ctx context.Context, n uint32, row packRow, p *pack.Pack) error {
-	op, err := pack.NewOpener(c.v.keys, p.Info)
+	op, err := pack.NewOpener(c.v.keys(), p.Info)
 	if err != nil {
 		return err
 	}

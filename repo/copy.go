@@ -82,7 +82,7 @@ func (w *Writer) CopyProgress() CopyProgress {
 // copyable refuses what cannot be copied by ids.
 func (w *Writer) copyable(p *Point) error {
 	switch {
-	case !w.v.keys.SameDomain(p.v.keys):
+	case !w.v.keys().SameDomain(p.v.keys()):
 		return ErrDomain
 	case w.inUse():
 		return errInUse

@@ -24,7 +24,7 @@ const acrossBytes = 8 << 20
 //
 // In everything else it is as [Writer.Copy], which it is for a vault of the same domain.
 func (w *Writer) CopyAcross(ctx context.Context, p *Point) error {
-	if w.v.keys.SameDomain(p.v.keys) {
+	if w.v.keys().SameDomain(p.v.keys()) {
 		return w.Copy(ctx, p)
 	}
 	if err := w.usable(ctx); err != nil {
@@ -337,7 +337,7 @@ func (c *crosser) store(p piece, data []byte) error {
 	if int64(len(data)) != p.x.Length || kind != chunk.Part && kind != chunk.Data {
 		return chunk.Damaged(fmt.Sprintf("chunk %s", p.x.ID), "%s of %d bytes instead of %d", kind, len(data), p.x.Length)
 	}
-	to := c.w.v.keys.ID(kind, data)
+	to := c.w.v.keys().ID(kind, data)
 	var err error
 	switch {
 	case !c.claimed[to] && c.w.has(to, p.x.Length):

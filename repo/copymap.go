@@ -50,8 +50,8 @@ type copyMap struct {
 
 // openCopyMap opens the map from the domain of another vault into that of v, and puts small objects of it together.
 func (v *Vault) openCopyMap(ctx context.Context, from *Vault) (*copyMap, error) {
-	other := from.keys.ID(chunk.List, []byte(mapLabel))
-	tag := v.keys.ID(chunk.List, append([]byte(mapLabel), other[:]...))
+	other := from.keys().ID(chunk.List, []byte(mapLabel))
+	tag := v.keys().ID(chunk.List, append([]byte(mapLabel), other[:]...))
 	m := &copyMap{v: v, prefix: fmt.Sprintf("t/%s/", tag), cached: map[blob.Name][]byte{}, fresh: map[ID]ID{}}
 	var small []blob.Name
 	for info, err := range v.store.List(ctx, m.prefix) {

@@ -21,6 +21,7 @@ var (
 	ErrClosed     = errors.New("closed")             // used after Close, Commit or Abort
 	ErrReadOnly   = errors.New("opened for reading") // the vault was opened without a ledger
 	ErrDomain     = errors.New("other chunk domain") // the vaults give equal contents different ids
+	ErrDestroyed  = errors.New("key was destroyed")  // the key that should wrap vault keys went meanwhile
 	ErrCold       = errors.New("in cold storage")    // its contents cannot be relied on by a new recovery point
 	ErrOutOfOrder = tree.ErrOrder                    // TreeWriter wants ascending keys
 

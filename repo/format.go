@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -112,7 +111,8 @@ func (v *Vault) readFormat(ctx context.Context, name blob.Name) (seal.Format, er
 	}
 	f, err := seal.DecodeFormat(string(name), raw)
 	if err == nil {
-		err = objectError(name, f.Verify(v.keys, raw))
+		_, err = withKeys(ctx, v, func(k *seal.Keys) (struct{}, error) { return struct{}{}, f.Verify(k, raw) })
+		err = objectError(name, err)
 	}
 	return f, err
 }
@@ -152,8 +152,8 @@ func (v *Vault) formats(ctx context.Context) (s formatStock, err error) {
 
 // putCopy writes a format again as another generation. It may be there already.
 func (v *Vault) putCopy(ctx context.Context, f seal.Format, generation uint32) error {
-	f.Generation, f.Epoch = generation, v.keys.Epoch()
-	b, err := f.Encode(v.keys)
+	f.Generation, f.Epoch = generation, v.keys().Epoch()
+	b, err := f.Encode(v.keys())
 	if err == nil {
 		err = putBytes(ctx, v.store, blob.Name(f.Name()), b)
 	}
@@ -190,39 +190,6 @@ func (v *Vault) pair(ctx context.Context) {
 	if err != nil {
 		v.log.Warn("format object has no copy", "vault", fmt.Sprintf("%x", v.format.UUID), "error", err)
 	}
-}
-
-// readKeys opens the keys of every epoch, and notes what is damaged of the key objects.
-func (v *Vault) readKeys(ctx context.Context, k KeyWrapper) (*seal.Keys, error) {
-	all, err := listKeyObjects(ctx, v.store)
-	if err != nil {
-		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
-	}
-	secrets := map[uint32]seal.Secret{}
-	v.records, v.lone = map[uint32]seal.KeyRecord{}, nil
-	for _, epoch := range slices.Sorted(maps.Keys(all)) {
-		best, secret, domain, err := bestKeyObject(ctx, k, v.format.UUID, all[epoch])
-		if err != nil {
-			return nil, err
-		}
-		secrets[epoch], v.domain = secret, domain
-		v.records[epoch] = best.KeyRecord
-		if len(all[epoch]) == 1 {
-			v.lone = append(v.lone, best.KeyRecord)
-		}
-		for _, o := range all[epoch] {
-			if o.Generation <= best.Generation && o.err == nil {
-				continue
-			}
-			if _, _, err := openKeyObject(ctx, k, v.format.UUID, o); errors.Is(err, ErrDamaged) {
-				v.opening = append(v.opening, err)
-			}
-		}
-	}
-	return seal.New(v.format.UUID, v.domain, secrets)
 }
 
 // claimFor makes sure that the vault is claimed by the ledger, claiming it when nobody has.

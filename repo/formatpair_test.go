@@ -189,7 +189,7 @@ func TestRewrap_FormatOfAnotherVault(t *testing.T) {
 	t.Parallel()
 	s, _, _ := linkedVault(t)
 	overwrite(t, s, "format.2", func([]byte) []byte { return strange(t) })
-	if n, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, nil)); err != nil || n != 1 {
-		t.Errorf("Rewrap = %d, %v, want one key wrapped", n, err)
+	if r, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, nil)); err != nil || r.Wrapped != 1 {
+		t.Errorf("Rewrap = %+v, %v, want one key wrapped", r, err)
 	}
 }

@@ -24,8 +24,8 @@ type keyObject struct {
 const keyProbes = 8
 
 // listKeyObjects reads all key objects: those of each epoch, the highest generation first. A list may show objects that
-// are gone and lack new ones, so what it suggests is missing is looked for by name.
-func listKeyObjects(ctx context.Context, s blob.Store) (map[uint32][]keyObject, error) {
+// are gone and lack new ones, so what it suggests is missing is looked for by name, as are those of the epoch named.
+func listKeyObjects(ctx context.Context, s blob.Store, named uint32) (map[uint32][]keyObject, error) {
 	all := map[uint32][]keyObject{}
 	for info, err := range s.List(ctx, "k/") {
 		if err != nil {
@@ -41,8 +41,8 @@ func listKeyObjects(ctx context.Context, s blob.Store) (map[uint32][]keyObject, 
 		}
 		all[epoch] = append(all[epoch], o)
 	}
-	if len(all) == 0 {
-		all[1] = nil
+	if _, ok := all[named]; !ok && named <= seal.MaxEpochs {
+		all[named] = nil
 	}
 	for epoch, list := range all {
 		slices.SortFunc(list, func(a, b keyObject) int { return cmp.Compare(b.Generation, a.Generation) })
@@ -90,7 +90,8 @@ func parseKeyName(name blob.Name) (epoch, generation uint32, ok bool) {
 	a, err1 := strconv.ParseUint(e, 10, 32)
 	b, err2 := strconv.ParseUint(g, 10, 32)
 	r := seal.KeyRecord{Epoch: uint32(a), Generation: uint32(b)}
-	return r.Epoch, r.Generation, err1 == nil && err2 == nil && r.Name() == string(name)
+	known := r.Epoch > 0 && r.Epoch <= seal.MaxEpochs && r.Generation > 0
+	return r.Epoch, r.Generation, known && err1 == nil && err2 == nil && r.Name() == string(name)
 }
 
 // readKeyObject reads a key object. What is only its own affair is no error of the function.
@@ -148,25 +149,6 @@ func bestKeyObject(ctx context.Context, k KeyWrapper, uuid [16]byte, list []keyO
 		}
 	}
 	return keyObject{}, secret, domain, err
-}
-
-// readKeys opens the keys of every epoch.
-func readKeys(ctx context.Context, s blob.Store, k KeyWrapper, uuid [16]byte) (*seal.Keys, error) {
-	all, err := listKeyObjects(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no key object under k/: %w", ErrDamaged)
-	}
-	secrets := map[uint32]seal.Secret{}
-	var domain seal.Secret
-	for epoch, list := range all {
-		if _, secrets[epoch], domain, err = bestKeyObject(ctx, k, uuid, list); err != nil {
-			return nil, err
-		}
-	}
-	return seal.New(uuid, domain, secrets)
 }
 
 // unwrap opens the vault key of a key object.

@@ -42,7 +42,7 @@ func copyKeyObject(ctx context.Context, s blob.Store, r seal.KeyRecord, generati
 // pairKeys writes a second copy of key objects that are the only ones of their epoch, as they were in vaults made by earlier
 // versions. The vault can be used without.
 func (v *Vault) pairKeys(ctx context.Context) {
-	for _, r := range v.lone {
+	for _, r := range v.ring.Load().lone {
 		err := copyKeyObject(ctx, v.store, r, r.Generation+1)
 		if err != nil && !errors.Is(err, blob.ErrExist) {
 			v.log.Warn("key object has no second copy", "vault", fmt.Sprintf("%x", v.format.UUID), "object", r.Name(), "error", err)
@@ -59,13 +59,8 @@ func partner(generation uint32) uint32 {
 }
 
 // ownKeys returns those key objects that are sound and hold the keys with which the vault was opened, the highest generation first.
-func (v *Vault) ownKeys(list []keyObject) (own []keyObject) {
-	for _, o := range list {
-		if o.err == nil && o.UUID == v.format.UUID && bytes.Equal(o.Domain, v.records[o.Epoch].Domain) {
-			own = append(own, o)
-		}
-	}
-	return own
+func (v *Vault) ownKeys(epoch uint32, list []keyObject) []keyObject {
+	return sameDomain(list, v.format.UUID, v.ring.Load().records[epoch].Domain)
 }
 
 // paired reports whether any two of a list say the same.
@@ -81,11 +76,14 @@ func paired(list []keyObject) bool {
 // keys looks for the key objects and, from [CheckHeads] on, at them. Of a vault that is open for writing it notes also what there is no
 // second copy of: another vault may be of an earlier version.
 func (c *check) keys(ctx context.Context) error {
-	all, err := listKeyObjects(ctx, c.v.store)
+	if err := c.v.lookForKeys(ctx, 0); err != nil {
+		return err
+	}
+	all, err := listKeyObjects(ctx, c.v.store, c.v.keys().Highest())
 	if err != nil {
 		return err
 	}
-	for epoch := uint32(1); epoch <= c.v.keys.Epoch(); epoch++ {
+	for epoch := uint32(1); epoch <= c.v.keys().Highest(); epoch++ {
 		list, damaged := all[epoch], false
 		for _, o := range list {
 			damaged = damaged || o.err != nil
@@ -97,7 +95,7 @@ func (c *check) keys(ctx context.Context) error {
 			name := seal.KeyRecord{Epoch: epoch, Generation: 1}.Name()
 			c.damaged(blob.Name(name), chunk.Damaged(name, "it is missing"))
 		}
-		own := c.v.ownKeys(list)
+		own := c.v.ownKeys(epoch, list)
 		if damaged || len(own) == 0 || paired(own) || c.v.ledger == nil {
 			continue
 		}
@@ -108,8 +106,8 @@ func (c *check) keys(ctx context.Context) error {
 }
 
 // keys writes key objects as further generations until there are two of each epoch that say the same, and then removes those that
-// cannot be read. It reports false if there is an epoch of which nothing is left.
-func (r *repairing) keys(ctx context.Context) (mended bool, err error) {
+// cannot be read. An epoch of which nothing is left is not among those that are mended.
+func (r *repairing) keys(ctx context.Context) (mended map[uint32]bool, err error) {
 	for range 3 {
 		mended, err = r.pairs(ctx)
 		if !errors.Is(err, blob.ErrExist) && !errors.Is(err, ErrBusy) {
@@ -119,18 +117,16 @@ func (r *repairing) keys(ctx context.Context) (mended bool, err error) {
 	return mended, err
 }
 
-func (r *repairing) pairs(ctx context.Context) (mended bool, err error) {
-	all, err := listKeyObjects(ctx, r.v.store)
+func (r *repairing) pairs(ctx context.Context) (mended map[uint32]bool, err error) {
+	all, err := listKeyObjects(ctx, r.v.store, r.v.keys().Highest())
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	mended = true
-	for _, epoch := range slices.Sorted(maps.Keys(r.v.records)) {
-		ok, err := r.pair(ctx, epoch, all[epoch])
-		if err != nil {
-			return false, err
+	mended = map[uint32]bool{}
+	for _, epoch := range slices.Sorted(maps.Keys(r.v.ring.Load().records)) {
+		if mended[epoch], err = r.pair(ctx, epoch, all[epoch]); err != nil {
+			return nil, err
 		}
-		mended = mended && ok
 	}
 	return mended, nil
 }
@@ -138,8 +134,8 @@ func (r *repairing) pairs(ctx context.Context) (mended bool, err error) {
 // pair looks after the key objects of one epoch.
 func (r *repairing) pair(ctx context.Context, epoch uint32, list []keyObject) (mended bool, err error) {
 	v := r.v
-	from, sound := v.records[epoch], 0
-	if own := v.ownKeys(list); len(own) > 0 {
+	from, sound := v.ring.Load().records[epoch], 0
+	if own := v.ownKeys(epoch, list); len(own) > 0 {
 		from = own[0].KeyRecord
 		for _, o := range own {
 			if sameKeys(o.KeyRecord, from) {

@@ -91,7 +91,7 @@ func (r *reclaim) movePack(ctx context.Context, g *errgroup.Group, x *victim, bu
 	if len(p.Slots) != x.live.Total {
 		return fmt.Errorf("%s has %d slots, refsets say %d: %w", p.Name(), len(p.Slots), x.live.Total, ErrDamaged)
 	}
-	op, err := pack.NewOpener(r.v.keys, p.Info)
+	op, err := pack.NewOpener(r.v.keys(), p.Info)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (b *bundleMover) take(ctx context.Context, from place, s pack.Slot, encoded
 		if !b.r.marks.parts.Has(p.ID) {
 			continue
 		}
-		if err := pack.VerifyPart(b.r.v.keys, p.ID, data); err != nil {
+		if err := pack.VerifyPart(b.r.v.keys(), p.ID, data); err != nil {
 			return fmt.Errorf("slot %d: %w", from.slot, err)
 		}
 		n += len(data)
@@ -147,7 +147,7 @@ func (b *bundleMover) flush(ctx context.Context) error {
 		b.stored = stored
 	}
 	r := b.r
-	slot := pack.Slot{ID: pack.BundleID(r.v.keys, o.parts), Kind: chunk.Bundle, Codec: codec, Plain: uint32(len(o.plain)), Parts: o.parts}
+	slot := pack.Slot{ID: pack.BundleID(r.v.keys(), o.parts), Kind: chunk.Bundle, Codec: codec, Plain: uint32(len(o.plain)), Parts: o.parts}
 	loc, err := r.packer(b.kind).add(ctx, slot, stored)
 	if err != nil {
 		return err

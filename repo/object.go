@@ -144,9 +144,9 @@ func putBytes(ctx context.Context, s blob.Store, name blob.Name, b []byte) error
 
 // putSealed seals and stores a small object.
 func (v *Vault) putSealed(ctx context.Context, t seal.Type, name blob.Name, plain []byte) (int64, error) {
-	sealing := v.keys.Seal
+	sealing := v.keys().Seal
 	if v.format.ObjectParity() {
-		sealing = v.keys.SealProtected
+		sealing = v.keys().SealProtected
 	}
 	b, err := sealing(t, string(name), plain)
 	if err != nil {
@@ -161,7 +161,7 @@ func (v *Vault) getSealed(ctx context.Context, t seal.Type, name blob.Name, limi
 	if err != nil {
 		return nil, err
 	}
-	return v.openSealed(t, name, b)
+	return v.openSealed(ctx, t, name, b)
 }
 
 // objectError gives errors of decoders the sentinels of this package. Keys of the vault are open when objects are read,

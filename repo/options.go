@@ -33,6 +33,7 @@ type CreateOptions struct {
 	UUID      [16]byte
 	DomainKey [32]byte // vaults with the same domain key give equal contents equal ids
 	Options   Options
+	Open      KeyWrapper // opens the vault that was made, and the keys of later epochs; nil is the one that wraps
 
 	DataPack int          // target size of data packs in bytes, at least twice the largest chunk
 	MetaPack int          // target size of meta packs in bytes, likewise

@@ -151,10 +151,10 @@ func (v *Vault) packOptions(kind ObjectKind, target int) pack.Options {
 // make allocates a buffer. That of a cold pack is a file, and has no parity.
 func (p *packer) make() (filler, error) {
 	if p.kind != ObjectCold {
-		return pack.NewWriter(p.w.v.keys, p.w.v.packOptions(p.kind, p.target))
+		return pack.NewWriter(p.w.v.keys(), p.w.v.packOptions(p.kind, p.target))
 	}
 	o := pack.Options{Type: packType(p.kind), Target: p.target}
-	s, err := pack.NewSpool(p.w.v.keys, o, p.w.v.opts.TempDir)
+	s, err := pack.NewSpool(p.w.v.keys(), o, p.w.v.opts.TempDir)
 	if err == nil {
 		p.spools = append(p.spools, s)
 	}

@@ -69,7 +69,7 @@ func (v *Vault) Repair(ctx context.Context, o RepairOptions) (RepairReport, erro
 
 // SameDomain reports whether another vault gives equal contents the same ids, so that contents can be copied from it, or
 // taken from it by [Vault.Repair].
-func (v *Vault) SameDomain(other *Vault) bool { return v.keys.SameDomain(other.keys) }
+func (v *Vault) SameDomain(other *Vault) bool { return v.keys().SameDomain(other.keys()) }
 
 // repairing is one run.
 type repairing struct {
@@ -81,7 +81,7 @@ type repairing struct {
 	manifests []PointID
 	derive    map[PointID]bool    // whose refsets are damaged, or do not fit
 	lost      map[uint32]*badPack // by number of the pack
-	paired    bool                // the key objects were looked after, and are sound
+	paired    map[uint32]bool     // epochs whose key objects were looked after, and are sound
 	left      bool                // a recovery point needs contents of which no place is known, and no other vault has them
 	settled   map[string]bool     // small objects that are sound again under their own names, or replaced
 	done      int64               // bytes of packs
@@ -92,11 +92,14 @@ func (r *repairing) run(ctx context.Context) error {
 	if err := r.v.writable(); err != nil {
 		return err
 	}
+	if err := r.v.lookForKeys(ctx, 0); err != nil {
+		return err
+	}
 	if err := r.v.Current(ctx); err != nil { // what to make of its objects is not known
 		return err
 	}
 	for _, from := range r.o.From {
-		if !r.v.keys.SameDomain(from.keys) {
+		if !r.v.keys().SameDomain(from.keys()) {
 			return ErrDomain
 		}
 		if err := from.catalog.refresh(ctx); err != nil {

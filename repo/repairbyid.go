@@ -221,7 +221,7 @@ func (g *regainer) store(ctx context.Context, to ObjectKind, kind chunk.Kind, id
 func (g *regainer) bundle(ctx context.Context, to ObjectKind) error {
 	b := g.bundles[to]
 	delete(g.bundles, to)
-	return g.add(ctx, to, pack.Slot{ID: pack.BundleID(g.v.keys, b.parts), Kind: chunk.Bundle, Parts: b.parts}, b.plain)
+	return g.add(ctx, to, pack.Slot{ID: pack.BundleID(g.v.keys(), b.parts), Kind: chunk.Bundle, Parts: b.parts}, b.plain)
 }
 
 // add compresses and stores a slot. The caller holds mu.

@@ -36,11 +36,11 @@ func (r *repairing) small(ctx context.Context, damages []Damage) error {
 			}
 			mended, formats = err == nil, true
 			r.settled[d.Object] = mended
-		} else if _, _, ok := parseKeyName(name); ok {
+		} else if epoch, _, ok := parseKeyName(name); ok {
 			if !keys {
 				r.paired, err = r.keys(ctx)
 			}
-			mended, keys = err == nil && r.paired, true
+			mended, keys = err == nil && r.paired[epoch], true
 			r.settled[d.Object] = mended
 		} else if n, ok := parseClaimName(name); ok && n <= v.claim.Load() {
 			mended, err = r.claim(ctx, n)

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,9 @@ type Renewer interface {
 	// Current reports whether what a key object holds is what the wrapper would write now: wrapped by the same version
 	// of the same key, at the end of the same links.
 	Current(keyID string, links [][]byte, wrapped []byte) bool
+	// Rotated reports whether what a key object holds was wrapped before the wrapping key was rotated, so that what is stored from now
+	// on gets a new vault key. It is not rotated when only the links to it change.
+	Rotated(keyID string, wrapped []byte) bool
 }
 
 // RewrapOptions says how [Rewrap] works.
@@ -28,61 +32,142 @@ type RewrapOptions struct {
 	Open  KeyWrapper // opens the key objects that there are
 	To    Renewer    // wraps the keys anew
 	Proof KeyWrapper // must open, alone, what was written before anything older goes
-	// Still is asked after that whether the keys may stay; after an error what was written is removed again. Nil says yes.
-	Still func(ctx context.Context) error
+	// Still is asked after that whether the keys may stay: false if the wrapping key is destroyed. Then what was written is removed
+	// again, and after an error what was wrapped anew. Nil says yes.
+	Still func(ctx context.Context) (bool, error)
 }
 
-// Rewrap wraps the keys of a vault anew unless they are current, in two objects that say the same, and removes what wraps them
-// otherwise: afterwards no key but those of To is needed to open the vault. The vault may be in use, open or not; its keys stay the same. A Rewrap that
-// is cut leaves the vault readable, and the next one completes it. It returns how many keys it wrapped. For a store that
-// holds no vault the error wraps [ErrFormat], while another one is at work on the vault it wraps [ErrBusy].
-func Rewrap(ctx context.Context, s blob.Store, o RewrapOptions) (wrapped int, err error) {
+// RewrapReport is what a [Rewrap] did.
+type RewrapReport struct {
+	Wrapped int     // keys that were wrapped anew
+	Epoch   uint32  // the one that was begun; 0 if none was
+	Full    bool    // one was due, and the vault has as many as it may have
+	Passed  []error // damage of key objects that were passed over
+}
+
+// Rewrap begins a new epoch if the wrapping key was rotated, and wraps the keys of the vault anew that are not current, in two
+// objects each that say the same; then it removes what wraps them otherwise: afterwards no key but those of To is needed to open the
+// vault. The vault may be in use, open or not; its keys stay. An open one seals under the new epoch when it next looks for one. A
+// Rewrap that is cut leaves the vault readable, and the next one completes it. For a store that holds no vault the error wraps
+// [ErrFormat], while another one is at work on the vault it wraps [ErrBusy], and [ErrDestroyed] if the wrapping key was destroyed.
+func Rewrap(ctx context.Context, s blob.Store, o RewrapOptions) (report RewrapReport, err error) {
+	ring, err := provenKeyring(ctx, s, o.Open)
+	if err != nil {
+		return report, fmt.Errorf("rewrap keys: %w", err)
+	}
+	report.Passed = ring.damage
+	w := rewrap{RewrapOptions: o, store: s, ring: ring, highest: ring.Highest()}
+	if newest := ring.records[slices.Max(slices.Collect(maps.Keys(ring.records)))]; o.To.Rotated(newest.KeyID, newest.Wrapped) {
+		if report.Full = w.highest >= seal.MaxEpochs; !report.Full {
+			if err := w.begin(ctx); err != nil {
+				return report, fmt.Errorf("begin epoch %d: %w", w.highest+1, err)
+			}
+			w.highest++
+			report.Epoch = w.highest
+		}
+	}
+	all, err := listKeyObjects(ctx, s, 1)
+	if err != nil {
+		return report, fmt.Errorf("rewrap keys: %w", err)
+	}
+	for _, epoch := range slices.Sorted(maps.Keys(ring.records)) {
+		w := w
+		w.list = all[epoch]
+		if err := w.run(ctx); err != nil {
+			return report, fmt.Errorf("rewrap key of epoch %d: %w", epoch, err)
+		}
+		if w.wrapped {
+			report.Wrapped++
+		}
+	}
+	return report, nil
+}
+
+// provenKeyring opens the keys of a vault, and those of no other one: what opens might be of a creation that was begun again.
+func provenKeyring(ctx context.Context, s blob.Store, k KeyWrapper) (ring *keyring, err error) {
 	formats, _, err := readFormats(ctx, s)
 	if err != nil {
-		return 0, fmt.Errorf("rewrap keys: %w", err)
+		return nil, err
 	}
-	var f seal.Format
 	for _, c := range formats {
-		f = c.format
-		var keys *seal.Keys
-		if keys, err = readKeys(ctx, s, o.Open, f.UUID); err == nil {
-			err = f.Verify(keys, c.raw) // what opens might be of a creation that was begun again
+		if ring, err = readKeyring(ctx, s, k, c.format.UUID, nil, c.format.Epoch); err == nil {
+			err = c.format.Verify(ring.Keys, c.raw)
 		}
 		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrWrongKey) {
 			break
 		}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("rewrap keys: %w", err)
-	}
-	all, err := listKeyObjects(ctx, s)
-	if err != nil {
-		return 0, fmt.Errorf("rewrap keys: %w", err)
-	}
-	for _, epoch := range slices.Sorted(maps.Keys(all)) {
-		w := rewrap{RewrapOptions: o, store: s, uuid: f.UUID, list: all[epoch]}
-		if err := w.run(ctx); err != nil {
-			return wrapped, fmt.Errorf("rewrap key of epoch %d: %w", epoch, err)
-		}
-		if w.wrapped {
-			wrapped++
-		}
-	}
-	return wrapped, nil
+	return ring, err
 }
 
 // rewrap is the work on one epoch.
 type rewrap struct {
 	RewrapOptions
 	store   blob.Store
-	uuid    [16]byte
+	ring    *keyring // as it was before
+	highest uint32   // epoch
 	list    []keyObject
 	made    []blob.Name
 	wrapped bool
 }
 
+// begin writes the key objects of a further epoch. Nobody seals anything under it before there are two, but others may read the first one
+// and keep it in mind. So it goes again only if nobody can open it, or if the keys are destroyed: no two keys ever have the same epoch.
+func (w rewrap) begin(ctx context.Context) error {
+	r := seal.KeyRecord{Epoch: w.highest + 1, UUID: w.ring.UUID()}
+	if there, err := probeKeyObjects(ctx, w.store, r.Epoch, nil); err != nil {
+		return err
+	} else if len(there) > 0 { // which a list did not show
+		return fmt.Errorf("%w: %s is there already", ErrBusy, there[0].Name())
+	}
+	var secret seal.Secret
+	if _, err := rand.Read(secret[:]); err != nil {
+		return err
+	}
+	r, err := w.wrap(ctx, r, secret)
+	if err != nil {
+		return err
+	}
+	if r.Domain, err = seal.SealDomain(r.UUID, r.Epoch, secret, w.ring.domain); err != nil {
+		return err
+	}
+	for r.Generation = 1; r.Generation <= copies; r.Generation++ {
+		if err := w.write(ctx, r); err != nil {
+			return err
+		}
+		err := w.prove(ctx, r.Epoch, r.Generation, secret)
+		unreadable := errors.Is(err, ErrDamaged)
+		if unreadable { // unless it was read wrongly
+			err = w.prove(ctx, r.Epoch, r.Generation, secret)
+			unreadable = errors.Is(err, ErrDamaged) && r.Generation == 1
+		}
+		if err == nil {
+			err = w.still(ctx)
+		}
+		if unreadable || errors.Is(err, ErrDestroyed) {
+			return w.undo(ctx, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// still returns nil if the keys may stay.
+func (w *rewrap) still(ctx context.Context) error {
+	if w.Still == nil {
+		return nil
+	}
+	may, err := w.Still(ctx)
+	if err == nil && !may {
+		err = ErrDestroyed
+	}
+	return err
+}
+
 func (w *rewrap) run(ctx context.Context) error {
-	best, secret, _, err := bestKeyObject(ctx, w.Open, w.uuid, w.list)
+	best, secret, _, err := bestKeyObject(ctx, w.Open, w.ring.UUID(), w.list)
 	if err != nil {
 		return err
 	}
@@ -97,8 +182,8 @@ func (w *rewrap) run(ctx context.Context) error {
 		return err
 	}
 	err = w.pair(ctx, r, keep, secret)
-	if err == nil && w.Still != nil {
-		err = w.Still(ctx)
+	if err == nil {
+		err = w.still(ctx)
 	}
 	if err != nil {
 		return w.undo(ctx, err)
@@ -117,6 +202,9 @@ func (w *rewrap) run(ctx context.Context) error {
 // wrap wraps the vault key. The domain key goes along as it is, for it is sealed under the vault key.
 func (w *rewrap) wrap(ctx context.Context, r seal.KeyRecord, secret seal.Secret) (_ seal.KeyRecord, err error) {
 	r.KeyID, r.Links, r.Created = w.To.KeyID(), w.To.Links(), time.Now().UTC()
+	if r.Highest = 0; w.highest > r.Epoch {
+		r.Highest = w.highest
+	}
 	if r.Wrapped, err = w.To.Wrap(ctx, secret[:], r.Bind()); err != nil {
 		return r, fmt.Errorf("wrap vault key: %w", err)
 	}
@@ -162,7 +250,7 @@ func (w *rewrap) prove(ctx context.Context, epoch, generation uint32, secret sea
 	if err != nil {
 		return err
 	}
-	got, _, err := openKeyObject(ctx, w.Proof, w.uuid, o)
+	got, _, err := openKeyObject(ctx, w.Proof, w.ring.UUID(), o)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
@@ -207,15 +295,19 @@ func Shred(ctx context.Context, s blob.Store, removed func(name blob.Name, err e
 
 // keyNames returns the names of the key objects that are surely there: a list may show too many, or lack new ones.
 func keyNames(ctx context.Context, s blob.Store) (names []blob.Name, err error) {
-	highest := map[uint32]uint32{1: 0}
+	highest, last := map[uint32]uint32{}, uint32(0)
 	for info, err := range s.List(ctx, "k/") {
 		if err != nil {
 			return nil, fmt.Errorf("list keys: %w", err)
 		}
 		if epoch, generation, ok := parseKeyName(info.Name); ok {
 			highest[epoch] = max(highest[epoch], generation)
+			last = max(last, epoch)
 		}
 		names = append(names, info.Name)
+	}
+	if last < seal.MaxEpochs { // which a list may not show yet
+		highest[last+1] = 0
 	}
 	for epoch, g := range highest {
 		for n := range uint32(keyProbes) {

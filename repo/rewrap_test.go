@@ -30,6 +30,8 @@ func (l link) Current(keyID string, links [][]byte, _ []byte) bool {
 	return keyID == l.name && cmp.Equal(links, l.Links())
 }
 
+func (l link) Rotated(string, []byte) bool { return false }
+
 func (l link) UnwrapLinked(ctx context.Context, keyID string, links [][]byte, wrapped, bind []byte) ([]byte, error) {
 	if !l.Current(keyID, links, wrapped) {
 		return nil, fmt.Errorf("wrapped by %s: %w", keyID, repo.ErrWrongKey)
@@ -73,7 +75,7 @@ func linkedVault(t *testing.T) (*mem.Store, *localledger.Ledger, repo.PointID) {
 	return s, l, mustBackup(t, v, "", files{"a": []byte("content")}, nil)
 }
 
-func rewrapTo(to link, still func(context.Context) error) repo.RewrapOptions {
+func rewrapTo(to repo.Renewer, still func(context.Context) (bool, error)) repo.RewrapOptions {
 	return repo.RewrapOptions{Open: both, To: to, Proof: to, Still: still}
 }
 
@@ -109,8 +111,8 @@ func TestRewrap_NeedsTheOldKeyNoLonger(t *testing.T) {
 	t.Parallel()
 	s, _, _ := linkedVault(t)
 	for i, want := range []int{1, 0} {
-		if n, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, nil)); err != nil || n != want {
-			t.Fatalf("Rewrap %d = %d, %v, want %d", i, n, err, want)
+		if r, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, nil)); err != nil || r.Wrapped != want {
+			t.Fatalf("Rewrap %d = %+v, %v, want %d", i, r, err, want)
 		}
 	}
 	if diff := cmp.Diff([]blob.Name{"k/1-3", "k/1-4"}, keyNames(t, s)); diff != "" {
@@ -179,7 +181,7 @@ func TestRewrap_KeepsTheOldOneUntilTheNewOneIsProven(t *testing.T) {
 		if test.still == nil {
 			s.Add(test.rule)
 		}
-		_, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, func(context.Context) error { return test.still }))
+		_, err := repo.Rewrap(t.Context(), s, rewrapTo(newer, func(context.Context) (bool, error) { return true, test.still }))
 		if err == nil {
 			t.Errorf("%s: Rewrap succeeded", test.name)
 		}

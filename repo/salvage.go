@@ -105,8 +105,8 @@ func (v *Vault) record(name blob.Name, err error) {
 }
 
 // openSealed opens a sealed object that was read as b. What its parity can restore is restored.
-func (v *Vault) openSealed(t seal.Type, name blob.Name, b []byte) ([]byte, error) {
-	plain, err := v.keys.Open(t, string(name), b)
+func (v *Vault) openSealed(ctx context.Context, t seal.Type, name blob.Name, b []byte) ([]byte, error) {
+	plain, err := withKeys(ctx, v, func(k *seal.Keys) ([]byte, error) { return k.Open(t, string(name), b) })
 	if err == nil && !v.format.ObjectParity() {
 		return plain, nil
 	}
@@ -124,7 +124,7 @@ func (v *Vault) openSealed(t seal.Type, name blob.Name, b []byte) ([]byte, error
 	if perr != nil {
 		return nil, err
 	}
-	plain, perr = v.keys.Open(t, string(name), fixed)
+	plain, perr = withKeys(ctx, v, func(k *seal.Keys) ([]byte, error) { return k.Open(t, string(name), fixed) })
 	if perr != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (v *Vault) mendTrailer(ctx context.Context, r packRow, cause error) (*pack.
 		return nil, cause
 	}
 	fetch := func(_ context.Context, off, n int64) ([]byte, error) { return bytes.Clone(b[off : off+n]), nil }
-	p, err := pack.Open(ctx, v.keys, v.dec, packType(r.kind), pack.ID(r.id), int64(len(b)), fetch)
+	p, err := v.openTrailer(ctx, r, int64(len(b)), fetch)
 	if err != nil {
 		return nil, cause
 	}

@@ -74,7 +74,7 @@ func (s *salvager) open(ctx context.Context) error {
 	} else {
 		return nil
 	}
-	if s.opener, err = pack.NewOpener(s.v.keys, info); err != nil {
+	if s.opener, err = pack.NewOpener(s.v.keys(), info); err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
 	if s.raw, err = readWhole(ctx, s.v.store, name, 1<<32); err != nil && !isDamage(err) {
@@ -129,7 +129,7 @@ func (s *salvager) slot(ctx context.Context, no int) (pack.Slot, []byte, error) 
 // remake makes a slot of plain bytes that were checked.
 func (s *salvager) remake(want pack.Slot, plain []byte, parts []pack.Part) (pack.Slot, []byte, error) {
 	if want.Kind == chunk.Bundle {
-		want.Parts, want.ID = parts, pack.BundleID(s.v.keys, parts)
+		want.Parts, want.ID = parts, pack.BundleID(s.v.keys(), parts)
 	}
 	if s.comp == nil {
 		s.comp = pack.NewCompressor(pack.Fast)
@@ -161,7 +161,7 @@ func (s *salvager) read(no int, b []byte) []byte {
 	if want.Codec != chunk.Raw {
 		s.plain = plain
 	}
-	if pack.Verify(s.v.keys, want, plain) != nil {
+	if pack.Verify(s.v.keys(), want, plain) != nil {
 		return nil
 	}
 	return stored

@@ -117,9 +117,25 @@ func (v *Vault) readSegment(ctx context.Context, id ID) (*index.Segment, int, er
 			return nil, level, err
 		}
 		s, err := v.openSegment(string(name), plain)
+		if err == nil {
+			err = v.lookForKeysOf(ctx, s)
+		}
 		return s, level, err
 	}
 	return nil, 0, fmt.Errorf("read %s: %w", segmentName(0, id), blob.ErrNotExist)
+}
+
+// lookForKeysOf reads the vault keys again if a segment names a pack of an epoch above them: whoever merges segments need not seal the
+// new one under the epoch of their packs.
+func (v *Vault) lookForKeysOf(ctx context.Context, s *index.Segment) error {
+	epoch := uint32(0)
+	for i := range s.Packs() {
+		epoch = max(epoch, s.Pack(i).Epoch)
+	}
+	if epoch <= v.keys().Highest() {
+		return nil
+	}
+	return v.lookForKeys(ctx, epoch)
 }
 
 // rebuild reads the trailers of the packs that no segment describes into a segment in memory, which stands for damaged ones from
@@ -170,11 +186,18 @@ func (v *Vault) openPack(ctx context.Context, r packRow) (*pack.Pack, error) {
 	fetch := func(ctx context.Context, off, n int64) ([]byte, error) {
 		return readRange(ctx, v.store, name, off, n, nil)
 	}
-	p, err := pack.Open(ctx, v.keys, v.dec, packType(r.kind), pack.ID(r.id), info.Size, fetch)
+	p, err := v.openTrailer(ctx, r, info.Size, fetch)
 	if err = objectError(name, err); err != nil && isDamage(err) && !errors.Is(err, blob.ErrNotExist) {
 		return v.mendTrailer(ctx, r, err)
 	}
 	return p, err
+}
+
+// openTrailer opens the trailer of a pack of a size.
+func (v *Vault) openTrailer(ctx context.Context, r packRow, size int64, fetch pack.Fetch) (*pack.Pack, error) {
+	return withKeys(ctx, v, func(k *seal.Keys) (*pack.Pack, error) {
+		return pack.Open(ctx, k, v.dec, packType(r.kind), pack.ID(r.id), size, fetch)
+	})
 }
 
 // refreshByListing finds packs and segments without a ledger. The caller holds turn.

@@ -123,7 +123,7 @@ func (v *Vault) readContent(ctx context.Context, id ID, loc index.Location) ([]b
 
 // verify checks the id of a chunk that is not a bundle.
 func (v *Vault) verify(loc index.Location, plain []byte) error {
-	if err := pack.Verify(v.keys, loc.PackSlot(), plain); err != nil {
+	if err := pack.Verify(v.keys(), loc.PackSlot(), plain); err != nil {
 		return fmt.Errorf("%s slot %d: %w", packName(v.catalog.row(loc.Pack).kind, v.catalog.row(loc.Pack).id), loc.Slot, err)
 	}
 	return nil
@@ -137,7 +137,7 @@ func (v *Vault) part(id ID, loc index.Location, bundle []byte) ([]byte, error) {
 		return nil, chunk.Damaged(fmt.Sprintf("index entry of part %s", id), "it ends at %d of %d bytes of its bundle", end, len(bundle))
 	}
 	plain := bundle[loc.PartOffset:end]
-	if err := pack.VerifyPart(v.keys, id, plain); err != nil {
+	if err := pack.VerifyPart(v.keys(), id, plain); err != nil {
 		return nil, fmt.Errorf("%s slot %d: %w", packName(r.kind, r.id), loc.Slot, err)
 	}
 	return plain, nil

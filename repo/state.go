@@ -241,7 +241,10 @@ func (v *Vault) mayWrite(ctx context.Context) error {
 	if err := v.writable(); err != nil {
 		return err
 	}
-	return v.stillClaimed(ctx)
+	if err := v.stillClaimed(ctx); err != nil {
+		return err
+	}
+	return v.lookForKeys(ctx, 0)
 }
 
 // orphanedStates returns the names of states that belong to no recovery point: of ids that are over, and of those that have

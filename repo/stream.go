@@ -166,7 +166,7 @@ func (s *stream) chunk(data []byte, off int64, eof bool) (int, error) {
 		if isZero(data[:n]) {
 			return n, s.out.Add(s.ctx, Extent{Length: int64(n)})
 		}
-		id = s.w.v.keys.ID(chunk.Data, data[:n])
+		id = s.w.v.keys().ID(chunk.Data, data[:n])
 	}
 	if err := s.w.storeData(id, data[:n]); err != nil {
 		return 0, err
@@ -185,7 +185,7 @@ func (s *stream) guided(data []byte, off int64, eof bool) (int, ID) {
 	if g.last() && !(eof && g.at.Length == int64(len(data))) {
 		return 0, ID{}
 	}
-	if s.w.v.keys.ID(chunk.Data, data[:g.at.Length]) != g.at.ID {
+	if s.w.v.keys().ID(chunk.Data, data[:g.at.Length]) != g.at.ID {
 		return 0, ID{}
 	}
 	return int(g.at.Length), g.at.ID

@@ -261,15 +261,16 @@ type WrappingKey struct {
 
 // WrappingKeys returns the keys that wrap the keys of the vault, one per epoch, ascending.
 func (v *Vault) WrappingKeys() (all []WrappingKey) {
-	for _, epoch := range slices.Sorted(maps.Keys(v.records)) {
-		all = append(all, WrappingKey{ID: v.records[epoch].KeyID, Links: v.records[epoch].Links})
+	records := v.ring.Load().records
+	for _, epoch := range slices.Sorted(maps.Keys(records)) {
+		all = append(all, WrappingKey{ID: records[epoch].KeyID, Links: records[epoch].Links})
 	}
 	return all
 }
 
 // DomainKey returns the key under which equal contents of the vaults of an account get equal ids, for the database that has to
 // know it when it makes further vaults. It is a secret.
-func (v *Vault) DomainKey() [32]byte { return v.domain }
+func (v *Vault) DomainKey() [32]byte { return v.ring.Load().domain }
 
 // OpeningDamage returns what was damaged of what was read to open the vault: an older copy was taken for it.
 func (v *Vault) OpeningDamage() []error { return v.opening }

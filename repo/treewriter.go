@@ -234,7 +234,7 @@ func (w *Writer) putMeta(kind chunk.Kind, data []byte) (ID, error) {
 	if w.ctx.Err() != nil {
 		return ID{}, w.err()
 	}
-	id := w.v.keys.ID(kind, data)
+	id := w.v.keys().ID(kind, data)
 	if w.has(id, int64(len(data))) {
 		return id, nil
 	}

@@ -21,7 +21,8 @@ import (
 type Vault struct {
 	store   blob.Store
 	ledger  Ledger // nil when opened without
-	keys    *seal.Keys
+	wrapper KeyWrapper
+	ring    atomic.Pointer[keyring]
 	format  seal.Format
 	chunker *chunk.Chunker
 	opts    Options
@@ -38,11 +39,8 @@ type Vault struct {
 	observed observed
 	claim    atomic.Uint64 // number of the newest claim that is known to be of the ledger; 0 without one
 
-	domain  seal.Secret
-	records map[uint32]seal.KeyRecord // those that opened it, by epoch
-	lone    []seal.KeyRecord          // those of them beside which there was no other one of their epoch
-	opening []error                   // damage met when it was opened
-	single  bool                      // it was opened with the only format object that was listed
+	opening []error // damage met when it was opened
+	single  bool    // it was opened with the only format object that was listed
 
 	reclaiming sync.Mutex    // one Reclaim at a time in this process
 	scrubbing  sync.Mutex    // one Scrub or Round at a time in this process
@@ -101,6 +99,9 @@ func Create(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o CreateO
 		}
 		f.Generation++
 	}
+	if o.Open != nil {
+		k = o.Open
+	}
 	return Open(ctx, s, l, k, o.Options)
 }
 
@@ -129,7 +130,7 @@ func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions
 	if _, err := rand.Read(secret[:]); err != nil {
 		return nil, err
 	}
-	all, err := listKeyObjects(ctx, s)
+	all, err := listKeyObjects(ctx, s, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func createKeys(ctx context.Context, s blob.Store, k KeyWrapper, o CreateOptions
 	return seal.New(o.UUID, domain, map[uint32]seal.Secret{r.Epoch: secret})
 }
 
-// Open opens a vault for reading and writing. Errors wrap [ErrFormat], [ErrWrongKey], [ErrClaimed] or [ErrDamaged].
+// Open opens a vault for reading and writing. The wrapper is kept: it opens the keys of epochs that begin later. Errors wrap [ErrFormat], [ErrWrongKey], [ErrClaimed] or [ErrDamaged].
 // Close it when it is no longer used.
 func Open(ctx context.Context, s blob.Store, l Ledger, k KeyWrapper, o Options) (*Vault, error) {
 	v, err := openKeys(ctx, s, k, o)
@@ -219,14 +220,17 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	v := &Vault{
-		store: s, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
+		store: s, wrapper: k, opts: o, log: o.Log, dec: pack.NewDecompressor(o.Workers + 2), cache: newCache(cacheBytes),
 		sessions: map[*session]bool{}, odd: map[ID][]byte{}, merge: maxMerge, settle: settlePacks, single: len(formats)+len(damage) == 1,
 	}
 	var failed []error
 	for _, c := range formats {
 		v.format, v.opening = c.format, slices.Clone(damage)
-		if v.keys, err = v.readKeys(ctx, k); err == nil {
-			err = objectError(c.name, c.format.Verify(v.keys, c.raw))
+		var ring *keyring
+		if ring, err = readKeyring(ctx, s, k, c.format.UUID, nil, c.format.Epoch); err == nil {
+			v.ring.Store(ring)
+			v.opening = append(v.opening, ring.damage...)
+			err = objectError(c.name, c.format.Verify(ring.Keys, c.raw))
 		}
 		if err == nil {
 			break
@@ -250,7 +254,7 @@ func openKeys(ctx context.Context, s blob.Store, k KeyWrapper, o Options) (*Vaul
 	if err := checkSizes(v.format); err != nil {
 		return nil, fmt.Errorf("open vault: %w", chunk.Damaged(v.format.Name(), "%v", err))
 	}
-	v.chunker = chunk.New(v.keys.ChunkerKey(), v.format.Chunk)
+	v.chunker = chunk.New(v.keys().ChunkerKey(), v.format.Chunk)
 	return v, nil
 }
 
@@ -269,7 +273,7 @@ func unfit(failed, damage []error) error {
 }
 
 // UUID returns the vault's UUID.
-func (v *Vault) UUID() [16]byte { return v.keys.UUID() }
+func (v *Vault) UUID() [16]byte { return v.keys().UUID() }
 
 // Close ends the use of the vault: points and writers still open lose their sessions.
 func (v *Vault) Close() error {

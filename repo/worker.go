@@ -52,7 +52,7 @@ func (w *Writer) storeChunk(c *pack.Compressor, t task, buf []byte) ([]byte, err
 	to := w.contents()
 	switch t.kind {
 	case chunk.Bundle:
-		slot.ID = pack.BundleID(w.v.keys, t.parts)
+		slot.ID = pack.BundleID(w.v.keys(), t.parts)
 	case chunk.Node, chunk.List:
 		to = w.meta
 	}

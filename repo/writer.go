@@ -105,6 +105,9 @@ func (v *Vault) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error)
 	if err := v.writable(); err != nil {
 		return nil, err
 	}
+	if err := v.lookForKeys(ctx, 0); err != nil {
+		return nil, fmt.Errorf("open writer: %w", err)
+	}
 	if o.Cold != "" {
 		if o.Parent != "" {
 			return nil, errors.New("open writer: what is moved has no parent")
@@ -174,7 +177,7 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 	w.meta = newPacker(w, ObjectMeta, f.MetaPack, packBuffers(2))
 	w.cold = newPacker(w, ObjectCold, f.ColdPack, packBuffers(2))
 	w.tree = TreeWriter{w: w, refs: refset.NewBuilder(), lists: map[ID]bool{}}
-	w.tree.builder = tree.NewBuilder(treeStore{&w.tree}, v.keys.Boundary, tree.BuilderOptions{Leaf: w.tree.leaf})
+	w.tree.builder = tree.NewBuilder(treeStore{&w.tree}, v.keys().Boundary, tree.BuilderOptions{Leaf: w.tree.leaf})
 	return w
 }
 

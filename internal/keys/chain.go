@@ -168,6 +168,12 @@ func (k *Key) Current(keyID string, links [][]byte, wrapped []byte) bool {
 		wrapped[0] == keyVersion && binary.LittleEndian.Uint32(wrapped[1:]) == k.name.Version
 }
 
+// Rotated implements [repo.Renewer]: an older version wrapped it, or another key.
+func (k *Key) Rotated(keyID string, wrapped []byte) bool {
+	return keyID != k.KeyID() || len(wrapped) < wrapHead || wrapped[0] != keyVersion ||
+		binary.LittleEndian.Uint32(wrapped[1:]) < k.name.Version
+}
+
 // Fingerprint stands for what wraps vault keys now: the version, and the root key that wraps it.
 func (k *Key) Fingerprint() string {
 	sum := sha256.Sum256(k.link)

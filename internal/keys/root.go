@@ -126,6 +126,9 @@ func (r *Root) Current(keyID string, links [][]byte, wrapped []byte) bool {
 	return keyID == r.KeyID() && len(links) == 0 && r.Wrapped(wrapped)
 }
 
+// Rotated implements [repo.Renewer]: another root key wraps the same vault keys.
+func (r *Root) Rotated(string, []byte) bool { return false }
+
 // Fingerprint stands for what wraps vault keys now, as [Key.Fingerprint].
 func (r *Root) Fingerprint() string { return "root key " + r.KeyID() }
 

@@ -51,7 +51,7 @@ type Vaults interface {
 	// HungVaults returns all vaults with their keys.
 	HungVaults(ctx context.Context) ([]HungVault, error)
 	// Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. It returns false for one that has nothing in the store.
-	Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) error) (bool, error)
+	Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) (bool, error)) (bool, error)
 	// KeyRotated is told that [Service.RewrapVaults] has something to do.
 	KeyRotated()
 	// KeyChanged is told of a key that may no longer be used.

@@ -56,12 +56,16 @@ type fixture struct {
 func (f *fixture) HungVaults(context.Context) ([]kms.HungVault, error) { return f.hung, nil }
 func (f *fixture) KeyRotated()                                         { f.rotated++ }
 
-func (f *fixture) Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) error) (bool, error) {
+func (f *fixture) Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) (bool, error)) (bool, error) {
 	f.rewraps = append(f.rewraps, vaultUUID+" by "+to.(kms.Renewer).Fingerprint())
 	if f.during != nil {
 		f.during()
 	}
-	if err := errors.Join(f.refusal, still(ctx)); err != nil {
+	may, err := still(ctx)
+	if err == nil && !may {
+		err = repo.ErrDestroyed
+	}
+	if err := errors.Join(f.refusal, err); err != nil {
 		return false, err
 	}
 	return !f.absent, nil

@@ -184,13 +184,13 @@ func (s *Service) rewrapVault(ctx context.Context, v HungVault, noted string) er
 	if err != nil || to == nil || to.Fingerprint() == noted {
 		return err
 	}
-	found, err := s.o.Vaults.Rewrap(ctx, v.UUID, to, func(ctx context.Context) error {
+	found, err := s.o.Vaults.Rewrap(ctx, v.UUID, to, func(ctx context.Context) (bool, error) {
 		now, err := s.renewer(ctx, v.KeyARN)
-		if err == nil && now == nil {
-			err = &Unusable{ARN: v.KeyARN}
-		}
-		return err
+		return now != nil, err
 	})
+	if errors.Is(err, repo.ErrDestroyed) {
+		err = &Unusable{ARN: v.KeyARN}
+	}
 	if err != nil || !found {
 		return err
 	}

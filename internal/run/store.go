@@ -18,6 +18,7 @@ import (
 	"github.com/lockfast/lockfast/internal/ledger"
 	"github.com/lockfast/lockfast/internal/meta"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/seal"
 )
 
 // Store opens the vaults of the store of recovery points: each is the prefix of its UUID. Open vaults are kept until
@@ -125,7 +126,7 @@ func (s *Store) Vault(ctx context.Context, vaultUUID, account string) (*repo.Vau
 		}
 		s.o.Log.InfoContext(ctx, "vault made in the store", "vault", vaultUUID)
 		return repo.Create(ctx, sub, s.o.Ledgers.Vault(vaultUUID), wrapper,
-			repo.CreateOptions{UUID: id, DomainKey: domain, Options: s.o.Repo})
+			repo.CreateOptions{UUID: id, DomainKey: domain, Options: s.o.Repo, Open: s.o.Keys})
 	})
 }
 
@@ -266,7 +267,8 @@ func (s *Store) Shred(ctx context.Context, vaultUUID string) error {
 	return nil
 }
 
-// Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. found is false for a vault that has nothing in the store.
+// Rewrap wraps the keys of a vault anew, see [repo.Rewrap]. found is false for a vault that has nothing in the store,
+// and for one that another server has taken over.
 func (s *Store) Rewrap(ctx context.Context, vaultUUID string, o repo.RewrapOptions) (found bool, err error) {
 	blobs, err := s.blobs()
 	if err != nil {
@@ -283,9 +285,23 @@ func (s *Store) Rewrap(ctx context.Context, vaultUUID string, o repo.RewrapOptio
 		_, err = s.unused(ctx, s.o.Ledgers.Vault(vaultUUID))
 		return false, err
 	}
-	n, err := repo.Rewrap(ctx, sub, o)
-	if n > 0 {
-		s.o.Log.InfoContext(ctx, "key of vault wrapped anew", "vault", vaultUUID, "key", o.To.KeyID())
+	if err := repo.CheckClaim(ctx, sub, s.o.Ledgers.Vault(vaultUUID), s.o.Keys, s.o.Repo); errors.Is(err, repo.ErrClaimed) {
+		s.o.Log.WarnContext(ctx, "keys of vault are left as they are: another server has taken it over", "vault", vaultUUID)
+		return false, nil
+	}
+	r, err := repo.Rewrap(ctx, sub, o)
+	log := s.o.Log.With("vault", vaultUUID, "key", o.To.KeyID())
+	if r.Epoch > 0 {
+		log.InfoContext(ctx, "vault has a new key for what is stored from now on", "epoch", int64(r.Epoch))
+	}
+	if r.Full {
+		log.WarnContext(ctx, "vault has as many keys as it may have: what is stored from now on gets no new one", "most", int64(seal.MaxEpochs))
+	}
+	for _, d := range r.Passed {
+		log.WarnContext(ctx, "key object is damaged and was passed over", "error", d)
+	}
+	if r.Wrapped > 0 {
+		log.InfoContext(ctx, "keys of vault wrapped anew", "keys", int64(r.Wrapped))
 	}
 	return err == nil, err
 }

@@ -68,7 +68,7 @@ func (l keyLinks) HungVaults(ctx context.Context) (list []kms.HungVault, err err
 }
 
 // Rewrap implements kms.Vaults. What is written has to be opened by the root key without the one that it replaces.
-func (l keyLinks) Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) error) (bool, error) {
+func (l keyLinks) Rewrap(ctx context.Context, vaultUUID string, to repo.Renewer, still func(context.Context) (bool, error)) (bool, error) {
 	return l.store.Rewrap(ctx, vaultUUID, repo.RewrapOptions{Open: l.root, To: to, Proof: l.root.Alone(), Still: still})
 }
 

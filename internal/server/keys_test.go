@@ -4,12 +4,14 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -271,6 +273,59 @@ func TestKeys_RotationKeepsOldVaultsReadable(t *testing.T) {
 	if len(use) != 1 || *use[0].Version != 3 || !cmp.Equal(use[0].Vaults, []string{"first", "second"}) {
 		t.Errorf("ListKeyUse = %+v", use)
 	}
+}
+
+// TestKeys_RotationGivesVaultsANewKey follows a vault through two rotations of its KMS key: what is stored after each of them is sealed
+// under a vault key of its own, and everything is read, by the server and by the store alone with a copy of the root key from before.
+func TestKeys_RotationGivesVaultsANewKey(t *testing.T) {
+	t.Parallel()
+	f := start(t, options(t, t.TempDir()))
+	data := f.options.Config.Data
+	kit := must(os.ReadFile(filepath.Join(data, "root.key")))(f)
+	key := f.key()
+	if err := f.keyVault("home", key); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]map[string]string{}
+	for n := range 3 {
+		if n > 0 {
+			own(f, lockfastapi.RotateKey, &lockfastapi.RotateKeyInput{KeyId: key})
+			if err := f.server.RenewKeys(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		content := map[string]string{"one": strings.Repeat("1", n+1), "many": strings.Repeat(strconv.Itoa(n), 5000)}
+		point := f.backup("home", f.directory(content))
+		want[point] = content
+		if epochs := manifestEpochs(f, data); len(epochs) != n+1 || epochs[uint32(n+1)] != 1 {
+			t.Errorf("recovery points by epoch after %d rotations = %v", n, epochs)
+		}
+	}
+	if all := wrapped(t, data); len(all) != 3 {
+		t.Errorf("key objects = %+v, want those of three epochs", all)
+	}
+	for point, content := range want {
+		if diff := cmp.Diff(content, contents(f, f.restoredTo(point))); diff != "" {
+			t.Error(diff)
+		}
+	}
+	f.stop()
+	if err := os.WriteFile(filepath.Join(data, "root.key"), kit, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := readStore(f, data); n != 3 {
+		t.Errorf("the store alone shows %d recovery points, want 3", n)
+	}
+}
+
+// manifestEpochs counts the manifests of a store by the epoch under which they are sealed.
+func manifestEpochs(f *fixture, data string) map[uint32]int {
+	f.Helper()
+	n := map[uint32]int{}
+	for _, name := range must(filepath.Glob(filepath.Join(data, "store", "*", "r", "*")))(f) {
+		n[binary.LittleEndian.Uint32(must(os.ReadFile(name))(f)[12:])]++
+	}
+	return n
 }
 
 // TestKeys_VaultFromBefore opens a data directory that was made before vaults hung on KMS keys.

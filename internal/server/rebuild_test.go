@@ -56,6 +56,10 @@ func loses(t *testing.T, o server.Options) *lost {
 	}
 	l.arn = own(f, lockfastapi.RegisterResource, &lockfastapi.RegisterResourceInput{Path: &l.home, Name: aws.String("home"), Type: "EFS"}).ResourceArn
 	first := f.backup("home", l.arn)
+	own(f, lockfastapi.RotateKey, &lockfastapi.RotateKeyInput{KeyId: "alias/aws/backup"})
+	if err := f.server.RenewKeys(t.Context()); err != nil { // what follows is sealed under another vault key
+		t.Fatal(err)
+	}
 	write(t, l.home, map[string]string{"a/one": "changed", "five": random(5, 200<<10)})
 	l.last = f.backup("home", l.arn)
 	f.copy("home", first, "other")
@@ -215,6 +219,15 @@ func fenced(t *testing.T, l *lost) {
 	id, _ := f.startBackup("home", l.arn)
 	if j := f.awaitBackup(id); j.State != types.BackupJobStateFailed || !strings.Contains(aws.ToString(j.StatusMessage), "claimed by another") {
 		t.Errorf("backup with the lost database ended %s: %s, want a failure because of the claim", j.State, aws.ToString(j.StatusMessage))
+	}
+	objects := filepath.Join(l.options.Config.Store, "*", "k", "*")
+	before := must(filepath.Glob(objects))(f)
+	own(f, lockfastapi.RotateKey, &lockfastapi.RotateKeyInput{KeyId: "alias/aws/backup"})
+	if err := f.server.RenewKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, must(filepath.Glob(objects))(f)); diff != "" {
+		t.Errorf("a rotation by the lost server changed key objects: %s", diff)
 	}
 	f.stop()
 }

@@ -24,14 +24,14 @@ import (
 	"github.com/lockfast/lockfast/repo/seal"
 )
 
-// wrapped reads the key objects of each vault of a store, two that say the same, and returns the first ones.
+// wrapped reads the key objects of each epoch of each vault of a store, two that say the same, and returns the first ones.
 func wrapped(t *testing.T, data string) (all []seal.KeyRecord) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(data, "store", "*", "k", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	vaults := map[string][]seal.KeyRecord{}
+	epochs := map[string][]seal.KeyRecord{}
 	for _, name := range names {
 		b, err := os.ReadFile(name)
 		if err != nil {
@@ -41,14 +41,14 @@ func wrapped(t *testing.T, data string) (all []seal.KeyRecord) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dir := filepath.Dir(name)
-		if vaults[dir] = append(vaults[dir], r); len(vaults[dir]) == 1 {
+		epoch := name[:strings.LastIndex(name, "-")] // with the vault
+		if epochs[epoch] = append(epochs[epoch], r); len(epochs[epoch]) == 1 {
 			all = append(all, r)
 		}
 	}
-	for dir, pair := range vaults {
+	for epoch, pair := range epochs {
 		if len(pair) != 2 || !cmp.Equal(pair[0], pair[1], cmpopts.IgnoreFields(seal.KeyRecord{}, "Generation")) {
-			t.Errorf("%s holds %+v, want two key objects that say the same", dir, pair)
+			t.Errorf("%s: %+v, want two key objects that say the same", epoch, pair)
 		}
 	}
 	return all
@@ -70,8 +70,13 @@ func TestKeys_RotationWrapsTheKeysOfVaultsAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := wrapped(t, o.Config.Data)
-		if len(all) != 1 || all[0].Generation != 3 || binary.LittleEndian.Uint32(all[0].Links[0][1:]) != 2 {
-			t.Errorf("key objects = %+v, want generation 3 by version 2", all)
+		if len(all) != 2 || all[0].Name() != "k/1-3" || all[1].Name() != "k/2-1" {
+			t.Errorf("key objects = %+v, want k/1-3 and k/2-1", all)
+		}
+		for _, r := range all {
+			if n := binary.LittleEndian.Uint32(r.Links[0][1:]); n != 2 {
+				t.Errorf("%s is wrapped by version %d, want 2", r.Name(), n)
+			}
 		}
 		f.failsFor("home", arn, point, "is disabled")
 		must(f.kms("EnableKey", map[string]any{"KeyId": key}))(f)

@@ -26,7 +26,8 @@ import (
 // Keys are the keys of one vault. They are immutable and may be used by any number of goroutines.
 type Keys struct {
 	uuid     [16]byte
-	current  uint32
+	current  uint32 // of new objects
+	highest  uint32 // that there ever was, whether or not its key is at hand
 	epochs   map[uint32]roots
 	chunker  Secret
 	boundary *hashPool
@@ -46,6 +47,7 @@ func New(uuid [16]byte, domain Secret, vault map[uint32]Secret) (*Keys, error) {
 	}
 	k := &Keys{uuid: uuid, current: slices.Max(slices.Collect(maps.Keys(vault))),
 		epochs: make(map[uint32]roots, len(vault))}
+	k.highest = k.current
 	for epoch, v := range vault {
 		k.epochs[epoch] = roots{
 			vault:  v,
@@ -67,8 +69,26 @@ func New(uuid [16]byte, domain Secret, vault map[uint32]Secret) (*Keys, error) {
 // UUID returns the vault's UUID.
 func (k *Keys) UUID() [16]byte { return k.uuid }
 
+// MaxEpochs is the highest epoch that a vault may have (docs/format.md section 19).
+const MaxEpochs = 100
+
+// Sealing returns the same keys with another epoch for new objects, one of those that were given to [New], and the highest epoch
+// that is known to have been there.
+func (k *Keys) Sealing(current, highest uint32) *Keys {
+	if _, ok := k.epochs[current]; !ok {
+		panic(fmt.Sprintf("seal: no key of epoch %d", current))
+	}
+	other := *k
+	other.current, other.highest = current, max(k.highest, highest)
+	return &other
+}
+
 // Epoch returns the epoch of new objects.
 func (k *Keys) Epoch() uint32 { return k.current }
+
+// Highest returns the highest epoch that is known to have been there. Objects of a higher one may be of a vault whose keys have to
+// be read again.
+func (k *Keys) Highest() uint32 { return k.highest }
 
 // String names the vault and hides the keys.
 func (k *Keys) String() string { return fmt.Sprintf("keys of vault %x %s", k.uuid, redacted) }
@@ -115,7 +135,7 @@ func (k *Keys) PackKey(t Type, epoch uint32, id [16]byte, salt [32]byte) (PackKe
 }
 
 // lost reports whether the key of an epoch, which is not at hand, was there once.
-func (k *Keys) lost(epoch uint32) bool { return epoch > 0 && epoch < k.current }
+func (k *Keys) lost(epoch uint32) bool { return epoch > 0 && epoch <= k.highest }
 
 // objectKey derives the key of a sealed object.
 func (k *Keys) objectKey(name string, t Type, epoch uint32, salt [32]byte) (PackKey, error) {

@@ -25,6 +25,7 @@ type KeyRecord struct {
 	Links             [][]byte // further links from the root to the wrapping key
 	Domain            []byte   // domain key, see [SealDomain]
 	Created           time.Time
+	Highest           uint32 // epoch that the vault had when it was written; 0 if that was Epoch
 }
 
 const keyRecordHead = 40
@@ -49,6 +50,9 @@ func (r KeyRecord) Encode() []byte {
 	}
 	f = field.Append(f, 4, r.Domain)
 	f = field.AppendTime(f, 5, r.Created)
+	if r.Highest > 0 {
+		f = field.AppendUint(f, 6, uint64(r.Highest))
+	}
 	b := append([]byte(magic), byte(TypeKey), version, Suite, 0)
 	b = binary.LittleEndian.AppendUint32(b, r.Epoch)
 	b = binary.LittleEndian.AppendUint32(b, r.Generation)
@@ -89,6 +93,8 @@ func DecodeKeyRecord(name string, b []byte) (KeyRecord, error) {
 			r.Domain = append([]byte(nil), f.Value...)
 		case 5:
 			r.Created = f.Time()
+		case 6:
+			r.Highest = uint32(min(f.Uint(), MaxEpochs))
 		}
 	}
 	if f.Err() != nil {

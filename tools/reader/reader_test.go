@@ -85,13 +85,18 @@ func TestReader_ReadsGoldenVaults(t *testing.T) {
 // newVault makes a vault with a new key.
 func newVault(t *testing.T, store, key string) *repo.Vault {
 	t.Helper()
+	return newVaultWith(t, store, key, localledger.New(localledger.Options{}))
+}
+
+func newVaultWith(t *testing.T, store, key string, l repo.Ledger) *repo.Vault {
+	t.Helper()
 	root, err := keys.Create(key)
 	try(t, err)
 	s, err := fs.Open(store, fs.Options{Create: true})
 	try(t, err)
 	t.Cleanup(func() { s.Close() })
 	name := uuid.New()
-	v, err := repo.Create(t.Context(), blob.Prefix(s, name.String()), localledger.New(localledger.Options{}), root,
+	v, err := repo.Create(t.Context(), blob.Prefix(s, name.String()), l, root,
 		repo.CreateOptions{UUID: name, DomainKey: [32]byte{4}})
 	try(t, err)
 	t.Cleanup(func() { v.Close() })
