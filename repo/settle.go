@@ -23,7 +23,7 @@ type settler struct {
 
 // settlePacks is how many packs of full size, at least, go at once before the end, and again as many for so many recovery points, because
 // each of these may have a refset to be written anew.
-const settlePacks = 8
+const settlePacks = 4
 
 // newSettler also returns a context that ends when settling failed.
 func (r *reclaim) newSettler(ctx context.Context) (*settler, context.Context) {
