@@ -92,7 +92,8 @@ func newKeyRotate(a *app) *cobra.Command {
 		Use:   "rotate KEY",
 		Short: "Give a KMS key a new version",
 		Long: `Give a KMS key a new version, which encrypts from then on. KEY is its id, its ARN or an alias. Older versions stay and go
-on decrypting what users encrypted; the keys of vaults that exist are wrapped by the new version within minutes.`,
+on decrypting what users encrypted. The keys of vaults that exist are wrapped by the new version, and each of these vaults gets a new
+key for what is stored from then on: within minutes by a server that runs, or else before the command ends.`,
 		Example: "  lockfast key rotate alias/homes",
 		Args:    positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -9,7 +9,40 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
+
+// TestKeyRotate_WithoutAServer: nobody is there to wrap keys in the background, so the command does it before it ends.
+func TestKeyRotate_WithoutAServer(t *testing.T) {
+	c := newCLI(t)
+	home := filepath.Join(t.TempDir(), "home")
+	write(t, home, map[string]string{"a": "first"})
+	c.do(0, "backup", home)
+	objects := func() (names []string) {
+		t.Helper()
+		all, err := filepath.Glob(filepath.Join(c.data, "store", "*", "k", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range all {
+			names = append(names, filepath.Base(name))
+		}
+		return names
+	}
+	before := objects()
+	c.do(0, "key", "rotate", "alias/aws/backup")
+	if diff := cmp.Diff([]string{"1-3", "1-4", "2-1", "2-2"}, objects()); diff != "" {
+		t.Errorf("key objects, %v before the rotation (-want +got):\n%s", before, diff)
+	}
+	write(t, home, map[string]string{"b": "second"})
+	point := c.lines(0, "result", "backup", home)[0]["recovery_point_arn"].(string)
+	to := filepath.Join(t.TempDir(), "to")
+	c.do(0, "restore", point, "--to", to)
+	if a, b := read(t, to, "a"), read(t, to, "b"); a != "first" || b != "second" {
+		t.Errorf("restored %q and %q", a, b)
+	}
+}
 
 // TestKit_IsEnoughWhereverTheRootKeyIs replaces the root key, moves it to a transit service and back, with keys of vaults that
 // hang on a KMS key that was rotated, and restores each time from the objects with the kit alone.

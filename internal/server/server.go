@@ -23,6 +23,9 @@ const (
 	workGrace  = 15 * time.Second // for jobs; then they are abandoned, which takes another 10 s at most
 )
 
+// keysGrace is how long a private server, which no init system stops, goes on wrapping keys.
+const keysGrace = 5 * time.Minute
+
 // Options says which server to open.
 type Options struct {
 	Config Config // checked
@@ -132,6 +135,11 @@ func (s *Server) stop(ctx context.Context) error {
 	workCtx, cancel := context.WithTimeout(ctx, s.o.grace)
 	defer cancel()
 	err = errors.Join(err, s.parts.workers.Stop(workCtx))
+	if s.o.Private { // others do it in the background
+		keysCtx, cancel := context.WithTimeout(ctx, keysGrace)
+		defer cancel()
+		err = errors.Join(err, s.parts.renewRotated(keysCtx))
+	}
 	flushCtx, cancel := context.WithTimeout(ctx, flushGrace)
 	defer cancel()
 	s.parts.runners.states.Flush(flushCtx)

@@ -547,7 +547,15 @@ func (p *parts) background(ctx context.Context) error {
 // renewKeysNow has keys wrapped anew when one was rotated, when that did not succeed last, and now and then, for those that
 // another server rotated.
 func (p *parts) renewKeysNow(ctx context.Context) error {
-	if !p.links.rotated.Swap(false) && time.Since(p.renewed) < time.Hour {
+	if time.Since(p.renewed) >= time.Hour {
+		p.links.rotated.Store(true)
+	}
+	return p.renewRotated(ctx)
+}
+
+// renewRotated has keys wrapped anew if one was rotated, or if that did not succeed last.
+func (p *parts) renewRotated(ctx context.Context) error {
+	if !p.links.rotated.Swap(false) {
 		return nil
 	}
 	if p.root.Replaces() != nil && p.retired == "" && !p.single() {
