@@ -66,7 +66,7 @@ func TestStoreInABucket(t *testing.T) {
 		} `json:"report"`
 	}
 	out := s.lockfast(t, "vault", "verify", "Default", "--level", "1", "--json")
-	if err := json.Unmarshal([]byte(out), &vouched); err != nil {
+	if err := json.Unmarshal([]byte(lastLine(out)), &vouched); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if r := vouched.Report; r.Packs == 0 || r.Covered != r.Packs || r.Read != 0 {

@@ -54,7 +54,7 @@ func coldStart(t *testing.T, s *server, location string) {
 		NotRebuilt     []string `json:"not_rebuilt"`
 		Elapsed        float64  `json:"elapsed_seconds"`
 	}
-	if err := json.Unmarshal([]byte(out), &report); err != nil {
+	if err := json.Unmarshal([]byte(lastLine(out)), &report); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if report.Type != "result" || report.Vaults != 2 || report.RecoveryPoints != 2 || len(report.Damaged)+len(report.Assumed) > 0 ||
@@ -107,6 +107,12 @@ func (s *server) offline(t *testing.T, args ...string) string {
 		t.Fatalf("lockfast %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// lastLine is the result of a command that prints JSON: lines of progress come before it if it takes long.
+func lastLine(out string) string {
+	out = strings.TrimSpace(out)
+	return out[strings.LastIndexByte(out, '\n')+1:]
 }
 
 func readText(t *testing.T, name string) string {
