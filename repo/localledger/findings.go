@@ -23,7 +23,7 @@ type verifiedKey struct {
 
 // applyFindings takes over what checks found, and drops what was found about packs that are gone.
 func (r *rows) applyFindings(c change) {
-	for _, d := range slices.Concat(c.Damages, c.SeenDamages) {
+	for _, d := range c.Damages {
 		r.damages[keyOf(d)] = d
 	}
 	for _, d := range c.ClearedDamages {
@@ -61,16 +61,15 @@ func (l *Ledger) RecordDamage(ctx context.Context, damages []repo.DamageRecord) 
 		return err
 	}
 	defer unlock()
-	var c change
+	c := change{Quiet: true}
 	now := l.clock()
 	for _, d := range damages {
-		known, ok := l.rows.damages[keyOf(d)]
-		if ok {
-			known.Seen = now
-			c.SeenDamages = append(c.SeenDamages, known)
-			continue
+		if known, ok := l.rows.damages[keyOf(d)]; ok {
+			d = known
+		} else {
+			d.Found, c.Quiet = now, false
 		}
-		d.Found, d.Seen = now, now
+		d.Seen = now
 		c.Damages = append(c.Damages, d)
 	}
 	if len(damages) == 0 {

@@ -82,10 +82,11 @@ type change struct {
 	History []repo.JournalEntry `json:",omitempty"` // further ones
 
 	Damages        []repo.DamageRecord `json:",omitempty"`
-	SeenDamages    []repo.DamageRecord `json:",omitempty"` // that were there already
 	ClearedDamages []repo.DamageRecord `json:",omitempty"`
 	Verified       []repo.Verification `json:",omitempty"`
 	Round          *repo.Round         `json:",omitempty"`
+
+	Quiet bool `json:",omitempty"` // Changes does not tell of it, so it leaves the revision as it is
 }
 
 // maxForgotten is how many objects that were forgotten are remembered at most.
@@ -123,7 +124,7 @@ func (r *rows) apply(c change) {
 	for _, id := range c.Ended {
 		r.ended[id] = true
 	}
-	if c.Round == nil && (len(c.SeenDamages) == 0 || len(c.Damages) > 0) { // Changes does not tell of those
+	if !c.Quiet {
 		r.revision++
 	}
 	for _, o := range c.Objects {

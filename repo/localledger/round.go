@@ -18,7 +18,7 @@ func (l *Ledger) TakeRound(ctx context.Context, holder repo.ID, every, hold time
 	if !ok {
 		return r, false, nil
 	}
-	return r, true, l.do(change{Round: &r})
+	return r, true, l.do(change{Round: &r, Quiet: true})
 }
 
 // NoteRound implements [repo.Rounds].
@@ -32,5 +32,5 @@ func (l *Ledger) NoteRound(ctx context.Context, r repo.Round, hold time.Duration
 	if err != nil {
 		return err
 	}
-	return l.do(change{Round: &noted})
+	return l.do(change{Round: &noted, Quiet: true})
 }
