@@ -104,12 +104,7 @@ func TestReclaim_FullDiskWithRoomForOnePack(t *testing.T) {
 	v := create(t, s, l, small())
 	g := newGenerator(12)
 	all := g.files(1500)
-	kept := files{}
-	for key, data := range all { // a third of every pack
-		if g.IntN(3) == 0 {
-			kept[key] = data
-		}
-	}
+	kept := g.third(all)
 	gone := mustBackup(t, v, "", all, nil)
 	stays := mustBackup(t, v, "", kept, nil)
 	if err := remove(t.Context(), v, l, gone); err != nil {

@@ -341,6 +341,17 @@ func (g generator) files(n int) files {
 	return f
 }
 
+// third returns a third of the files, so that of every pack about a third is in it.
+func (g generator) third(f files) files {
+	kept := files{}
+	for key, data := range f {
+		if g.IntN(3) == 0 {
+			kept[key] = data
+		}
+	}
+	return kept
+}
+
 // change returns a later version of the files.
 func (g generator) change(f files) files {
 	out := maps.Clone(f)

@@ -204,7 +204,7 @@ func (p *packer) upload(full *openPack) {
 
 // admitted asks whether a writer may store a pack now. A reclaim, which gives space back, always may.
 func (w *Writer) admitted() error {
-	if w.v.opts.Admit == nil || w.s.row.Kind == SessionCollector {
+	if w.v.opts.Admit == nil || w.collects() {
 		return nil
 	}
 	return w.v.opts.Admit()

@@ -310,7 +310,7 @@ func (v *Vault) moved(set refset.Set) (refset.Set, error) {
 func (w *Writer) putPack(open *openPack, packed pack.Packed) (sum []byte, err error) {
 	w.v.catalog.closed(open.number, len(packed.Slots), packed.Size())
 	name, ctx := blob.Name(pack.Name(packed.Type, packed.ID)), w.ctx
-	if w.s.row.Kind == SessionCollector {
+	if w.collects() {
 		ctx = blob.PastCache(ctx)
 	}
 	if in, ok := blob.AsSummer(w.v.store); !ok || !in.Keeps(name) {
@@ -332,7 +332,7 @@ func (w *Writer) registered(packed pack.Packed) error {
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()
 	w.segment.AddPack(index.InfoOf(packed), packed.Slots)
-	if w.s.row.Kind == SessionCollector {
+	if w.collects() {
 		w.indexedPacks.Store(packed.ID, true)
 	}
 	fresh := w.stats.stored.Load() - w.indexed

@@ -54,12 +54,7 @@ func TestReclaim_GivesSpaceBackAsItGoes(t *testing.T) {
 	v := create(t, s, l, small())
 	g := newGenerator(29)
 	all := g.files(3000)
-	kept := files{}
-	for key, data := range all { // a third of every pack
-		if g.IntN(3) == 0 {
-			kept[key] = data
-		}
-	}
+	kept := g.third(all)
 	gone := mustBackup(t, v, "", all, nil)
 	stays := mustBackup(t, v, gone, kept, all)
 	if err := remove(t.Context(), v, l, gone); err != nil {
@@ -95,12 +90,7 @@ func TestReclaim_GoesOnAfterAnErrorOfSettling(t *testing.T) {
 	repo.SettleEach(v)
 	g := newGenerator(31)
 	all := g.files(1500)
-	kept := files{}
-	for key, data := range all {
-		if g.IntN(3) == 0 {
-			kept[key] = data
-		}
-	}
+	kept := g.third(all)
 	gone := mustBackup(t, v, "", all, nil)
 	stays := mustBackup(t, v, gone, kept, all)
 	if err := remove(t.Context(), v, l, gone); err != nil {

@@ -181,6 +181,9 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 	return w
 }
 
+// collects reports whether it writes what a reclaim or a repair moves.
+func (w *Writer) collects() bool { return w.s.row.Kind == SessionCollector }
+
 // Parent returns the parent's recovery point, nil without one. It is closed with the writer.
 func (w *Writer) Parent() *Point { return w.parent }
 
