@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/lockfast/lockfast/internal/meta"
@@ -59,6 +60,28 @@ func TestOpen_PathWithSpecialCharacters(t *testing.T) {
 		metatest.Open(t, meta.Options{URL: "sqlite:" + path})
 		if found, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*.db")); err != nil || len(found) != 1 || found[0] != path {
 			t.Errorf("Open(%q) made %q, %v", path, found, err)
+		}
+	}
+}
+
+// TestOpen_ManyAtOnce opens new databases, which each must be put into WAL mode, from several sides at once.
+func TestOpen_ManyAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for n := range 50 {
+		url := fmt.Sprintf("sqlite:%s/%d.db", dir, n)
+		var g errgroup.Group
+		for range 6 {
+			g.Go(func() error {
+				db, err := meta.Open(t.Context(), meta.Options{URL: url})
+				if err != nil {
+					return err
+				}
+				return db.Close()
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

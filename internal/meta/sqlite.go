@@ -75,11 +75,13 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 	return nil
 }
 
-// connect opens the connection that writes. That makes files beside the database, for which a full disk has no room.
+// connect opens the connection that writes. That makes files beside the database, for which a full disk has no room,
+// and puts a new database into WAL mode, at which SQLite waits for no other process that does the same: it is busy at once.
 func (db *DB) connect(ctx context.Context) error {
-	err := db.write.PingContext(ctx)
+	try := func() error { return db.write.PingContext(ctx) }
+	err := db.retry(ctx, try)
 	if err != nil && db.dialect.full(err) && db.full != nil && db.full() {
-		err = db.write.PingContext(ctx)
+		err = db.retry(ctx, try)
 	}
 	if err != nil && db.dialect.full(err) {
 		return fmt.Errorf("is its disk full?: %w", err)
