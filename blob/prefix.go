@@ -79,6 +79,25 @@ func (s sub) Delete(ctx context.Context, name Name) error {
 	return s.store.Delete(ctx, whole)
 }
 
+// Streamer lets [AsStreamer] see through.
+func (s sub) Streamer() (Streamer, bool) {
+	in, ok := AsStreamer(s.store)
+	return subStreamer{s, in}, ok
+}
+
+type subStreamer struct {
+	sub
+	inner Streamer
+}
+
+func (s subStreamer) PutStream(ctx context.Context, name Name, r io.Reader) error {
+	whole, err := s.whole(name)
+	if err != nil {
+		return err
+	}
+	return s.inner.PutStream(ctx, whole, r)
+}
+
 // Retainer lets [AsRetainer] see through.
 func (s sub) Retainer() (Retainer, bool) {
 	r, ok := AsRetainer(s.store)

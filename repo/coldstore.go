@@ -190,6 +190,29 @@ func (s coldRetainer) RetainedUntil(ctx context.Context, name blob.Name) (time.T
 	return s.inMain.RetainedUntil(ctx, name)
 }
 
+// Streamer lets [blob.AsStreamer] see through, if both stores take streams.
+func (s coldStore) Streamer() (blob.Streamer, bool) {
+	main, ok := blob.AsStreamer(s.main)
+	cold, both := blob.AsStreamer(s.cold)
+	return coldStreamer{s, main, cold}, ok && both
+}
+
+type coldStreamer struct {
+	coldStore
+	toMain, toCold blob.Streamer
+}
+
+// PutStream implements [blob.Streamer].
+func (s coldStreamer) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
+	if !isColdPack(name) {
+		return s.toMain.PutStream(ctx, name, r)
+	}
+	if err := s.belongs(ctx, markOf(string(name)), true); err != nil {
+		return fmt.Errorf("put %s: %w", name, err)
+	}
+	return s.toCold.PutStream(ctx, name, r)
+}
+
 // Summer lets [blob.AsSummer] see through, if one of the stores keeps checksums.
 func (s coldStore) Summer() (blob.Summer, bool) {
 	main, ok := blob.AsSummer(s.main)

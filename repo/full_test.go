@@ -43,6 +43,39 @@ func (s *smallDisk) Put(ctx context.Context, name blob.Name, r io.Reader, size i
 	return err
 }
 
+// PutStream takes its room while it is read.
+func (s *smallDisk) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
+	taken := &takingRoom{s: s, r: r}
+	err := s.Store.(blob.Streamer).PutStream(ctx, name, taken)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.used -= taken.n
+		return fmt.Errorf("put %s: %w", name, err)
+	}
+	s.size[name] = taken.n
+	s.log = append(s.log, "put "+string(name))
+	return nil
+}
+
+type takingRoom struct {
+	s *smallDisk
+	r io.Reader
+	n int64
+}
+
+func (t *takingRoom) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	if t.s.room > 0 && t.s.used+int64(n) > t.s.room {
+		return 0, blob.ErrNoSpace
+	}
+	t.s.used += int64(n)
+	t.n += int64(n)
+	return n, err
+}
+
 func (s *smallDisk) Delete(ctx context.Context, name blob.Name) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

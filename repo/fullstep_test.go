@@ -40,7 +40,8 @@ func (s *fillingStore) failed() string {
 	return s.what
 }
 
-func (s *fillingStore) Put(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
+// admit takes note of a put, and returns the error of one that fails.
+func (s *fillingStore) admit(name blob.Name) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left == 0 {
@@ -55,7 +56,23 @@ func (s *fillingStore) Put(ctx context.Context, name blob.Name, r io.Reader, siz
 	if s.left > 0 {
 		s.left--
 	}
+	return nil
+}
+
+func (s *fillingStore) Put(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
+	if err := s.admit(name); err != nil {
+		return err
+	}
 	return s.Store.Put(ctx, name, r, size)
+}
+
+// PutStream fails when a part has been read.
+func (s *fillingStore) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
+	if err := s.admit(name); err != nil {
+		_, _ = io.CopyN(io.Discard, r, 1000) // fails too if the pack is shorter
+		return err
+	}
+	return s.Store.(blob.Streamer).PutStream(ctx, name, r)
 }
 
 func (s *fillingStore) Delete(ctx context.Context, name blob.Name) error {

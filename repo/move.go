@@ -68,9 +68,10 @@ func (r *reclaim) moveAll(ctx context.Context, victims []victim, s *settler) err
 	return r.w.storeLastPacks()
 }
 
-// keepDamaged marks a victim to be kept if the error says that it is damaged, and returns other errors.
+// keepDamaged marks a victim to be kept if the error says that it is damaged, and returns other errors. What comes of a writer that has
+// failed says nothing of the victim.
 func (r *reclaim) keepDamaged(x *victim, err error) error {
-	if !errors.Is(err, ErrDamaged) && !errors.Is(err, blob.ErrNotExist) {
+	if r.w.ctx.Err() != nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, blob.ErrNotExist) {
 		return err
 	}
 	r.mu.Lock()

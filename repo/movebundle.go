@@ -66,12 +66,12 @@ func (b *bundleMover) take(ctx context.Context, from place, s pack.Slot, encoded
 	if b.joined(s.ID, from) {
 		return nil
 	}
+	if int(s.Plain) > cap(b.plain) {
+		b.plain = make([]byte, 0, max(int(s.Plain), b.r.w.bundle.target+chunk.MaxPart))
+	}
 	plain, err := b.r.v.dec.Decompress(b.plain, s.Codec, encoded, int(s.Plain))
 	if err != nil {
 		return fmt.Errorf("slot %d: %w", from.slot, err)
-	}
-	if s.Codec != chunk.Raw {
-		b.plain = plain
 	}
 	b.needed = b.needed[:0]
 	n, off := 0, 0
@@ -116,6 +116,9 @@ func (b *bundleMover) joined(id ID, from place) bool {
 // add puts what is needed of an old bundle into the open one.
 func (b *bundleMover) add(id ID, from place) {
 	if b.open == nil {
+		if b.spare == nil {
+			b.spare = make([]byte, 0, b.r.w.bundle.target)
+		}
 		b.open = &newBundle{plain: b.spare, have: map[ID]bool{}}
 	}
 	o := b.open

@@ -20,9 +20,8 @@ type packer struct {
 	target int
 	free   chan *openPack // buffers that are not in use; nil = not allocated yet
 
-	mu      sync.RWMutex  // held to read while adding, to write while the open pack is changed
-	open    *openPack     // nil before the first slot
-	spools  []*pack.Spool // guarded by mu
+	mu      sync.RWMutex // held to read while adding, to write while the open pack is changed
+	open    *openPack    // nil before the first slot
 	uploads sync.WaitGroup
 }
 
@@ -30,9 +29,10 @@ type packer struct {
 type openPack struct {
 	filler
 	number uint32
+	put    *sending // of a [pack.Stream]
 }
 
-// filler is a [pack.Writer], or for packs too large for memory a [pack.Spool].
+// filler is a [pack.Writer] or a [pack.Stream].
 type filler interface {
 	Add(s pack.Slot, stored []byte) (int, pack.Slot, error)
 	Len() (size, slots int)
@@ -42,10 +42,17 @@ type filler interface {
 
 // finish ends the filling.
 func (o *openPack) finish() (pack.Packed, error) {
-	if s, ok := o.filler.(*pack.Spool); ok {
+	if s, ok := o.filler.(*pack.Stream); ok {
 		return s.Finish()
 	}
 	return o.filler.(*pack.Writer).Finish(), nil
+}
+
+// abandon says that the pack is not wanted.
+func (o *openPack) abandon(err error) {
+	if s, ok := o.filler.(*pack.Stream); ok {
+		s.Close(err)
+	}
 }
 
 // packBuffers returns n buffers, more than the packers that take them.
@@ -110,6 +117,9 @@ func (p *packer) next(ctx context.Context, full *openPack) error {
 	}
 	select {
 	case buffer := <-p.free:
+		if p.w.ctx.Err() != nil { // then what is given back may still be in use
+			return p.w.err()
+		}
 		return p.begin(buffer)
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -131,6 +141,9 @@ func (p *packer) begin(buffer *openPack) error {
 		}
 	}
 	open.number = p.w.v.catalog.open(ID(open.ID()), p.kind, p.w.s.row.ID)
+	if s, ok := open.filler.(*pack.Stream); ok {
+		open.put = p.send(s)
+	}
 	p.open = open
 	return nil
 }
@@ -139,7 +152,7 @@ func (p *packer) begin(buffer *openPack) error {
 func (v *Vault) packOptions(kind ObjectKind, target int) pack.Options {
 	o := pack.Options{Type: packType(kind), Target: target}
 	switch {
-	case !v.format.PackParity():
+	case !v.format.PackParity() || kind == ObjectCold:
 	case kind == ObjectMeta || v.opts.DataParity:
 		o.Parity = pack.FullParity
 	default:
@@ -148,27 +161,13 @@ func (v *Vault) packOptions(kind ObjectKind, target int) pack.Options {
 	return o
 }
 
-// make allocates a buffer. That of a cold pack is a file, and has no parity.
+// make allocates a buffer for packs, or what takes its place.
 func (p *packer) make() (filler, error) {
-	if p.kind != ObjectCold {
-		return pack.NewWriter(p.w.v.keys(), p.w.v.packOptions(p.kind, p.target))
+	o := p.w.v.packOptions(p.kind, p.target)
+	if p.w.sends(p.kind, o.Parity) {
+		return pack.NewStream(p.w.v.keys(), o, p.w.blocks)
 	}
-	o := pack.Options{Type: packType(p.kind), Target: p.target}
-	s, err := pack.NewSpool(p.w.v.keys(), o, p.w.v.opts.TempDir)
-	if err == nil {
-		p.spools = append(p.spools, s)
-	}
-	return s, err
-}
-
-// close gives files back. Nothing is added or stored any more.
-func (p *packer) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.spools {
-		_ = s.Close() // nothing that counts is in it
-	}
-	p.spools = nil
+	return pack.NewWriter(p.w.v.keys(), o)
 }
 
 // upload stores and registers a full pack and gives its buffer back.
@@ -184,7 +183,7 @@ func (p *packer) upload(full *openPack) {
 		err = w.admitted()
 	}
 	if err == nil {
-		object.Size = packed.Size()
+		object.Size = packed.Size
 		err = w.v.ledger.Reserve(w.ctx, w.s.row.ID, []Object{object})
 	}
 	if err == nil {
@@ -220,6 +219,7 @@ func (p *packer) take() *openPack {
 		return nil
 	}
 	if _, slots := open.Len(); slots == 0 {
+		open.abandon(errEmpty)
 		return nil
 	}
 	return open

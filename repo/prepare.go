@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockfast/lockfast/blob"
 	"github.com/lockfast/lockfast/repo/index"
 	"github.com/lockfast/lockfast/repo/pack"
 	"github.com/lockfast/lockfast/repo/refset"
@@ -190,14 +189,21 @@ func (w *Writer) finishLast() ([]lastPack, error) {
 	return last, g.Wait()
 }
 
-func (w *Writer) storeLast() error {
+func (w *Writer) storeLast() (err error) {
 	last, err := w.finishLast()
+	defer func() {
+		for _, l := range last {
+			if err != nil {
+				l.open.abandon(err)
+			}
+		}
+	}()
 	if err = cmp.Or(err, w.err()); err != nil || len(last) == 0 {
 		return err
 	}
 	objects := make([]Object, len(last))
 	for i, l := range last {
-		objects[i] = Object{ID: ID(l.packed.ID), Kind: l.from.kind, Size: l.packed.Size()}
+		objects[i] = Object{ID: ID(l.packed.ID), Kind: l.from.kind, Size: l.packed.Size}
 	}
 	if err := w.admitted(); err != nil {
 		return err
@@ -306,28 +312,10 @@ func (v *Vault) moved(set refset.Set) (refset.Set, error) {
 	return b.Set(v.catalog.slots)
 }
 
-// putPack stores a finished pack, whose name is reserved, and returns its checksum if the store keeps that.
-func (w *Writer) putPack(open *openPack, packed pack.Packed) (sum []byte, err error) {
-	w.v.catalog.closed(open.number, len(packed.Slots), packed.Size())
-	name, ctx := blob.Name(pack.Name(packed.Type, packed.ID)), w.ctx
-	if w.collects() {
-		ctx = blob.PastCache(ctx)
-	}
-	if in, ok := blob.AsSummer(w.v.store); !ok || !in.Keeps(name) {
-		return nil, w.v.store.Put(ctx, name, packed.Reader(), packed.Size())
-	}
-	r, err := blob.NewHashed(packed.Reader(), packed.Size())
-	if err != nil {
-		return nil, err
-	}
-	all := r.Sum()
-	return all[:], w.v.store.Put(ctx, name, r, packed.Size())
-}
-
 // registered notes a pack that is durable and known to the ledger.
 func (w *Writer) registered(packed pack.Packed) error {
 	w.v.catalog.registered(ID(packed.ID))
-	w.stats.stored.Add(packed.Size())
+	w.stats.stored.Add(packed.Size)
 	w.stats.packs.Add(1)
 	w.segmentMu.Lock()
 	defer w.segmentMu.Unlock()

@@ -117,8 +117,8 @@ func (v *Vault) collect(ctx context.Context, o ReclaimOptions, run func(*reclaim
 	return r.report, nil
 }
 
-// collectorPacks returns how many data packs a reclaim fills or stores at once. It compresses next to nothing, so the
-// memory of a writer's workers is free for packs that wait for the disk.
+// collectorPacks returns how many data packs a reclaim fills or stores at once. It compresses next to nothing, so the memory of a writer's
+// workers is free for packs that wait for the store, if they are not stored as they fill.
 func (v *Vault) collectorPacks() int {
 	return int(max(2, min(4, (v.opts.MemoryLimit-2*int64(v.format.MetaPack))/int64(v.format.DataPack))))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockfast/lockfast/repo/chunk"
 	"github.com/lockfast/lockfast/repo/index"
+	"github.com/lockfast/lockfast/repo/pack"
 	"github.com/lockfast/lockfast/repo/refset"
 	"github.com/lockfast/lockfast/repo/tree"
 )
@@ -55,6 +56,7 @@ type Writer struct {
 	data    []*packer // filled side by side
 	meta    *packer
 	cold    *packer
+	blocks  *pack.Blocks // of packs that are stored as they fill
 	source  *Point       // to be moved to cold storage; nil for other writers
 	table   *index.Table // what this session stores
 
@@ -170,6 +172,7 @@ func (v *Vault) newWriter(ctx context.Context, s *session) *Writer {
 	w.bundle.target = min(bundleTarget, f.Chunk.Avg)
 	w.buffers = newBuffers(max(f.Chunk.Max, w.bundle.target+chunk.MaxPart), 2*v.workers()+2)
 	w.streams = newBuffers(2*f.Chunk.Max, 2)
+	w.blocks = pack.NewBlocks(int(min(streamBlock, f.DataPack)), streamBlocks)
 	free := packBuffers(v.opts.DataPacks + 1)
 	for range v.opts.DataPacks {
 		w.data = append(w.data, newPacker(w, ObjectData, f.DataPack, free))
@@ -310,5 +313,4 @@ func (w *Writer) stop() {
 	for _, p := range w.packers() {
 		p.uploads.Wait()
 	}
-	w.cold.close()
 }

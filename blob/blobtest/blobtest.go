@@ -54,6 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"retain", retain},
 		{"hashed reader", hashed},
 		{"sums", sums},
+		{"streams", streams},
+		{"stream shows nothing before its end", streamShowsNothingBeforeItsEnd},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

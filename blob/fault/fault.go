@@ -209,6 +209,50 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 	return hit.after()
 }
 
+// Streamer lets [blob.AsStreamer] see through. A stream is hit by the rules of Put.
+func (s *Store) Streamer() (blob.Streamer, bool) {
+	inner, ok := blob.AsStreamer(s.store)
+	return streamer{inner, s}, ok
+}
+
+type streamer struct {
+	inner blob.Streamer
+	s     *Store
+}
+
+// PutStream implements [blob.Streamer].
+func (f streamer) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
+	hit := f.s.hits(Put, string(name))
+	if err := hit.before(ctx); err != nil {
+		return err
+	}
+	if hit.has(Truncate, Flip) {
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		r = bytes.NewReader(hit.damage(data))
+	}
+	n := &counting{Reader: r}
+	if err := f.inner.PutStream(ctx, name, n); err != nil {
+		return err
+	}
+	f.s.note(changed{Info: blob.Info{Name: name, Size: n.n}, put: true})
+	return hit.after()
+}
+
+// counting counts the bytes read.
+type counting struct {
+	io.Reader
+	n int64
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
 // damage changes the bytes that Put stores.
 func (h hits) damage(data []byte) []byte {
 	for _, r := range h {

@@ -117,6 +117,19 @@ func (r *Recorder) Put(ctx context.Context, name blob.Name, from io.Reader, size
 	if err != nil {
 		return err
 	}
+	return r.put(ctx, name, data, size, begun)
+}
+
+// PutStream implements [blob.Streamer]. Until its reader has ended it cannot have had an effect.
+func (r *Recorder) PutStream(ctx context.Context, name blob.Name, from io.Reader) error {
+	data, err := io.ReadAll(from)
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, name, data, int64(len(data)), r.Len())
+}
+
+func (r *Recorder) put(ctx context.Context, name blob.Name, data []byte, size int64, begun int) error {
 	r.mu.Lock() // so that the log has the changes in the order in which the store made them
 	defer r.mu.Unlock()
 	if err := r.store.Put(ctx, name, bytes.NewReader(data), size); err != nil {

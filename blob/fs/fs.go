@@ -12,6 +12,8 @@
 // once Put has returned neither bytes nor name depend on anything in memory. New directories are synced into their
 // parents before anything is put into them. Syncs of one directory are shared by the calls that wait for it.
 //
+// PutStream does the same with a file that grows as the blob is made.
+//
 // On Linux a large blob that is put with [blob.PastCache] goes past the page cache (O_DIRECT) where the file system says that it can,
 // all but the end. That saves processor time, and leaves the cache to others: who reads the blob for the first time reads it from the
 // disk.

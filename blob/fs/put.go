@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"math"
 	"path"
 
 	"github.com/lockfast/lockfast/blob"
@@ -19,11 +20,26 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 	if size < 0 {
 		return fmt.Errorf("put %s: %w: size %d", name, blob.ErrInvalid, size)
 	}
+	return s.putAs(ctx, name, r, size)
+}
+
+// PutStream implements [blob.Streamer].
+func (s *Store) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	return s.putAs(ctx, name, r, unknown)
+}
+
+func (s *Store) putAs(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
 	if err := s.put(ctx, string(name), r, size); err != nil {
 		return fmt.Errorf("put %s: %w", name, explain(err))
 	}
 	return nil
 }
+
+// unknown is the size of a blob that is as long as its reader.
+const unknown = -1
 
 func (s *Store) put(ctx context.Context, name string, r io.Reader, size int64) error {
 	// Asked early, because a taken name should not cost the writing of all the bytes.
@@ -64,13 +80,16 @@ func (s *Store) taken(name string) error {
 func fill(ctx context.Context, f io.Writer, r io.Reader, size int64) error {
 	w := &exact{ctx: ctx, w: f, left: size}
 	var buf []byte
+	if size == unknown {
+		w.left = math.MaxInt64
+	}
 	if _, ok := r.(io.WriterTo); !ok {
-		buf = make([]byte, min(max(size, 512), 256<<10))
+		buf = make([]byte, min(max(w.left, 512), 256<<10))
 	}
 	if _, err := io.CopyBuffer(w, r, buf); err != nil {
 		return err
 	}
-	if w.left > 0 {
+	if w.left > 0 && size != unknown {
 		return fmt.Errorf("%w: %d bytes, %d announced", blob.ErrInvalid, size-w.left, size)
 	}
 	return nil

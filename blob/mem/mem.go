@@ -62,6 +62,21 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 	return nil
 }
 
+// PutStream implements [blob.Streamer].
+func (s *Store) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	if s.has(name) {
+		return fmt.Errorf("put %s: %w", name, blob.ErrExist)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", name, err)
+	}
+	return s.Put(ctx, name, bytes.NewReader(data), int64(len(data)))
+}
+
 func (s *Store) has(name blob.Name) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

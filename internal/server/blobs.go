@@ -178,6 +178,9 @@ func (b *Blobs) Place(vault string) string {
 // Retainer lets [blob.AsRetainer] see through.
 func (b *Blobs) Retainer() (blob.Retainer, bool) { return blob.AsRetainer(b.Store) }
 
+// Streamer lets [blob.AsStreamer] see through.
+func (b *Blobs) Streamer() (blob.Streamer, bool) { return blob.AsStreamer(b.Store) }
+
 // Summer lets [blob.AsSummer] see through.
 func (b *Blobs) Summer() (blob.Summer, bool) { return blob.AsSummer(b.Store) }
 

@@ -59,7 +59,7 @@ type PackInfo struct {
 
 // InfoOf returns the row of a pack that was just written.
 func InfoOf(p pack.Packed) PackInfo {
-	return PackInfo{Info: pack.Info{ID: p.ID, Type: p.Type, Epoch: p.Epoch, Salt: p.Salt, Size: p.Size()},
+	return PackInfo{Info: pack.Info{ID: p.ID, Type: p.Type, Epoch: p.Epoch, Salt: p.Salt, Size: p.Size},
 		Slots: len(p.Slots), Digest: p.Digest}
 }
 

@@ -85,6 +85,9 @@ func (d *Decompressor) Decompress(dst []byte, codec chunk.Codec, stored []byte, 
 		if len(out) != plain {
 			return nil, chunk.Damaged("chunk", "it decompresses to %d bytes, not to %d", len(out), plain)
 		}
+		if plain > 0 && &out[0] == &dst[:1][0] {
+			return dst[:plain], nil // has the room that dst had, for a next chunk
+		}
 		return out, nil
 	}
 	return nil, fmt.Errorf("chunk uses %s, which this version does not know", codec)

@@ -1,9 +1,7 @@
 package pack
 
 import (
-	"bytes"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +35,33 @@ const (
 	FullParity           // everything
 )
 
+// complete checks what was given and fills in what was not.
+func (o *Options) complete() error {
+	if o.Target < minTarget || o.Target > maxTarget {
+		return fmt.Errorf("pack size %d: want %d to %d", o.Target, minTarget, maxTarget)
+	}
+	if o.Type == 0 {
+		o.Type = seal.TypeDataPack
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	return nil
+}
+
+// begin returns what is new in every pack.
+func (o *Options) begin(keys *seal.Keys) (id ID, key seal.PackKey, header seal.Header, err error) {
+	var salt [32]byte
+	if _, err = io.ReadFull(o.Rand, id[:]); err != nil {
+		return id, key, header, err
+	}
+	if _, err = io.ReadFull(o.Rand, salt[:]); err != nil {
+		return id, key, header, err
+	}
+	key, header, err = keys.NewPack(o.Type, id, salt)
+	return id, key, header, err
+}
+
 // Writer assembles one pack at a time in a buffer that it keeps. The buffer never grows: memory is touched as the
 // pack fills, so that a small pack costs little.
 //
@@ -61,14 +86,8 @@ type Writer struct {
 
 // NewWriter returns a writer with an empty pack in it.
 func NewWriter(keys *seal.Keys, opts Options) (*Writer, error) {
-	if opts.Type == 0 {
-		opts.Type = seal.TypeDataPack
-	}
-	if opts.Target < minTarget || opts.Target > maxTarget {
-		return nil, fmt.Errorf("pack size %d: want %d to %d", opts.Target, minTarget, maxTarget)
-	}
-	if opts.Rand == nil {
-		opts.Rand = rand.Reader
+	if err := opts.complete(); err != nil {
+		return nil, err
 	}
 	w := &Writer{keys: keys, opts: opts, buf: make([]byte, opts.Target)}
 	return w, w.Reset()
@@ -79,15 +98,8 @@ func NewWriter(keys *seal.Keys, opts Options) (*Writer, error) {
 func (w *Writer) Reset() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var salt [32]byte
-	if _, err := io.ReadFull(w.opts.Rand, w.id[:]); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(w.opts.Rand, salt[:]); err != nil {
-		return err
-	}
 	var err error
-	if w.key, w.header, err = w.keys.NewPack(w.opts.Type, w.id, salt); err != nil {
+	if w.id, w.key, w.header, err = w.opts.begin(w.keys); err != nil {
 		return err
 	}
 	b := w.header.Append(w.buf[:0])
@@ -171,31 +183,9 @@ type Packed struct {
 	Epoch  uint32
 	Salt   [32]byte
 	Slots  []Slot
-	Bytes  []byte            // the whole object; valid until the writer is reset
-	File   *io.SectionReader // of a [Spool], in place of Bytes
-	Digest [32]byte          // unkeyed BLAKE3 of the object
-}
-
-// Size returns the length of the object.
-func (p *Packed) Size() int64 {
-	if p.File != nil {
-		return p.File.Size()
-	}
-	return int64(len(p.Bytes))
-}
-
-// Reader reads an object, in order or not.
-type Reader interface {
-	io.ReadSeeker
-	io.ReaderAt
-}
-
-// Reader returns a reader of the object.
-func (p *Packed) Reader() Reader {
-	if p.File != nil {
-		return io.NewSectionReader(p.File, 0, p.File.Size())
-	}
-	return bytes.NewReader(p.Bytes)
+	Size   int64    // length of the object
+	Bytes  []byte   // the whole object, valid until the writer is reset; nil from a [Stream]
+	Digest [32]byte // unkeyed BLAKE3 of the object
 }
 
 // Finish waits for slots that are being sealed, writes the trailer and returns the pack. From then on Add returns
@@ -211,35 +201,17 @@ func (w *Writer) Finish() Packed {
 
 	total := w.writeTrailer()
 	p := Packed{ID: w.id, Type: w.opts.Type, Epoch: w.header.Epoch, Salt: w.header.Salt, Slots: w.slots,
-		Bytes: w.buf[:total]}
+		Size: int64(total), Bytes: w.buf[:total]}
 	p.Digest = blake3.Sum256(p.Bytes)
 	return p
 }
 
 // writeTrailer writes everything behind the last slot and returns the length of the pack.
 func (w *Writer) writeTrailer() int {
-	table := appendTable(nil, w.slots)
-	stored, codec := table, chunk.Raw
-	if !w.opts.Raw {
-		if w.comp == nil {
-			w.comp = NewCompressor(Fast)
-		}
-		stored, codec = w.comp.Compress(nil, table)
+	if w.comp == nil {
+		w.comp = NewCompressor(Fast)
 	}
-	l := w.opts.Parity.layout(w.end, trailerHead+len(stored)+seal.Overhead)
-	plain := make([]byte, trailerHead, l.trailerLen-seal.Overhead)
-	plain[0] = byte(codec)
-	binary.LittleEndian.PutUint32(plain[4:], uint32(len(table)))
-	binary.LittleEndian.PutUint32(plain[8:], uint32(len(stored)))
-	plain = append(plain, stored...)[:l.trailerLen-seal.Overhead]
-
-	foot := l.footer.encode()
-	copy(w.buf[l.total-FooterSize:], foot[:])
-	nonce := slotNonce(trailerSlot)
-	aad := append(append([]byte(nil), w.buf[:HeaderSize]...), foot[:footerCRC]...)
-	w.key.AEAD.Seal(w.buf[w.end:w.end:l.total-FooterSize], nonce[:], plain, aad)
-	if w.opts.Parity != NoParity {
-		l.protect(w.buf[:l.total], foot)
-	}
-	return int(l.total)
+	e := newEnding(w.opts, w.comp, w.slots, int64(w.end))
+	e.write(w.buf, w.key, w.opts.Parity)
+	return int(e.total)
 }
