@@ -159,14 +159,25 @@ func (c *catalog) recorded() map[ID]ObjectKind {
 }
 
 // apply takes over rows of the ledger. A segment that is not there is an error, or with lost, damage. The caller holds turn.
+//
+// Others look at rows meanwhile. So packs are retired when the segments are loaded that say where their slots went.
 func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	added, gone := c.noteAll(changes)
+	var retired, others []Object
+	for _, o := range changes {
+		if o.Kind != ObjectSegment && o.State >= ObjectRetired {
+			retired = append(retired, o)
+		} else {
+			others = append(others, o)
+		}
+	}
+	added, gone := c.noteAll(others)
 	if err := c.load(ctx, added, lost); err != nil {
 		return err
 	}
+	c.noteAll(retired)
 	c.unload(gone)
 	return nil
 }

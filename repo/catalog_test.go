@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,9 @@ import (
 	"time"
 
 	"github.com/lockfast/lockfast/blob"
+	"github.com/lockfast/lockfast/blob/mem"
 	"github.com/lockfast/lockfast/repo"
+	"github.com/lockfast/lockfast/repo/localledger"
 )
 
 // stuck makes one call hang, whatever becomes of its context.
@@ -106,6 +109,90 @@ func TestRefresh_HangsForNobodyElse(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// stepping is a ledger that tells a test when somebody waits for sessions, and when packs are retired whose slots were moved.
+type stepping struct {
+	repo.Ledger
+	waiting, retiring, retired func()
+}
+
+func (l stepping) Waiting(ctx context.Context, epoch uint64) ([]repo.Session, error) {
+	l.waiting()
+	return l.Ledger.Waiting(ctx, epoch)
+}
+
+func (l stepping) Retire(ctx context.Context, s repo.SessionID, rows []repo.Retirement) error {
+	moved := slices.ContainsFunc(rows, func(r repo.Retirement) bool { return len(r.Remap) > 0 })
+	if moved {
+		l.retiring()
+	}
+	err := l.Ledger.Retire(ctx, s, rows)
+	if moved {
+		l.retired()
+	}
+	return err
+}
+
+// TestRefresh_RetiresWhenTheNewPlacesAreKnown has one session of a process in the middle of reading what another process moved, while
+// another one asks what a recovery point needs: it is told the old places or the new ones, and not that they are damaged.
+func TestRefresh_RetiresWhenTheNewPlacesAreKnown(t *testing.T) {
+	t.Parallel()
+	s, l := mem.New(), localledger.New(localledger.Options{})
+	h, here := newStuck(), (*repo.Vault)(nil)
+	goOn, first := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	there := create(t, s, stepping{
+		Ledger:   l,
+		waiting:  func() { repo.Poke(here) },
+		retiring: func() { once.Do(func() { h.armed.Store(true) }) },
+		retired: func() {
+			select {
+			case <-h.reached:
+			default:
+				go func() { first <- here.Refresh(t.Context()) }()
+				<-h.reached
+				<-goOn
+			}
+		},
+	}, small())
+	all := newGenerator(52).files(200)
+	kept := newGenerator(53).third(all)
+	gone, stays := mustBackup(t, there, "", all, nil), mustBackup(t, there, "", kept, nil)
+	here = reopen(t, stuckIndex{s, h}, l)
+	w, err := here.NewWriter(t.Context(), repo.WriterOptions{}) // a session, for which the old places are remembered
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := here.Needs(t.Context(), stays)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remove(t.Context(), there, l, gone); err != nil {
+		t.Fatal(err)
+	}
+	reclaimed := make(chan error, 1)
+	go func() {
+		_, err := there.Reclaim(t.Context(), repo.ReclaimOptions{})
+		reclaimed <- err
+	}()
+	<-h.reached
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if got, err := here.Needs(soon, stays); err != nil || !slices.Equal(got, old) {
+		t.Errorf("what is needed, while the new places are read = %v, %v, want the old ones %v", got, err, old)
+	}
+	close(h.release)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if got, err := here.Needs(t.Context(), stays); err != nil || slices.Equal(got, old) {
+		t.Errorf("what is needed, when the new places are known = %v, %v, want others than %v", got, err, old)
+	}
+	close(goOn)
+	if err := errors.Join(w.Abort(t.Context()), <-reclaimed, verify(t.Context(), here, stays, kept)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -219,6 +219,20 @@ func ChangeRefset(ctx context.Context, v *Vault, id PointID, in pack.ID, slot in
 // Refresh reads what is new in the ledger.
 func (v *Vault) Refresh(ctx context.Context) error { return v.catalog.refresh(ctx) }
 
+// Needs returns the names of the packs that a recovery point needs now, without asking the ledger what is new.
+func (v *Vault) Needs(ctx context.Context, id PointID) (names []string, err error) {
+	set, err := v.refset(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for s := range set.Packs() {
+		row := v.catalog.row(s.Pack)
+		names = append(names, string(packName(row.kind, row.id)))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // LiveSegments returns how many segments are known, loaded and not replaced.
 func (v *Vault) LiveSegments() (n int) {
 	live := v.catalog.liveSegments()
