@@ -53,8 +53,8 @@ func (s *Store) put(ctx context.Context, name string, r io.Reader, size int64) e
 		return err
 	}
 	defer func() { _ = s.sys.Remove(tmp) }() // what stays behind is swept by a later Open
-	if direct, ok := f.(interface{ pastCache() }); ok && blob.IsPastCache(ctx) {
-		direct.pastCache()
+	if w, ok := f.(cacheAvoider); ok && blob.IsPastCache(ctx) {
+		w.pastCache()
 	}
 	err = fill(ctx, f, r, size)
 	if err == nil {

@@ -50,6 +50,9 @@ type Writer interface {
 	Close() error
 }
 
+// cacheAvoider is a [Writer] that can write past the page cache. It is told before the first byte.
+type cacheAvoider interface{ pastCache() }
+
 // Reader is a file being read.
 type Reader interface {
 	io.ReaderAt
