@@ -184,6 +184,9 @@ func (c *catalog) apply(ctx context.Context, changes []Object, lost bool) error 
 
 // noteAll takes over rows of the ledger, and returns the segments that are to be loaded and unloaded for it.
 func (c *catalog) noteAll(changes []Object) (added, gone []ID) {
+	if len(changes) == 0 {
+		return nil, nil
+	}
 	c.indexed.Lock()
 	defer c.indexed.Unlock()
 	c.mu.Lock()

@@ -112,13 +112,25 @@ func (s coldStore) absent(ctx context.Context, name blob.Name, err error) error 
 }
 
 func (s coldStore) Put(ctx context.Context, name blob.Name, r io.Reader, size int64) error {
+	cold, err := s.takes(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case cold:
+		return s.cold.Put(ctx, name, r, size)
+	}
+	return s.main.Put(ctx, name, r, size)
+}
+
+// takes reports whether a blob is to be put into the cold store, which belongs to the other one then.
+func (s coldStore) takes(ctx context.Context, name blob.Name) (bool, error) {
 	if !isColdPack(name) {
-		return s.main.Put(ctx, name, r, size)
+		return false, nil
 	}
 	if err := s.belongs(ctx, markOf(string(name)), true); err != nil {
-		return fmt.Errorf("put %s: %w", name, err)
+		return false, fmt.Errorf("put %s: %w", name, err)
 	}
-	return s.cold.Put(ctx, name, r, size)
+	return true, nil
 }
 
 func (s coldStore) Get(ctx context.Context, name blob.Name, off, n int64) (io.ReadCloser, error) {
@@ -204,13 +216,14 @@ type coldStreamer struct {
 
 // PutStream implements [blob.Streamer].
 func (s coldStreamer) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
-	if !isColdPack(name) {
-		return s.toMain.PutStream(ctx, name, r)
+	cold, err := s.takes(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case cold:
+		return s.toCold.PutStream(ctx, name, r)
 	}
-	if err := s.belongs(ctx, markOf(string(name)), true); err != nil {
-		return fmt.Errorf("put %s: %w", name, err)
-	}
-	return s.toCold.PutStream(ctx, name, r)
+	return s.toMain.PutStream(ctx, name, r)
 }
 
 // Summer lets [blob.AsSummer] see through, if one of the stores keeps checksums.

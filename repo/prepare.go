@@ -162,6 +162,9 @@ type lastPack struct {
 // are still on their way. When it returns, all are registered.
 func (w *Writer) storeLastPacks() error {
 	err := w.storeLast()
+	if err != nil {
+		w.fail(err) // which ends packs that are on their way while they fill
+	}
 	for _, p := range w.packers() {
 		p.uploads.Wait()
 	}
@@ -189,15 +192,8 @@ func (w *Writer) finishLast() ([]lastPack, error) {
 	return last, g.Wait()
 }
 
-func (w *Writer) storeLast() (err error) {
+func (w *Writer) storeLast() error {
 	last, err := w.finishLast()
-	defer func() {
-		for _, l := range last {
-			if err != nil {
-				l.open.abandon(err)
-			}
-		}
-	}()
 	if err = cmp.Or(err, w.err()); err != nil || len(last) == 0 {
 		return err
 	}

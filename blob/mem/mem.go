@@ -64,12 +64,6 @@ func (s *Store) Put(ctx context.Context, name blob.Name, r io.Reader, size int64
 
 // PutStream implements [blob.Streamer].
 func (s *Store) PutStream(ctx context.Context, name blob.Name, r io.Reader) error {
-	if err := check(ctx, name); err != nil {
-		return err
-	}
-	if s.has(name) {
-		return fmt.Errorf("put %s: %w", name, blob.ErrExist)
-	}
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", name, err)

@@ -29,32 +29,32 @@ func newEnding(o Options, comp *Compressor, slots []Slot, end int64) ending {
 }
 
 // write writes the ending into b, which holds the pack and has room for all of it.
-func (e ending) write(b []byte, key seal.PackKey, parity Parity) {
-	e.writeBehind(b, e.footer.encode(), key, parity)
+func (e ending) write(b []byte, key seal.PackKey) {
+	e.writeBehind(b, e.footer.encode(), key)
 }
 
 // behind returns the ending of a pack that is not in memory, and whose parity covers header and trailer at most.
-func (e ending) behind(header [HeaderSize]byte, key seal.PackKey, parity Parity) []byte {
+func (e ending) behind(header [HeaderSize]byte, key seal.PackKey) []byte {
 	foot := e.footer.encode()
 	gone := e.trailer - HeaderSize // the bytes of slots
 	short := e
 	short.trailer, short.length, short.total, short.covers = HeaderSize, e.length-gone, e.total-int64(gone), coversAll
-	if parity != NoParity {
+	if e.parityLen > 0 {
 		short.parity = e.parity - gone
 	}
 	b := make([]byte, short.total)
 	copy(b, header[:])
-	short.writeBehind(b, foot, key, parity)
+	short.writeBehind(b, foot, key)
 	return b[HeaderSize:]
 }
 
 // writeBehind writes the ending into b with the footer foot, which may be that of a longer pack.
-func (e ending) writeBehind(b []byte, foot [FooterSize]byte, key seal.PackKey, parity Parity) {
+func (e ending) writeBehind(b []byte, foot [FooterSize]byte, key seal.PackKey) {
 	copy(b[e.total-FooterSize:], foot[:])
 	nonce := slotNonce(trailerSlot)
 	aad := append(append([]byte(nil), b[:HeaderSize]...), foot[:footerCRC]...)
 	key.AEAD.Seal(b[e.trailer:e.trailer:e.total-FooterSize], nonce[:], e.plain, aad)
-	if parity != NoParity {
+	if e.parityLen > 0 {
 		e.protect(b[:e.total], foot)
 	}
 }

@@ -274,7 +274,7 @@ func (s *Stream) Finish() (Packed, error) {
 	s.sealing.Wait()
 	s.mu.Lock()
 	e := newEnding(s.opts, s.comp, s.slots, s.end)
-	s.append(e.behind(s.header, s.key, s.opts.Parity))
+	s.append(e.behind(s.header, s.key))
 	if s.room > 0 { // the last block is shorter
 		last := s.queue[len(s.queue)-1]
 		last.buf = last.buf[:len(last.buf)-s.room]

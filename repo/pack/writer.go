@@ -212,6 +212,6 @@ func (w *Writer) writeTrailer() int {
 		w.comp = NewCompressor(Fast)
 	}
 	e := newEnding(w.opts, w.comp, w.slots, int64(w.end))
-	e.write(w.buf, w.key, w.opts.Parity)
+	e.write(w.buf, w.key)
 	return int(e.total)
 }
